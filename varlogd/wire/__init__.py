@@ -1,0 +1,1 @@
+"""Every message that crosses a socket, its bytes, and its bounds."""

@@ -1,0 +1,102 @@
+"""The messages of `/gossip`: membership and nothing else.
+
+They travel as CBOR *lists* (`array_like`): the first element is the message's number, the rest are its
+fields in order. Numbers are never reused and fields are only appended, each with a default, so that
+daemons of neighbouring versions understand each other; a reader ignores elements it does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from varlogd.wire.limits import MEMBERS_MAX, NAME_MAX_CHARS, TAG_MAX_CHARS, TAGS_MAX
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX_CHARS)]
+Address = Annotated[str, Meta(max_length=NAME_MAX_CHARS + 8)]
+"""`host:port`, `[v6]:port`; empty where a sender has none to tell."""
+Count = Annotated[int, Meta(ge=0, lt=1 << 62)]
+TagText = Annotated[str, Meta(max_length=TAG_MAX_CHARS)]
+Tags = Annotated[dict[TagText, TagText], Meta(max_length=TAGS_MAX)]
+
+ALIVE: Final = 0
+SUSPECT: Final = 1
+DEAD: Final = 2
+LEFT: Final = 3
+"""States as they travel. Their order is the order of precedence at one incarnation: see `swim.state`."""
+
+
+class Claim(Struct, frozen=True, array_like=True):
+    """What somebody says of a member: the unit of dissemination and of push-pull.
+
+    Only the member itself writes ``epoch``, ``incarnation``, ``address`` and ``tags``; others may say
+    `SUSPECT` or `DEAD` of the (epoch, incarnation) they saw. ``by`` names the accuser of those two.
+    """
+
+    name: Name
+    epoch: Count
+    incarnation: Count
+    state: Annotated[int, Meta(ge=ALIVE, le=LEFT)]
+    address: Address = ""
+    tags: Tags = {}
+    by: Annotated[str, Meta(max_length=NAME_MAX_CHARS)] = ""
+
+
+Claims = Annotated[tuple[Claim, ...], Meta(max_length=MEMBERS_MAX)]
+
+
+class Hello(Struct, frozen=True, array_like=True, tag=0):
+    """The first message of each side of a link: who speaks, and where it can be dialled."""
+
+    protocol: Count
+    name: Name
+    epoch: Count
+    address: Address
+
+
+class Ping(Struct, frozen=True, array_like=True, tag=1):
+    """A probe of ``target`` (a name): a node of another name stays silent."""
+
+    seq: Count
+    target: Name
+    claims: Claims = ()
+
+
+class Ack(Struct, frozen=True, array_like=True, tag=2):
+    """The answer to the ping or ping-req with this ``seq``."""
+
+    seq: Count
+    claims: Claims = ()
+
+
+class Nack(Struct, frozen=True, array_like=True, tag=3):
+    """The answer of a helper whose own probe of the target has not been answered."""
+
+    seq: Count
+
+
+class PingReq(Struct, frozen=True, array_like=True, tag=4):
+    """Please probe ``target`` at ``address`` for me: an indirect probe."""
+
+    seq: Count
+    target: Name
+    address: Address
+    claims: Claims = ()
+
+
+class Gossip(Struct, frozen=True, array_like=True, tag=5):
+    """Claims that ride on nothing else."""
+
+    claims: Claims
+
+
+class PushPull(Struct, frozen=True, array_like=True, tag=6):
+    """Everything the sender holds; ``reply`` says that this answers the other's. Joining, and anti-entropy."""
+
+    reply: bool
+    claims: Claims
+
+
+GossipMessage = Ping | Ack | Nack | PingReq | Gossip | PushPull
+LinkMessage = Hello | GossipMessage

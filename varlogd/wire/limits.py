@@ -1,0 +1,68 @@
+"""Every bound on what crosses a socket, each with its reason. A bound that bites is always reported."""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+PROTOCOL_VERSION: Final = 1
+"""Raised only when an old peer could misread a new message; additions to messages do not raise it."""
+
+GOSSIP_SUBPROTOCOL: Final = "varlog.gossip.v1"
+CBOR_SUBPROTOCOL: Final = "varlog.query.v1.cbor"
+JSON_SUBPROTOCOL: Final = "varlog.query.v1.json"
+
+HEAD_MAX_BYTES: Final = 16 * KIB
+"""An HTTP request head. Browsers and proxies stay under 8 KiB."""
+
+HEAD_TIMEOUT_S: Final = 5.0
+"""From accept to a whole head, and then to a finished websocket handshake: half a request may not hold a task."""
+
+HELLO_TIMEOUT_S: Final = 5.0
+"""From websocket handshake to the first message."""
+
+GOSSIP_FRAME_MAX_BYTES: Final = 1 * MIB
+"""A full push-pull of some 5,000 members at 200 bytes each; a ping is under 1 KiB."""
+
+REQUEST_MAX_BYTES: Final = 64 * KIB
+"""A question. A thousand patterns fit."""
+
+ANSWER_FRAME_MAX_BYTES: Final = 2 * MIB
+"""One frame of an answer: a block at its target size plus one line at its limit, with room for JSON escapes."""
+
+BLOCK_TARGET_BYTES: Final = 64 * KIB
+"""Rows are sent when a block holds this much text: the measured best frame size is 64 to 128 KiB."""
+
+BLOCK_ROWS_MAX: Final = 4096
+"""Rows in one block, so that short lines do not make a block slow to decode or to merge."""
+
+LINE_MAX_BYTES: Final = 256 * KIB
+"""A longer line is cut here and marked as cut."""
+
+DEPTH_MAX: Final = 8
+"""Nesting in a message. The deepest of ours has five levels."""
+
+NAME_MAX_CHARS: Final = 253
+"""A node's name: a DNS name fits."""
+
+TAGS_MAX: Final = 32
+TAG_MAX_CHARS: Final = 256
+"""Tags travel in gossip with every change of a member, so they stay small."""
+
+MEMBERS_MAX: Final = 20_000
+"""Members in one table or one message: a bound on what a stranger's gossip can make us hold."""
+
+PATTERNS_MAX: Final = 64
+"""Patterns in one question."""
+
+PATTERN_MAX_CHARS: Final = 4 * KIB
+"""Characters in one pattern: RE2's program grows with it, and it is compiled on every host."""
+
+MATCHERS_MAX: Final = 64
+"""Label matchers in one question."""
+
+RECEIVE_BUFFER_BYTES: Final = 256 * KIB
+"""What one read of a bulk socket may bring: 4 KiB, the library's default, is five times slower."""
+
+QUEUE_MESSAGES_MAX: Final = 4
+"""Messages read ahead of a consumer on one socket; past that TCP pushes back."""

@@ -1,0 +1,247 @@
+"""The messages of `/query`: one question, its rows, its ledger.
+
+One websocket carries one running question; closing it *is* the cancel. The order is fixed:
+
+    server  hello
+    client  query | files | members
+    server  rows* files* progress* ...   then exactly one of:  ledger | members | error   and a close
+
+Messages are maps with a ``type``, the same in CBOR and in JSON but for rows: a CBOR `Block` has rows in
+columns (encoding columns is thirty times cheaper than rows), a JSON `JsonRows` has one object a row.
+Times are integers: nanoseconds since 1970-01-01T00:00:00Z. A reader ignores fields it does not know.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from varlogd.wire.gossip import Name, Tags
+from varlogd.wire.limits import MATCHERS_MAX, PATTERN_MAX_CHARS, PATTERNS_MAX
+
+NO_TIME: Final = -(1 << 63)
+"""In a column of times: this row has none."""
+
+Direction = Literal["newest_first", "oldest_first"]
+Text = Annotated[str, Meta(max_length=PATTERN_MAX_CHARS)]
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+
+TIMEOUT_DEFAULT_S: Final = 30.0
+"""A question's deadline. Long enough to scan some gigabytes a host; a host that *hangs* is given up sooner."""
+
+GRACE_DEFAULT_S: Final = 1.0
+"""How long rows that are ready wait for a host that is silent, so that one slow host does not hold all."""
+
+
+class Matcher(Struct, frozen=True, forbid_unknown_fields=True):
+    """A label matcher, as in LogQL. Labels: ``host``, ``stream``, and every tag of the member."""
+
+    label: Text
+    op: Literal["=", "!=", "=~", "!~"]
+    value: Text
+
+
+class LineFilter(Struct, frozen=True, forbid_unknown_fields=True):
+    """A line filter, as in LogQL: a line passes ``|=`` (text) or ``|~`` (RE2) if *any* of ``patterns`` is in
+    it, and ``!=`` or ``!~`` if *none* is. ``ignore_case`` is RE2's ``(?i)``."""
+
+    op: Literal["|=", "!=", "|~", "!~"]
+    patterns: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=PATTERNS_MAX)]
+    ignore_case: bool = False
+
+
+class Query(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One question: rows of all streams that match every matcher, whose line passes every filter, with a
+    time in ``[start_ns, end_ns)``, in ``direction``, at most ``limit`` of them (the first in that direction)."""
+
+    matchers: Annotated[tuple[Matcher, ...], Meta(max_length=MATCHERS_MAX)] = ()
+    filters: Annotated[tuple[LineFilter, ...], Meta(max_length=MATCHERS_MAX)] = ()
+    start_ns: int | None = None
+    end_ns: int | None = None
+    limit: Annotated[int, Meta(ge=1)] | None = None
+    direction: Direction = "newest_first"
+    timeout_s: Seconds = TIMEOUT_DEFAULT_S
+    grace_s: Seconds = GRACE_DEFAULT_S
+
+
+Scope = Literal["mesh", "host"]
+"""``mesh``: ask every live member. ``host``: answer from this host alone, as the asked node asks the others."""
+
+
+class AskRows(Struct, frozen=True, tag="query", forbid_unknown_fields=True):
+    """The question for rows. ``asker`` names the daemon that asks on an asker's behalf: its death ends the work."""
+
+    query: Query
+    scope: Scope = "mesh"
+    asker: Annotated[str, Meta(max_length=253)] = ""
+
+
+class AskFiles(Struct, frozen=True, tag="files", forbid_unknown_fields=True):
+    """What can be asked for: the streams that match the query's matchers."""
+
+    query: Query = Query()
+    scope: Scope = "mesh"
+    asker: Annotated[str, Meta(max_length=253)] = ""
+
+
+class AskMembers(Struct, frozen=True, tag="members", forbid_unknown_fields=True):
+    """The asked node's view of the mesh."""
+
+
+Ask = AskRows | AskFiles | AskMembers
+
+
+class ServerHello(Struct, frozen=True, tag="hello"):
+    """The server's first message. ``protocol`` is the number this text describes: 1."""
+
+    protocol: int
+    node: Name
+    version: str
+
+
+class Source(Struct, frozen=True, array_like=True):
+    """Where a row comes from."""
+
+    host: str
+    stream: str
+
+
+class Block(Struct, frozen=True, tag="rows", kw_only=True):
+    """Rows in columns, sorted by (key, host, stream, position) in the query's direction.
+
+    ``lines`` are the raw bytes joined by a line feed; the number of rows is ``len(keys) // 8``. ``source``
+    holds a little-endian uint32 index into ``sources`` for each row, or is empty if all are of ``sources[0]``.
+    ``keys``, ``times`` and ``positions`` are little-endian int64. ``keys`` are the times that order the rows;
+    ``times`` is what the lines themselves say, `NO_TIME` where they say nothing, and is empty if equal to
+    ``keys``. ``positions`` are byte offsets in the stream, the oldest rotated file first. ``cut`` lists rows
+    whose line was longer than the limit. ``late`` marks rows that came after their place had been passed.
+    """
+
+    sources: tuple[Source, ...]
+    source: bytes = b""
+    keys: bytes
+    times: bytes = b""
+    positions: bytes
+    lines: bytes
+    cut: tuple[int, ...] = ()
+    late: bool = False
+
+
+class JsonRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One row for a JSON client. ``line`` is text; where the bytes were not UTF-8 the bad ones show as U+FFFD
+    and ``line_base64`` has them all. ``time`` is RFC 3339 with nanoseconds, or null."""
+
+    host: str
+    stream: str
+    time: str | None
+    line: str
+    position: int
+    line_base64: str | None = None
+    cut: bool = False
+    late: bool = False
+
+
+class JsonRows(Struct, frozen=True, tag="rows"):
+    rows: tuple[JsonRow, ...]
+
+
+class StreamInfo(Struct, frozen=True, kw_only=True):
+    """One stream of one host: the files of its rotation chain, their size together, its newest entry."""
+
+    host: str
+    stream: str
+    files: int
+    size_bytes: int
+    newest_ns: int | None
+    note: str = ""
+
+
+class Files(Struct, frozen=True, tag="files"):
+    files: tuple[StreamInfo, ...]
+
+
+class Progress(Struct, frozen=True, tag="progress", kw_only=True):
+    """A sign of life about once a second while work goes on, and what it has come to."""
+
+    bytes_scanned: int = 0
+    rows: int = 0
+    hosts_done: int = 0
+    hosts: int = 1
+
+
+class Outcome(StrEnum):
+    """What became of one member's part."""
+
+    ANSWERED = "answered"  # everything it has is in the answer
+    LATE = "late"  # it had not finished at the deadline, or fell silent
+    DEAD = "dead"  # the mesh held it dead: not asked, or died while asked
+    REFUSED = "refused"  # it understood and said no
+    FAILED = "failed"  # it could not be reached, or broke off
+    TRUNCATED = "truncated"  # a limit the asker did not ask for cut its part short
+    LEFT = "left"  # it had left the mesh on purpose; no fault, so the answer is whole without it
+
+
+WHOLE: Final = frozenset({Outcome.ANSWERED, Outcome.LEFT})
+"""Outcomes that do not make an answer partial."""
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One line of the ledger. ``why`` says what failed or which limit cut; ``since_ns`` dates a dead or left
+    member; ``late_s`` is how long rows of others waited for it; ``notes`` are things an asker must know that
+    do not make the answer partial."""
+
+    host: str
+    outcome: Outcome
+    rows: int = 0
+    bytes_scanned: int = 0
+    elapsed_s: float = 0.0
+    streams: int = 0
+    why: str = ""
+    since_ns: int | None = None
+    late_s: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
+    """The close of every answer: one entry for every member known at the start that the question's matchers
+    choose. ``complete`` is true if every outcome is in `WHOLE`. ``limit_reached``: the asker's own limit
+    ended it."""
+
+    complete: bool
+    rows: int
+    elapsed_s: float
+    limit_reached: bool
+    asked: Name
+    members: tuple[Entry, ...]
+
+
+class MemberInfo(Struct, frozen=True, kw_only=True):
+    """One member as the asked node sees it. ``since_ns`` is when its present state began, by that node's clock."""
+
+    name: str
+    state: Literal["alive", "suspect", "dead", "left"]
+    address: str
+    tags: Tags
+    epoch: int
+    incarnation: int
+    since_ns: int
+    asked: bool = False
+
+
+class Members(Struct, frozen=True, tag="members"):
+    members: tuple[MemberInfo, ...]
+
+
+class ErrorFrame(Struct, frozen=True, tag="error", kw_only=True):
+    """Why there is no answer. ``code`` is one of the words in `errors`; ``offset`` points into ``pattern``."""
+
+    code: str
+    message: str
+    pattern: str | None = None
+    offset: int | None = None
+
+
+Answer = ServerHello | Block | Files | Progress | Ledger | Members | ErrorFrame
+JsonAnswer = ServerHello | JsonRows | Files | Progress | Ledger | Members | ErrorFrame
