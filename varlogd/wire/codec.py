@@ -56,7 +56,8 @@ def decode_cbor(data: bytes, kind: type[T] | Any) -> T:
         raise ProtocolError(f"not a CBOR message: {type(error).__name__}") from error
     if stream.tell() != len(data):
         raise ProtocolError("bytes after the end of the message")
-    return _shape(plain, kind)
+    message: T = _shape(plain, kind)
+    return message
 
 
 def encode_json(message: msgspec.Struct | dict[str, Any]) -> str:
