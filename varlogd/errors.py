@@ -86,3 +86,20 @@ class LogReadError(VarlogdError):
 
     fault = Fault.HOST
     code = "unreadable"
+
+
+class Closed(Unreachable):
+    """A websocket that ended; ``close_code`` and ``reason`` are what the peer said (1006: it said nothing)."""
+
+    code = "closed"
+
+    def __init__(self, close_code: int, reason: str = "") -> None:
+        self.close_code = close_code
+        self.reason = reason
+        super().__init__(f"connection closed ({close_code}{': ' + reason if reason else ''})")
+
+
+class RejectedHandshake(Unreachable):
+    """Something listens there and refuses the websocket: another program, another path, or too busy."""
+
+    code = "rejected"

@@ -66,3 +66,15 @@ RECEIVE_BUFFER_BYTES: Final = 256 * KIB
 
 QUEUE_MESSAGES_MAX: Final = 4
 """Messages read ahead of a consumer on one socket; past that TCP pushes back."""
+
+DIAL_TIMEOUT_S: Final = 3.0
+"""From the first packet to a finished websocket handshake with a peer; on a LAN it takes milliseconds."""
+
+CLOSE_TIMEOUT_S: Final = 1.0
+"""How long a polite close may wait for the other side's close frame before the socket is simply dropped."""
+
+GOSSIP_WRITE_TIMEOUT_S: Final = 5.0
+"""One gossip frame. A link that takes longer is stuck; membership finds out what is behind it."""
+
+ANSWER_WRITE_TIMEOUT_S: Final = 900.0
+"""One frame of an answer. A reader may pause (a pager), and holds nothing but one block while it does."""

@@ -1,0 +1,199 @@
+"""The daemon: one nursery tree that wires network, membership, logs and questions together.
+
+    run ── Server ── a task for each connection ── gossip link | one question
+        ├─ GossipLoop ── timers, dials, links
+        └─ waits for the word to stop, then: leave the mesh, drain the answers, cancel the rest
+
+Everything it needs of the outside comes in `World`, so simulations run this very code.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from varlogd.config import Config
+from varlogd.errors import ConfigError
+from varlogd.logs.scan import HostLogs
+from varlogd.mesh import http
+from varlogd.mesh.answer import HostAnswer
+from varlogd.mesh.asking import QUERY_PATH
+from varlogd.mesh.gossip import GossipLoop
+from varlogd.mesh.links import GOSSIP_PATH
+from varlogd.mesh.network import join_address, split_address
+from varlogd.mesh.service import QueryService
+from varlogd.mesh.transport import Route, Server
+from varlogd.swim.core import Swim
+from varlogd.swim.directives import Event, Joined, JoinFailing, MemberChanged, NameConflict, Refuted
+from varlogd.swim.state import Member, State
+from varlogd.wire.limits import (
+    CBOR_SUBPROTOCOL,
+    GOSSIP_FRAME_MAX_BYTES,
+    GOSSIP_SUBPROTOCOL,
+    JSON_SUBPROTOCOL,
+    REQUEST_MAX_BYTES,
+)
+from varlogd.world import World, real_world
+
+log = logging.getLogger("varlogd")
+
+MILLISECOND_NS: Final = 1_000_000
+_WILDCARDS: Final = ("0.0.0.0", "::")
+_WORDS: Final = {State.ALIVE: "up", State.SUSPECT: "suspect", State.DEAD: "dead", State.LEFT: "left"}
+
+
+class Daemon:
+    """One node. `run` it once; `stop` ends it gracefully."""
+
+    def __init__(self, config: Config, world: World) -> None:
+        self._config = config
+        self._world = world
+        self._stopping = trio.Event()
+        self.gossip: GossipLoop
+        self.queries: QueryService
+
+    def stop(self) -> None:
+        """Leave the mesh, drain, and let `run` return."""
+        self._stopping.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `stop`; started with the address in use. Raises ConfigError if it cannot listen."""
+        listeners, address = await self._world.network.listen(self._config.listen)
+        self._wire_up(self._advertised(address))
+        server = Server(self._routes(), self._pages(), self._config.query.connections_max)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.serve, listeners)
+            log.info("listening", extra={"fields": {"address": address, "name": self._config.name}})
+            log.info("member up", extra={"fields": _fields(self.gossip.swim.me)})
+            await nursery.start(self.gossip.run)
+            task_status.started(address)
+            await self._stopping.wait()
+            await self._leave()
+            nursery.cancel_scope.cancel()
+        log.info("stopped", extra={"fields": {"name": self._config.name}})
+
+    def members(self) -> dict[str, Member]:
+        """The mesh as this node sees it."""
+        return dict(self.gossip.swim.members)
+
+    def wall_ns(self, at: float) -> int:
+        """The wall clock's time at a steady time."""
+        return self._world.wall_ns() - round((trio.current_time() - at) * 1e9)
+
+    def _wire_up(self, address: str) -> None:
+        config, world = self._config, self._world
+        swim = Swim(
+            config.membership,
+            name=config.name,
+            epoch=world.wall_ns() // MILLISECOND_NS,
+            address=address,
+            tags=config.tags,
+            seeds=config.join,
+            rng=world.rng,
+            now=trio.current_time(),
+        )
+        roots = [Path(root) for root in config.roots]
+        logs = HostLogs(config.name, config.tags, roots, zone=world.zone)
+        answer = HostAnswer(config.name, logs, world.runner)
+        limits = config.query
+        self.gossip = GossipLoop(swim, world.network, limits.links_max, self._on_event)
+        self.queries = QueryService(
+            config.name, self, answer, world.network, queries_max=limits.queries_max, stall_s=limits.stall_s
+        )
+
+    def _advertised(self, bound: str) -> str:
+        """The address the others dial: as configured, with the port in use; for a wildcard, the way out."""
+        host, port = split_address(bound)
+        if self._config.advertise is not None:
+            return self._config.advertise
+        if host in _WILDCARDS:
+            host = self._world.network.own_host(next(iter(self._config.join), None))
+        return join_address(host, port)
+
+    def _routes(self) -> dict[str, Route]:
+        return {
+            GOSSIP_PATH: Route(self.gossip.accept, (GOSSIP_SUBPROTOCOL,), GOSSIP_FRAME_MAX_BYTES),
+            QUERY_PATH: Route(
+                self.queries.serve,
+                (CBOR_SUBPROTOCOL, JSON_SUBPROTOCOL),
+                REQUEST_MAX_BYTES,
+                default=JSON_SUBPROTOCOL,
+            ),
+        }
+
+    def _pages(self) -> dict[str, http.Page]:
+        def ready() -> tuple[int, str]:
+            if self._stopping.is_set():
+                return 503, "leaving\n"
+            return (200, "ready\n") if self.gossip.swim.joined else (503, "joining: no seed has answered yet\n")
+
+        return {"/healthz": lambda: (200, "ok\n"), "/readyz": ready}
+
+    async def _leave(self) -> None:
+        log.info("leaving", extra={"fields": {"questions": self.queries.running}})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.gossip.leave)
+            nursery.start_soon(self.queries.drain, self._config.drain_s)
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case MemberChanged(member, previous):
+                self._on_member(member, previous)
+            case Joined():
+                log.info("joined", extra={"fields": {"members": len(self.gossip.swim.members)}})
+            case JoinFailing(seeds, attempts):
+                tried = {"seeds": ",".join(seeds), "attempts": attempts}
+                log.warning("no seed answers; trying on", extra={"fields": tried})
+            case NameConflict(address):
+                log.error(
+                    "another node has this name: rename one of the two",
+                    extra={"fields": {"name": self._config.name, "other": address}},
+                )
+            case Refuted(by, incarnation):
+                log.info("refuted", extra={"fields": {"by": by, "incarnation": incarnation}})
+
+    def _on_member(self, member: Member, previous: Member | None) -> None:
+        level = logging.WARNING if member.state in (State.SUSPECT, State.DEAD) else logging.INFO
+        log.log(level, "member %s", _WORDS[member.state], extra={"fields": _fields(member)})
+        if member.state == State.DEAD:
+            self.gossip.links.drop(member.address)
+            self.queries.member_died(member)
+
+
+def _fields(member: Member) -> dict[str, object]:
+    return {"name": member.name, "address": member.address, "incarnation": member.incarnation}
+
+
+async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> bool:
+    """Run the daemon in the real world until SIGTERM or Ctrl-C; a second signal ends it at once.
+
+    True if it ended gracefully. Raises ConfigError if it cannot listen where it is told to.
+    """
+    daemon = Daemon(config, real_world(config.query.scans_max))
+    graceful = True
+    failure: ConfigError | None = None
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def obey() -> None:
+                nonlocal graceful
+                await anext(signals)
+                daemon.stop()
+                await anext(signals)
+                graceful = False
+                log.warning("second signal: stopping at once")
+                nursery.cancel_scope.cancel()
+
+            try:
+                await daemon.run(task_status=task_status)
+            except ConfigError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return graceful

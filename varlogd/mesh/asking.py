@@ -1,0 +1,135 @@
+"""The asking side of `/query`: one websocket, one question, its frames until the last.
+
+Used between daemons (the asked node asks the others) and by `varlogd.client`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from varlogd.errors import PatternError, ProtocolError, QueryError, Refused, Unreachable, VarlogdError
+from varlogd.mesh.answer import Sink
+from varlogd.mesh.network import Network
+from varlogd.mesh.transport import WebSocket, open_websocket
+from varlogd.wire.codec import decode_cbor, encode_cbor
+from varlogd.wire.limits import (
+    ANSWER_FRAME_MAX_BYTES,
+    CBOR_SUBPROTOCOL,
+    GOSSIP_WRITE_TIMEOUT_S,
+    HELLO_TIMEOUT_S,
+    PROTOCOL_VERSION,
+)
+from varlogd.wire.query import (
+    Answer,
+    Ask,
+    Block,
+    Entry,
+    ErrorFrame,
+    Files,
+    Ledger,
+    Members,
+    Progress,
+    ServerHello,
+    StreamInfo,
+)
+
+QUERY_PATH = "/query"
+
+
+class Question:
+    """A question that has been put; `frames` are the answer."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def frames(self) -> AsyncIterator[Block | Files | Progress | Ledger | Members]:
+        """Every frame up to the one that ends the answer (a ledger, or the members).
+
+        Raises what an error frame says (QueryError, PatternError, Refused), Unreachable if the connection
+        breaks off first, ProtocolError for anything else.
+        """
+        while True:
+            frame = await self._receive()
+            if isinstance(frame, ErrorFrame):
+                raise _error_of(frame)
+            if isinstance(frame, ServerHello):
+                raise ProtocolError("a second hello")
+            yield frame
+            if isinstance(frame, Ledger | Members):
+                return
+
+    async def _receive(self) -> Answer:
+        data = await self._websocket.receive()
+        if isinstance(data, str):
+            raise ProtocolError("text where the answer is binary")
+        answer: Answer = decode_cbor(data, Answer)
+        return answer
+
+    async def _expect_hello(self, address: str) -> None:
+        hello: Answer | None = None
+        with trio.move_on_after(HELLO_TIMEOUT_S):
+            hello = await self._receive()
+        if isinstance(hello, ErrorFrame):
+            raise _error_of(hello)
+        if not isinstance(hello, ServerHello):
+            raise Unreachable(f"{address}: it accepted the connection and says nothing")
+        if hello.protocol != PROTOCOL_VERSION:
+            theirs, ours = hello.protocol, PROTOCOL_VERSION
+            raise ProtocolError(f"{address} speaks protocol {theirs}, this is {ours}: upgrade the older")
+
+
+@asynccontextmanager
+async def open_question(network: Network, address: str, ask: Ask) -> AsyncIterator[Question]:
+    """Put a question to the node at ``address``. Leaving the context closes the socket: that is the cancel.
+
+    Raises Unreachable, RejectedHandshake or ProtocolError, and whatever `Question.frames` raises.
+    """
+    async with open_websocket(network, address, QUERY_PATH, CBOR_SUBPROTOCOL, ANSWER_FRAME_MAX_BYTES) as websocket:
+        question = Question(websocket)
+        await websocket.send(encode_cbor(ask), GOSSIP_WRITE_TIMEOUT_S)
+        await question._expect_hello(address)
+        yield question
+
+
+async def ask_rows(network: Network, address: str, ask: Ask, sink: Sink) -> Entry:
+    """Have one host answer from its own logs into ``sink``; its line of the ledger."""
+    async with open_question(network, address, ask) as question:
+        async for frame in question.frames():
+            if isinstance(frame, Block):
+                await sink.block(frame)
+            elif isinstance(frame, Progress):
+                sink.progress(frame.bytes_scanned)
+            elif isinstance(frame, Ledger):
+                return _only_entry(frame)
+    raise ProtocolError("an answer without a ledger")
+
+
+async def ask_files(network: Network, address: str, ask: Ask) -> tuple[list[StreamInfo], Entry]:
+    """Have one host list its streams."""
+    found: list[StreamInfo] = []
+    async with open_question(network, address, ask) as question:
+        async for frame in question.frames():
+            if isinstance(frame, Files):
+                found.extend(frame.files)
+            elif isinstance(frame, Ledger):
+                return found, _only_entry(frame)
+    raise ProtocolError("an answer without a ledger")
+
+
+def _only_entry(ledger: Ledger) -> Entry:
+    if len(ledger.members) != 1:
+        raise ProtocolError("a host answers for itself alone")
+    return ledger.members[0]
+
+
+def _error_of(frame: ErrorFrame) -> VarlogdError:
+    if frame.pattern is not None and frame.offset is not None:
+        return PatternError(frame.pattern, frame.offset, frame.message)
+    if frame.code == Refused.code:
+        return Refused(frame.message)
+    if frame.code == QueryError.code:
+        return QueryError(frame.message)
+    return ProtocolError(f"{frame.code}: {frame.message}")

@@ -1,0 +1,92 @@
+"""The gossip loop: the trio shell around the `swim` core.
+
+The core decides, synchronously, what is to be done (directives); this loop does it: sends over `Links`,
+keeps the timers (one heap, one task), and tells subscribers what changed. Time is `trio.current_time`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Final
+
+import trio
+
+from varlogd.mesh.links import Links
+from varlogd.mesh.network import Network
+from varlogd.mesh.transport import WebSocket
+from varlogd.swim.core import Swim
+from varlogd.swim.directives import Directive, Event, Notify, Send, StartTimer, Timer
+from varlogd.wire.gossip import GossipMessage, Hello
+from varlogd.wire.limits import PROTOCOL_VERSION
+
+LEAVE_FLUSH_S: Final = 1.0
+"""How long a leaver waits for its goodbye to be written: on a LAN it takes milliseconds."""
+
+
+class GossipLoop:
+    """Runs one core over one network. `on_event` hears of every change, synchronously: keep it short."""
+
+    def __init__(self, swim: Swim, network: Network, links_max: int, on_event: Callable[[Event], None]) -> None:
+        self.swim = swim
+        me = swim.me
+        hello = Hello(PROTOCOL_VERSION, me.name, me.epoch, me.address)
+        self.links = Links(network, hello, self, links_max)
+        self._on_event = on_event
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = count()  # ties in time fire in the order they were started
+        self._sooner = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Gossip until cancelled; started once the first messages are on their way."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.links.run)
+            self._do(self.swim.start(trio.current_time()))
+            task_status.started()
+            await self._run_timers()
+
+    async def accept(self, websocket: WebSocket) -> None:
+        """Serve an accepted websocket of `/gossip`."""
+        await self.links.accept(websocket)
+
+    async def leave(self) -> None:
+        """Tell the mesh that this node goes, and give the news a bounded time to get out."""
+        self._do(self.swim.leave(trio.current_time()))
+        with trio.move_on_after(LEAVE_FLUSH_S):
+            await self.links.flush()
+
+    def on_message(self, src: str, message: GossipMessage) -> None:
+        self._do(self.swim.on_message(trio.current_time(), src, message))
+
+    def on_link_lost(self, address: str) -> None:
+        self._do(self.swim.on_link_lost(trio.current_time(), address))
+
+    def on_unreachable(self, address: str) -> None:
+        self._do(self.swim.on_unreachable(trio.current_time(), address))
+
+    def on_self_dialled(self, address: str) -> None:
+        self._do(self.swim.on_self_dialled(trio.current_time(), address))
+
+    def _do(self, directives: Sequence[Directive]) -> None:
+        for directive in directives:
+            match directive:
+                case Send(to, message):
+                    self.links.send_nowait(to, message)
+                case StartTimer(at, timer):
+                    heapq.heappush(self._timers, (at, next(self._order), timer))
+                    if self._timers[0][0] == at:
+                        self._sooner.set()
+                case Notify(event):
+                    self._on_event(event)
+
+    async def _run_timers(self) -> None:
+        while True:
+            self._sooner = trio.Event()
+            due = self._timers[0][0] if self._timers else float("inf")
+            with trio.move_on_at(due):
+                await self._sooner.wait()
+            now = trio.current_time()
+            while self._timers and self._timers[0][0] <= now:
+                _at, _order, timer = heapq.heappop(self._timers)
+                self._do(self.swim.on_timer(now, timer))

@@ -1,0 +1,278 @@
+"""Links: the websockets that carry gossip, one for each peer, used in both directions.
+
+A link is found by its peer's *advertised address*, which each side says in its hello; so a peer that
+cannot be dialled is reached over the link it opened itself. Sending never blocks and never fails: a message
+for a peer without a link starts a dial in a task of its own and waits in that link's bounded outbox.
+
+Each link has one writer (a frame cut in the middle corrupts a websocket) and one reader. Three things are
+told upwards, and all three are hints, none a verdict: a link that broke, a dial that failed, and a dial that
+reached ourselves. A link that either side closes on purpose (1000, 1001) is not a hint at all.
+
+When two nodes dial each other at once, both see two links. The one dialled by the smaller address stays; the
+other is closed by the node that dialled it, once its outbox is empty, so no message is lost over it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import trio
+
+from varlogd.errors import Closed, ProtocolError, Unreachable
+from varlogd.mesh.network import Network
+from varlogd.mesh.transport import CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_PROTOCOL, WebSocket, open_websocket
+from varlogd.wire.codec import decode_cbor, encode_cbor
+from varlogd.wire.gossip import GossipMessage, Hello, LinkMessage
+from varlogd.wire.limits import (
+    GOSSIP_FRAME_MAX_BYTES,
+    GOSSIP_SUBPROTOCOL,
+    GOSSIP_WRITE_TIMEOUT_S,
+    HELLO_TIMEOUT_S,
+    PROTOCOL_VERSION,
+)
+
+log = logging.getLogger(__name__)
+
+OUTBOX_MESSAGES_MAX: Final = 64
+"""Messages that wait for one peer. Gossip tolerates loss, so the oldest gives way, and is counted."""
+
+GOSSIP_PATH: Final = "/gossip"
+
+_ON_PURPOSE: Final = (CLOSE_NORMAL, CLOSE_GOING_AWAY)
+
+
+class LinkEvents(Protocol):
+    """What links tell the loop above them. Addresses are advertised ones, or a seed's as configured."""
+
+    def on_message(self, src: str, message: GossipMessage) -> None: ...
+    def on_link_lost(self, address: str) -> None: ...
+    def on_unreachable(self, address: str) -> None: ...
+    def on_self_dialled(self, address: str) -> None: ...
+
+
+class _Link:
+    """One peer's outbox and, once the dial has succeeded, its websocket."""
+
+    def __init__(self, address: str, dialler: str, epoch: int | None = None) -> None:
+        self.address = address
+        self.dialler = dialler
+        self.epoch = epoch  # the peer's, once it has said hello
+        self.outbox: deque[GossipMessage] = deque(maxlen=OUTBOX_MESSAGES_MAX)
+        self.wake = trio.Event()
+        self.drained = trio.Event()
+        self.drained.set()
+        self.retiring = False
+        self.scope = trio.CancelScope()
+
+    def post(self, message: GossipMessage) -> bool:
+        """Queue a message; false if the oldest had to give way."""
+        fits = len(self.outbox) < OUTBOX_MESSAGES_MAX
+        self.outbox.append(message)
+        if self.drained.is_set():
+            self.drained = trio.Event()
+        self.wake.set()
+        return fits
+
+    def retire(self) -> None:
+        """Close once the outbox is empty."""
+        self.retiring = True
+        self.wake.set()
+
+    def yields_to(self, other: _Link) -> bool:
+        """Which of two links to one peer goes: that of an earlier boot, else the larger dialler's."""
+        if self.epoch is not None and other.epoch is not None and self.epoch != other.epoch:
+            return self.epoch < other.epoch
+        return self.dialler > other.dialler
+
+
+class Links:
+    """All links of this node. `run` owns their tasks; the other methods may be called while it runs."""
+
+    def __init__(self, network: Network, hello: Hello, events: LinkEvents, links_max: int) -> None:
+        self._network = network
+        self._hello = hello
+        self._events = events
+        self._links_max = links_max
+        self._links: OrderedDict[str, _Link] = OrderedDict()  # the least recently used first
+        self._aliases: dict[str, str] = {}  # a dialled address (a seed's name) -> the advertised one
+        self._nursery: trio.Nursery | None = None
+        self.messages_sent = 0
+        self.messages_received = 0
+        self.messages_dropped = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the links until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+
+    def send_nowait(self, to: str, message: GossipMessage) -> None:
+        """Send to the peer at an address, over the link there is or one dialled now."""
+        if self._nursery is None:
+            return
+        address = self._aliases.get(to, to)
+        link = self._links.get(address)
+        if link is None:
+            link = _Link(address, dialler=self._hello.address)
+            self._keep(link)
+            self._nursery.start_soon(self._dial, link)
+        self._links.move_to_end(address)
+        if not link.post(message):
+            self.messages_dropped += 1
+            log.debug("outbox full: dropped the oldest message", extra={"fields": {"peer": address}})
+
+    def drop(self, address: str) -> None:
+        """Close the link to a member that is dead, so that the next message dials anew."""
+        link = self._links.get(address)
+        if link is not None:
+            self._forget(link)
+            link.scope.cancel()
+
+    async def flush(self) -> None:
+        """Return when every outbox has been written; the caller bounds the time."""
+        for link in list(self._links.values()):
+            await link.drained.wait()
+
+    async def accept(self, websocket: WebSocket) -> None:
+        """Serve an accepted websocket of `/gossip` until it ends."""
+        peer = await self._greet(websocket, answer=True)
+        if peer is None:
+            return
+        link = _Link(peer.address, dialler=peer.address, epoch=peer.epoch)
+        self._keep(link)
+        await self._carry(link, websocket)
+
+    async def _dial(self, link: _Link) -> None:
+        dialled = link.address
+        try:
+            async with open_websocket(
+                self._network, dialled, GOSSIP_PATH, GOSSIP_SUBPROTOCOL, GOSSIP_FRAME_MAX_BYTES
+            ) as websocket:
+                peer = await self._greet(websocket, answer=False)
+                if peer is None or not self._rename(link, peer):
+                    return
+                if peer.address != dialled:
+                    self._aliases[dialled] = peer.address
+                await self._carry(link, websocket)
+        except (Unreachable, ProtocolError) as error:
+            log.debug("dial failed", extra={"fields": {"peer": dialled, "why": str(error)}})
+            self._forget(link)
+            if dialled not in self._links:
+                self._events.on_unreachable(dialled)
+
+    async def _greet(self, websocket: WebSocket, *, answer: bool) -> Hello | None:
+        """Exchange hellos: the dialler speaks first. None if there is nobody to talk to."""
+        mine = encode_cbor(self._hello)
+        if not answer:
+            await websocket.send(mine, GOSSIP_WRITE_TIMEOUT_S)
+        peer: Hello | None = None
+        with trio.move_on_after(HELLO_TIMEOUT_S):
+            peer = await self._read_hello(websocket)
+        if peer is None:
+            await websocket.close(CLOSE_PROTOCOL, f"no hello of protocol {PROTOCOL_VERSION} in time")
+            if not answer:
+                raise ProtocolError("no hello in time")
+            return None
+        if answer:
+            await websocket.send(mine, GOSSIP_WRITE_TIMEOUT_S)
+        return peer
+
+    async def _read_hello(self, websocket: WebSocket) -> Hello | None:
+        message = _decode(await websocket.receive())
+        return message if isinstance(message, Hello) and message.protocol == PROTOCOL_VERSION else None
+
+    def _rename(self, link: _Link, peer: Hello) -> bool:
+        """File a dialled link under what its peer calls itself; false if that is ourselves."""
+        dialled = link.address
+        if (peer.name, peer.epoch) == (self._hello.name, self._hello.epoch):
+            self._forget(link)
+            self._events.on_self_dialled(dialled)
+            return False
+        link.epoch = peer.epoch
+        if peer.address != dialled:
+            self._forget(link)
+            link.address = peer.address
+            self._keep(link)
+        return True
+
+    async def _carry(self, link: _Link, websocket: WebSocket) -> None:
+        """Read and write until either ends; a link that nobody closed on purpose was lost."""
+        lost: list[bool] = []
+        with link.scope:
+            async with trio.open_nursery() as nursery:
+
+                async def until_it_ends(half: Callable[[_Link, WebSocket], Awaitable[bool]]) -> None:
+                    lost.append(await half(link, websocket))
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(until_it_ends, self._write)
+                nursery.start_soon(until_it_ends, self._read)
+        self._forget(link)
+        if lost and lost[0] and link.address not in self._links:
+            self._events.on_link_lost(link.address)
+
+    async def _write(self, link: _Link, websocket: WebSocket) -> bool:
+        """Write the outbox as it fills; true if the link broke, false if it was closed on purpose."""
+        try:
+            while True:
+                while link.outbox:
+                    await websocket.send(encode_cbor(link.outbox.popleft()), GOSSIP_WRITE_TIMEOUT_S)
+                    self.messages_sent += 1
+                link.drained.set()
+                if link.retiring:
+                    await websocket.close(CLOSE_NORMAL, "one link is enough")
+                    return False
+                link.wake = trio.Event()
+                await link.wake.wait()
+        except Closed as closed:
+            return closed.close_code not in _ON_PURPOSE
+
+    async def _read(self, link: _Link, websocket: WebSocket) -> bool:
+        """Deliver what comes; true if the link broke, false if it was closed on purpose."""
+        try:
+            while True:
+                message = _decode(await websocket.receive())
+                if isinstance(message, Hello):
+                    raise ProtocolError("a second hello")
+                self.messages_received += 1
+                if link.address in self._links:
+                    self._links.move_to_end(link.address)
+                self._events.on_message(link.address, message)
+        except Closed as closed:
+            return closed.close_code not in _ON_PURPOSE
+        except ProtocolError as error:
+            log.warning("peer broke the protocol", extra={"fields": {"peer": link.address, "why": str(error)}})
+            await websocket.close(CLOSE_PROTOCOL, str(error))
+            return True
+
+    def _keep(self, link: _Link) -> None:
+        """File a link: one a peer, and the least recently used one goes when there are too many."""
+        other = self._links.get(link.address)
+        if other is not None:
+            stays, goes = (other, link) if link.yields_to(other) else (link, other)
+            self._links[link.address] = stays
+            for message in goes.outbox:
+                stays.post(message)
+            goes.outbox.clear()
+            if goes.dialler == self._hello.address:
+                goes.retire()
+            return
+        self._links[link.address] = link
+        if len(self._links) > self._links_max:
+            _address, oldest = self._links.popitem(last=False)
+            oldest.retire()
+
+    def _forget(self, link: _Link) -> None:
+        if self._links.get(link.address) is link:
+            del self._links[link.address]
+            self._aliases = {name: address for name, address in self._aliases.items() if address != link.address}
+
+
+def _decode(data: bytes | str) -> Hello | GossipMessage:
+    if isinstance(data, str):
+        raise ProtocolError("gossip is binary")
+    message: Hello | GossipMessage = decode_cbor(data, LinkMessage)
+    return message

@@ -1,0 +1,86 @@
+"""The network seam: TCP in production, simulated streams in `simulations`.
+
+Everything above asks a `Network` for streams and never touches a socket.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import trio
+
+from varlogd.errors import ConfigError, Unreachable
+
+_ANYWHERE: Final = "192.0.2.1:9"
+"""An address for documentation (RFC 5737), routed like any other: it asks the kernel for the way out."""
+
+
+class Network(Protocol):
+    """Where streams come from."""
+
+    async def connect(self, address: str) -> trio.abc.Stream:
+        """A stream to ``host:port``. Raises Unreachable."""
+        ...
+
+    async def listen(self, address: str) -> tuple[Sequence[trio.abc.Listener[trio.abc.Stream]], str]:
+        """Listeners on ``host:port`` (0 chooses a port) and the address with the port in use."""
+        ...
+
+    def own_host(self, toward: str | None) -> str:
+        """The address of this host that a peer at ``toward`` (``host:port``, None: any) would see."""
+        ...
+
+
+class TcpNetwork:
+    """The real one."""
+
+    async def connect(self, address: str) -> trio.abc.Stream:
+        host, port = split_address(address)
+        try:
+            return await trio.open_tcp_stream(host, port)
+        except OSError as error:
+            raise Unreachable(f"{address}: {_reason(error)}") from error
+
+    async def listen(self, address: str) -> tuple[Sequence[trio.abc.Listener[trio.abc.Stream]], str]:
+        host, port = split_address(address)
+        try:
+            listeners = await trio.open_tcp_listeners(port, host=host)
+        except OSError as error:
+            raise ConfigError(f"listen: cannot listen on {address}: {_reason(error)}") from error
+        return listeners, join_address(host, listeners[0].socket.getsockname()[1])
+
+    def own_host(self, toward: str | None) -> str:
+        host, port = split_address(toward or _ANYWHERE)
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((host, port))  # a datagram socket: the kernel picks a route, nothing is sent
+            except OSError as error:
+                raise ConfigError(
+                    f"advertise: cannot tell this host's address ({_reason(error)}); set advertise to the HOST:PORT"
+                    " that the other nodes can dial"
+                ) from error
+            return str(probe.getsockname()[0])
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """``host:port`` or ``[v6]:port`` as its parts. Raises Unreachable if it is neither."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise Unreachable(f"{address!r} is not HOST:PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """The inverse of `split_address`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _reason(error: OSError) -> str:
+    """The innermost reason: trio wraps the failures of several addresses in one error."""
+    cause = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    found = cause if isinstance(cause, OSError) else error
+    return (found.strerror or str(found)).lower()

@@ -1,0 +1,265 @@
+"""Scatter and gather: one question to every live member, one ordered answer, one honest ledger.
+
+A child task for each member asks it and pushes its blocks into the merge (`query.merge`, pure). One task,
+the pump, emits what has become certain, and is the only place that looks at the clock:
+
+* **grace**: rows of others that wait only for a host that has shown no sign of life for ``grace_s`` are
+  released; a host that works but finds nothing is waited for `BUSY_GRACES` times as long;
+* **stall**: a host silent for ``stall_s`` is given up as late;
+* **deadline**: at ``timeout_s`` whoever has not finished is late.
+
+It ends when the last host has answered, the limit is reached, or the deadline passes: whichever is first.
+While the asker does not read, nobody's clock runs: the deadline and every silence are put off by that time.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import trio
+from msgspec import structs
+
+from varlogd.errors import Refused, VarlogdError
+from varlogd.mesh.answer import Sink
+from varlogd.query.block import row_count
+from varlogd.query.ledger import LedgerBook
+from varlogd.query.merge import Merge
+from varlogd.wire.query import Block, Entry, Ledger, Outcome, Progress, Query
+
+BUSY_GRACES: Final = 5
+"""How many graces a host may hold rows back while it shows that it works: a scan that finds nothing is not a
+hang, yet nobody wants to look at an empty screen for long."""
+
+READY_BLOCKS_MAX: Final = 8
+"""Blocks in order that wait for the asker to read; past that no host is read from."""
+
+TICK_S: Final = 0.1
+"""How often silences are looked at: fine against a grace of a second."""
+
+
+class Ask(Protocol):
+    """How one member is asked: by its websocket, or this node itself."""
+
+    async def __call__(self, host: str, sink: Sink) -> Entry: ...
+
+
+@dataclass(slots=True)
+class _Part:
+    """One member's part of the answer while it is under way; times are `trio.current_time`."""
+
+    host: str
+    heard_at: float
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    bytes_scanned: int = 0
+    waited_since: float | None = None
+    held: bool = False  # not read from at present: its silence is ours
+    open: bool = True
+
+
+class Gather:
+    """One question while it is asked. Make one, `run` it once."""
+
+    def __init__(
+        self,
+        query: Query,
+        book: LedgerBook,
+        hosts: Iterable[str],
+        ask: Ask,
+        emit: Callable[[Block], Awaitable[None]],
+        stall_s: float,
+    ) -> None:
+        """``hosts``: the live members to ask, all in ``book``, which holds the others' outcomes already.
+        ``emit`` is awaited with each block of the answer, in order."""
+        now = trio.current_time()
+        self._query = query
+        self._book = book
+        self._ask = ask
+        self._emit = emit
+        self._stall_s = stall_s
+        self._parts = {host: _Part(host, now) for host in hosts}
+        self._merge = Merge(self._parts, query.direction, query.limit)
+        self._ready: deque[Block] = deque()
+        self._deadline = now + query.timeout_s
+        self._changed = trio.Event()
+        self._room = trio.Event()
+        self._delivered: Counter[str] = Counter()
+        self._began = now
+
+    async def run(self) -> Ledger:
+        """Ask, emit every block, and return the ledger. Raises what ``emit`` raises, and nothing of a host's."""
+        async with trio.open_nursery() as nursery:
+            for part in self._parts.values():
+                nursery.start_soon(self._run_part, part)
+            await self._pump()
+            nursery.cancel_scope.cancel()
+        self._settle()
+        while self._ready:
+            await self._deliver(self._ready.popleft())
+        return self._book.close(
+            self._delivered,
+            elapsed_s=trio.current_time() - self._began,
+            limit_reached=self._merge.limit_reached,
+        )
+
+    def died(self, host: str, since_ns: int) -> None:
+        """The mesh has declared a member dead: nobody waits for it any longer."""
+        part = self._parts.get(host)
+        if part is not None and part.open:
+            self._end(part, Entry(host=host, outcome=Outcome.DEAD, since_ns=since_ns, why="died while asked"))
+
+    def progress(self) -> Progress:
+        """How far the question has come."""
+        return Progress(
+            bytes_scanned=sum(part.bytes_scanned for part in self._parts.values()),
+            rows=self._merge.rows,
+            hosts_done=sum(not part.open for part in self._parts.values()),
+            hosts=len(self._parts),
+        )
+
+    async def _run_part(self, part: _Part) -> None:
+        with part.scope:
+            try:
+                entry = await self._ask(part.host, _PartSink(self, part))
+            except VarlogdError as error:
+                entry = Entry(host=part.host, outcome=outcome_of(error), why=str(error))
+            if entry.host != part.host:
+                entry = Entry(host=part.host, outcome=Outcome.FAILED, why=f"{entry.host!r} answers at its address")
+            if part.open:
+                self._end(part, entry)
+
+    def _end(self, part: _Part, entry: Entry) -> None:
+        """A part is over: write its outcome down, and let its rows hold nobody back any more."""
+        part.open = False
+        part.bytes_scanned = max(part.bytes_scanned, entry.bytes_scanned)
+        self._book.told(structs.replace(entry, bytes_scanned=part.bytes_scanned))
+        self._take(self._merge.end(part.host))
+        part.scope.cancel()
+
+    def _take(self, blocks: list[Block]) -> None:
+        self._ready.extend(blocks)
+        self._changed.set()
+
+    async def _pump(self) -> None:
+        while True:
+            while self._ready:
+                await self._deliver(self._ready.popleft())
+            self._let_in()
+            if self._merge.limit_reached or not any(part.open for part in self._parts.values()):
+                return
+            if trio.current_time() >= self._deadline:
+                return
+            self._changed = trio.Event()
+            with trio.move_on_at(min(self._deadline, trio.current_time() + TICK_S)):
+                await self._changed.wait()
+            self._look_at_silences(trio.current_time())
+
+    async def _deliver(self, block: Block) -> None:
+        began = trio.current_time()
+        await self._emit(block)
+        self._count(block)
+        paused_s = trio.current_time() - began
+        self._deadline += paused_s
+        for part in self._parts.values():
+            part.heard_at += paused_s
+
+    def _count(self, block: Block) -> None:
+        if not block.source:
+            self._delivered[block.sources[0].host] += row_count(block)
+            return
+        for index, rows in Counter(array("I", block.source)).items():
+            self._delivered[block.sources[index].host] += rows
+
+    def _let_in(self) -> None:
+        """Let the parts that wait for room look again."""
+        self._room.set()
+        self._room = trio.Event()
+
+    async def _wait_room(self, host: str) -> None:
+        while len(self._ready) >= READY_BLOCKS_MAX or not self._merge.hungry(host):
+            await self._room.wait()
+
+    def _look_at_silences(self, now: float) -> None:
+        waiting = self._merge.waiting_for
+        for part in self._parts.values():
+            if not part.open or part.held:
+                continue
+            silent_s = now - part.heard_at
+            if silent_s >= self._stall_s:
+                self._end(part, self._late(part, f"silent for {silent_s:.1f} s"))
+            elif part.host not in waiting:
+                part.waited_since = None
+            else:
+                self._wait_or_release(part, now)
+
+    def _wait_or_release(self, part: _Part, now: float) -> None:
+        if part.waited_since is None:
+            part.waited_since = now
+        waited_s = now - part.waited_since
+        silent_s = min(waited_s, now - part.heard_at)
+        if silent_s >= self._query.grace_s or waited_s >= BUSY_GRACES * self._query.grace_s:
+            self._book.waited(part.host, waited_s)
+            self._take(self._merge.release(part.host))
+
+    def _settle(self) -> None:
+        """Write down the parts that were cut: by the asker's own limit, or by the deadline."""
+        behind = self._merge.behind
+        for part in self._parts.values():
+            if not part.open:
+                continue
+            if not self._merge.limit_reached:
+                self._end(part, self._late(part, f"not finished within {self._query.timeout_s:g} s"))
+            elif part.host in behind:
+                self._end(part, self._late(part, "the limit was reached before its rows came"))
+            else:
+                self._end(part, Entry(host=part.host, outcome=Outcome.ANSWERED))
+
+    def _late(self, part: _Part, why: str) -> Entry:
+        return Entry(host=part.host, outcome=Outcome.LATE, why=why)
+
+
+def outcome_of(error: VarlogdError) -> Outcome:
+    """What an error of one member's part is called in the ledger."""
+    return Outcome.REFUSED if isinstance(error, Refused) else Outcome.FAILED
+
+
+class _PartSink:
+    """Where one member's blocks and signs of life go."""
+
+    def __init__(self, gather: Gather, part: _Part) -> None:
+        self._gather = gather
+        self._part = part
+
+    async def block(self, block: Block) -> None:
+        gather, part = self._gather, self._part
+        part.held = True
+        await gather._wait_room(part.host)
+        part.held = False
+        part.heard_at = trio.current_time()
+        gather._take(gather._merge.push(part.host, block))
+
+    def progress(self, bytes_scanned: int) -> None:
+        self._part.heard_at = trio.current_time()
+        self._part.bytes_scanned = bytes_scanned
+
+
+async def gather_all(
+    hosts: Mapping[str, Callable[[], Awaitable[Entry]]],
+    book: LedgerBook,
+    timeout_s: float,
+) -> None:
+    """Run one call for each host, for answers that have no order to keep; every outcome goes into ``book``."""
+
+    async def one(host: str, call: Callable[[], Awaitable[Entry]]) -> None:
+        try:
+            book.told(await call())
+        except VarlogdError as error:
+            book.told(Entry(host=host, outcome=outcome_of(error), why=str(error)))
+
+    with trio.move_on_after(timeout_s):
+        async with trio.open_nursery() as nursery:
+            for host, call in hosts.items():
+                nursery.start_soon(one, host, call)

@@ -1,0 +1,296 @@
+"""Websockets, dialled and accepted: the only module that knows trio_websocket.
+
+One port speaks two languages. The head of a request is read here; if it asks for an upgrade its bytes are
+replayed into the websocket library, else it is answered as plain HTTP (`mesh.http`).
+
+What the library leaves to its user is done here, once:
+
+* its exceptions, and the sockets', become `errors` at this seam;
+* its reader task runs guarded, so that no bytes from outside can end a nursery of ours, and a handshake
+  whose peer hangs up fails at once instead of waiting for ever;
+* a message is written whole or the socket is dropped, for a write cut in mid-frame corrupts the stream; and
+  every write has a deadline;
+* every close has a bound.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+import trio_websocket
+
+from varlogd.errors import Closed, RejectedHandshake, Unreachable, VarlogdError
+from varlogd.mesh import http
+from varlogd.mesh.network import Network
+from varlogd.wire.limits import (
+    CLOSE_TIMEOUT_S,
+    DIAL_TIMEOUT_S,
+    HEAD_TIMEOUT_S,
+    QUEUE_MESSAGES_MAX,
+    RECEIVE_BUFFER_BYTES,
+)
+
+log = logging.getLogger(__name__)
+
+CLOSE_NORMAL = 1000
+CLOSE_GOING_AWAY = 1001
+CLOSE_PROTOCOL = 1002
+CLOSE_UNSUPPORTED = 1003
+CLOSE_ABNORMAL = 1006
+CLOSE_POLICY = 1008
+CLOSE_INTERNAL = 1011
+CLOSE_BUSY = 1013
+CLOSE_BAD_QUESTION = 4400
+
+
+class WebSocket:
+    """One open websocket. Sending and receiving may go on in two tasks; each in one at a time."""
+
+    def __init__(self, connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
+        self._connection = connection
+        self._stream = stream
+
+    @property
+    def subprotocol(self) -> str:
+        return self._connection.subprotocol or ""
+
+    async def send(self, data: bytes | str, timeout_s: float) -> None:
+        """Write one message whole. Raises Closed; after ``timeout_s``, or if cancelled, the socket is dropped."""
+        with trio.move_on_after(timeout_s) as scope:
+            try:
+                await self._connection.send_message(data)
+            except trio_websocket.ConnectionClosed as error:
+                raise _closed(error) from None
+            except trio.Cancelled:
+                await self.abort()
+                raise
+        if scope.cancelled_caught:
+            raise Closed(CLOSE_ABNORMAL, f"nothing could be written for {timeout_s:g} s")
+
+    async def receive(self) -> bytes | str:
+        """The next message. Raises Closed."""
+        try:
+            return await self._connection.get_message()
+        except trio_websocket.ConnectionClosed as error:
+            raise _closed(error) from None
+
+    async def close(self, code: int = CLOSE_NORMAL, reason: str = "") -> None:
+        """Say goodbye and close; bounded, and idempotent."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
+            await self._connection.aclose(code, reason[:120])
+        await self.abort()
+
+    async def abort(self) -> None:
+        """Drop the socket at once: the peer sees it close without a word."""
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(self._stream)
+
+
+def _closed(error: trio_websocket.ConnectionClosed) -> Closed:
+    if error.reason is None:
+        return Closed(CLOSE_ABNORMAL)
+    return Closed(int(error.reason.code), error.reason.reason or "")
+
+
+class _GuardedReader:
+    """Stands where the library wants a nursery: runs its reader task and remembers how it ended."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self.ended = trio.Event()
+        self.error: Exception | None = None
+
+    def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        self._nursery.start_soon(self._run, task)
+
+    async def _run(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except Exception as error:
+            self.error = error
+        finally:
+            self.ended.set()
+
+    async def unless_ended(self, handshake: Awaitable[Any]) -> Any:
+        """The handshake's result, or None if the reader ended first: the library would wait for ever."""
+        result = None
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _watch() -> None:
+                await self.ended.wait()
+                nursery.cancel_scope.cancel()
+
+            result = await handshake
+            nursery.cancel_scope.cancel()
+        return result
+
+
+@asynccontextmanager
+async def open_websocket(
+    network: Network, address: str, path: str, subprotocol: str, message_max_bytes: int
+) -> AsyncIterator[WebSocket]:
+    """A websocket to ``address``, dropped on the way out (close it first to say goodbye).
+
+    Raises Unreachable or RejectedHandshake. Whatever the body raises comes out as it is, not in a group.
+    """
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            async with _dialled(network, address) as (stream, deadline):
+                reader = _GuardedReader(nursery)
+                connection = await reader.unless_ended(
+                    trio_websocket.wrap_client_stream(
+                        reader,  # type: ignore[arg-type]
+                        stream,  # type: ignore[arg-type]
+                        address,
+                        path,
+                        subprotocols=[subprotocol],
+                        message_queue_size=QUEUE_MESSAGES_MAX,
+                        max_message_size=message_max_bytes,
+                        receive_buffer_size=RECEIVE_BUFFER_BYTES,
+                    )
+                )
+                if connection is None:
+                    raise _rejection(address, reader.error)
+                deadline.deadline = float("inf")
+                yield WebSocket(connection, stream)
+        except Exception as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+@asynccontextmanager
+async def _dialled(network: Network, address: str) -> AsyncIterator[tuple[trio.abc.Stream, trio.CancelScope]]:
+    """A stream that is closed on the way out, under a dial deadline that the user lifts when it is done."""
+    with trio.move_on_after(DIAL_TIMEOUT_S) as deadline:
+        stream = await network.connect(address)
+        try:
+            yield stream, deadline
+        finally:
+            await trio.aclose_forcefully(stream)
+    if deadline.cancelled_caught:
+        raise Unreachable(f"{address}: no answer to the dial within {DIAL_TIMEOUT_S:g} s")
+
+
+def _rejection(address: str, error: Exception | None) -> Unreachable:
+    if isinstance(error, trio_websocket.ConnectionRejected):
+        body = (error.body or b"").decode("utf-8", "replace").strip()
+        return RejectedHandshake(f"{address}: HTTP {error.status_code}{': ' + body if body else ''}")
+    return RejectedHandshake(f"{address}: it closed the connection instead of speaking websocket")
+
+
+@dataclass(frozen=True)
+class Route:
+    """What listens under a path: its subprotocols (the first is used for a client that names none, if
+    ``default``), the bound of one incoming message, and the handler."""
+
+    handler: Callable[[WebSocket], Awaitable[None]]
+    subprotocols: tuple[str, ...]
+    message_max_bytes: int
+    default: str | None = None
+
+
+class Server:
+    """Accepts connections, bounded in number, and hands each to its route; one's failure is its own."""
+
+    def __init__(self, routes: Mapping[str, Route], pages: Mapping[str, http.Page], connections_max: int) -> None:
+        self._routes = routes
+        self._pages = pages
+        self._connections_max = connections_max
+        self._open = 0
+        self._strangers: dict[int, trio.CancelScope] = {}
+        self._ids = 0
+
+    async def serve(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await trio.serve_listeners(self._connection, list(listeners), handler_nursery=nursery)
+
+    async def _connection(self, stream: trio.abc.Stream) -> None:
+        if self._open >= self._connections_max and not self._make_room():
+            await trio.aclose_forcefully(stream)
+            return
+        self._open += 1
+        try:
+            await self._speak(stream)
+        except VarlogdError as error:
+            log.debug("connection ended", extra={"fields": {"why": str(error)}})
+        except Exception:
+            log.exception("a connection's handler failed; the others go on")
+        finally:
+            self._open -= 1
+            await trio.aclose_forcefully(stream)
+
+    def _make_room(self) -> bool:
+        """Hang up on the stranger who has waited longest without a whole request, if there is one."""
+        for oldest in self._strangers.values():
+            log.warning("too many connections: dropped the one idle longest", extra={"fields": {"open": self._open}})
+            oldest.cancel()
+            return True
+        log.warning("too many connections: refused one", extra={"fields": {"open": self._open}})
+        return False
+
+    async def _speak(self, stream: trio.abc.Stream) -> None:
+        self._ids += 1
+        stranger = self._ids
+        with trio.move_on_after(HEAD_TIMEOUT_S) as scope:
+            self._strangers[stranger] = scope
+            try:
+                head = await http.read_head(stream)
+            finally:
+                del self._strangers[stranger]
+        if scope.cancelled_caught:
+            return
+        request = http.parse_head(head)
+        if not request.wants_websocket:
+            await http.answer(stream, request, self._pages)
+            return
+        await self._upgrade(http.Replay(stream, head), request.path)
+
+    async def _upgrade(self, stream: trio.abc.Stream, path: str) -> None:
+        route = self._routes.get(path.partition("?")[0])
+        if route is None:
+            await http.refuse(stream, 404, http.HINT)
+            return
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            try:
+                websocket = await self._handshake(nursery, stream, route)
+                if websocket is not None:
+                    await route.handler(websocket)
+            except Exception as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _handshake(self, nursery: trio.Nursery, stream: trio.abc.Stream, route: Route) -> WebSocket | None:
+        reader = _GuardedReader(nursery)
+        with trio.move_on_after(HEAD_TIMEOUT_S):
+            request: trio_websocket.WebSocketRequest | None = await reader.unless_ended(
+                trio_websocket.wrap_server_stream(
+                    reader,  # type: ignore[arg-type]
+                    stream,
+                    message_queue_size=QUEUE_MESSAGES_MAX,
+                    max_message_size=route.message_max_bytes,
+                    receive_buffer_size=RECEIVE_BUFFER_BYTES,
+                )
+            )
+            if request is None:
+                return None
+            offered = request.proposed_subprotocols
+            chosen = next((name for name in route.subprotocols if name in offered), None)
+            if chosen is None and (offered or route.default is None):
+                speaks = f"this speaks {', '.join(route.subprotocols)}; offered: {', '.join(offered) or 'none'}\n"
+                await request.reject(400, body=speaks.encode())
+                return None
+            return WebSocket(await request.accept(subprotocol=chosen), stream)
+        return None

@@ -1,0 +1,62 @@
+"""The world a daemon is handed: network, chance, blocking work, the wall clock.
+
+Production hands it the real ones; `simulations` hands it simulated ones, and the same daemon runs there.
+The steady clock is not here: shell code reads `trio.current_time`, which a virtual clock moves.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Protocol, TypeVar
+
+import trio
+
+from varlogd.mesh.network import Network, TcpNetwork
+
+T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """Where work that blocks is done: files, decompression, scanning."""
+
+    def check(self) -> None:
+        """Called by the work now and then, at least once a chunk; raises when nobody wants it any more."""
+        ...
+
+    async def run(self, step: Callable[[], T]) -> T:
+        """The result of one bounded step of work."""
+        ...
+
+
+class ThreadRunner:
+    """Steps in worker threads, at most ``steps_max`` at once; the rest wait in the order they came, so that
+    the steps of several questions take turns."""
+
+    def __init__(self, steps_max: int) -> None:
+        self._limiter = trio.CapacityLimiter(steps_max)
+
+    def check(self) -> None:
+        trio.from_thread.check_cancelled()
+
+    async def run(self, step: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(step, limiter=self._limiter)
+
+
+@dataclass(frozen=True)
+class World:
+    """``wall_ns``: nanoseconds since 1970. ``zone``: that of the times in this host's logs (None: the host's)."""
+
+    network: Network
+    rng: random.Random
+    runner: Runner
+    wall_ns: Callable[[], int]
+    zone: tzinfo | None = None
+
+
+def real_world(scans_max: int) -> World:
+    """The world as it is."""
+    return World(TcpNetwork(), random.Random(), ThreadRunner(scans_max), time.time_ns)
