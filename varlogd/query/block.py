@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
-from itertools import repeat
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from itertools import accumulate, chain, count, islice, repeat
+from operator import ge, gt, le, lt
 from typing import NamedTuple
 
+from msgspec import structs
+
 from varlogd.errors import ProtocolError
-from varlogd.wire.query import NO_TIME, Block, Source
+from varlogd.wire.limits import BLOCK_ROWS_MAX, BLOCK_TARGET_BYTES
+from varlogd.wire.query import NO_TIME, Block, Direction, Source
 
 OrderKey = tuple[int, str, str, int]
 """(key, host, stream, position): what orders rows."""
@@ -56,6 +61,12 @@ def block_of(rows: Sequence[Row], *, late: bool = False) -> Block:
     )
 
 
+def blocks_of(rows: Sequence[Row], *, late: bool = False) -> Iterator[Block]:
+    """The blocks of rows that are already in order: each closes as soon as it holds its target of text or rows."""
+    for part in _parts([row.line for row in rows]):
+        yield block_of(rows[part], late=late)
+
+
 def rows_of(block: Block) -> list[Row]:
     """The rows of a block, in its order. Raises ProtocolError if its columns do not fit together."""
     keys = _unpack("q", block.keys)
@@ -88,20 +99,132 @@ def block_span(block: Block) -> tuple[OrderKey, OrderKey]:
     count = row_count(block)
     if count == 0 or len(block.positions) != 8 * count or len(block.keys) != 8 * count:
         raise ProtocolError("a block whose columns differ in length")
-    first, last = 0, count - 1
-    return _order_key_at(block, first, count), _order_key_at(block, last, count)
+    return order_key_at(block, 0), order_key_at(block, count - 1)
 
 
-def _order_key_at(block: Block, index: int, count: int) -> OrderKey:
+def order_key_at(block: Block, index: int) -> OrderKey:
+    """The order key of the row at ``index``, without building the row. Raises ProtocolError as `block_span`."""
     chosen = 0
     if block.source:
-        if len(block.source) != 4 * count:
+        if len(block.source) != 4 * row_count(block):
             raise ProtocolError("a block whose columns differ in length")
         chosen = int.from_bytes(block.source[4 * index : 4 * index + 4], "little")
     if chosen >= len(block.sources):
         raise ProtocolError("a block with a row of no source")
     host, stream = block.sources[chosen].host, block.sources[chosen].stream
     return (_int64_at(block.keys, index), host, stream, _int64_at(block.positions, index))
+
+
+def check_block(block: Block, direction: Direction) -> None:
+    """Raise ProtocolError unless the columns fit together and the rows are in ``direction``'s order.
+
+    No row is built: where all keys differ, the usual case, this reads two columns and counts line feeds.
+    """
+    keys = _unpack("q", block.keys)
+    count = len(keys)
+    if count == 0 or block.lines.count(b"\n") != count - 1:
+        raise ProtocolError("a block whose columns differ in length")
+    positions = _column(block.positions, count)
+    if block.times:
+        _column(block.times, count)
+    if block.cut and not 0 <= min(block.cut) <= max(block.cut) < count:
+        raise ProtocolError("a block with a cut row that is not in it")
+    sources = _row_sources(block, count)
+    ascending = direction == "oldest_first"
+    if all(map(lt if ascending else gt, keys, islice(keys, 1, None))):
+        return
+    order = list(zip(keys, sources, positions, strict=True))
+    if not all(map(le if ascending else ge, order, islice(order, 1, None))):
+        raise ProtocolError("a block whose rows are out of order")
+
+
+def split_block(block: Block, index: int) -> tuple[Block, Block]:
+    """The first ``index`` rows (at least one) and the others (at least one), without building a row."""
+    *head, tail = block.lines.split(b"\n", index)
+    first = structs.replace(
+        block,
+        source=block.source[: 4 * index],
+        keys=block.keys[: 8 * index],
+        times=block.times[: 8 * index],
+        positions=block.positions[: 8 * index],
+        lines=b"\n".join(head),
+        cut=tuple(row for row in block.cut if row < index),
+    )
+    second = structs.replace(
+        block,
+        source=block.source[4 * index :],
+        keys=block.keys[8 * index :],
+        times=block.times[8 * index :],
+        positions=block.positions[8 * index :],
+        lines=tail,
+        cut=tuple(row - index for row in block.cut if row >= index),
+    )
+    return first, second
+
+
+def merge_blocks(blocks: Sequence[Block], direction: Direction) -> Iterator[Block]:
+    """The rows of several blocks sorted into ``direction``'s order, in blocks that close at their target size.
+
+    ``blocks`` have passed `check_block` and none is late; one alone is handed on as it is. Rows of one order
+    key keep their order. Sorts columns, never building a `Row`: two to three times faster. The sort finds
+    the runs that blocks are.
+    """
+    if len(blocks) == 1:
+        yield blocks[0]
+        return
+    reverse = direction == "newest_first"
+    sources = sorted({(source.host, source.stream) for block in blocks for source in block.sources})
+    rank = {source: index for index, source in enumerate(sources)}
+    table = sorted(
+        zip(
+            chain.from_iterable(_unpack("q", block.keys) for block in blocks),
+            chain.from_iterable(_ranks(block, rank) for block in blocks),
+            chain.from_iterable(_unpack("q", block.positions) for block in blocks),
+            count(0, -1 if reverse else 1),  # decides between equal order keys, and finds a row's cut mark
+            chain.from_iterable(_unpack("q", block.times or block.keys) for block in blocks),
+            chain.from_iterable(block.lines.split(b"\n") for block in blocks),
+            strict=False,  # `count` is endless
+        ),
+        reverse=reverse,
+    )
+    starts = accumulate(map(row_count, blocks), initial=0)
+    cut = {start + index for start, block in zip(starts, blocks, strict=False) for index in block.cut}
+    for part in _parts([row[-1] for row in table]):
+        yield _block_from(table[part], sources, cut)
+
+
+_TableRow = tuple[int, int, int, int, int, bytes]
+"""Key, rank of the source, position, number before sorting (negative if reversed), time, line."""
+
+
+def _block_from(table: Sequence[_TableRow], sources: Sequence[tuple[str, str]], cut: Set[int]) -> Block:
+    keys, ranks, positions, numbers, times, lines = zip(*table, strict=True)
+    used = {rank: index for index, rank in enumerate(sorted(set(ranks)))}
+    return Block(
+        sources=tuple(Source(*sources[rank]) for rank in used),
+        source=_pack("I", map(used.__getitem__, ranks)) if len(used) > 1 else b"",
+        keys=_pack("q", keys),
+        times=_pack("q", times) if times != keys else b"",
+        positions=_pack("q", positions),
+        lines=b"\n".join(lines),
+        cut=tuple(index for index, number in enumerate(numbers) if abs(number) in cut) if cut else (),
+    )
+
+
+def _ranks(block: Block, rank: Mapping[tuple[str, str], int]) -> Iterable[int]:
+    ranks = [rank[source.host, source.stream] for source in block.sources]
+    return map(ranks.__getitem__, _unpack("I", block.source)) if block.source else repeat(ranks[0], row_count(block))
+
+
+def _parts(lines: Sequence[bytes]) -> Iterator[slice]:
+    """Where rows with these lines are divided into blocks."""
+    text_before = list(accumulate(map(len, lines), initial=0))
+    start = 0
+    while start < len(lines):
+        full = bisect_left(text_before, text_before[start] + BLOCK_TARGET_BYTES, lo=start)
+        end = min(full, start + BLOCK_ROWS_MAX, len(lines))
+        yield slice(start, end)
+        start = end
 
 
 def _row_sources(block: Block, count: int) -> Sequence[tuple[str, str]] | repeat[tuple[str, str]]:
@@ -127,7 +250,7 @@ def _int64_at(column: bytes, index: int) -> int:
     return int.from_bytes(column[8 * index : 8 * index + 8], "little", signed=True)
 
 
-def _pack(code: str, numbers: list[int]) -> bytes:
+def _pack(code: str, numbers: Iterable[int]) -> bytes:
     column = array(code, numbers)
     if sys.byteorder == "big":
         column.byteswap()
