@@ -1,0 +1,222 @@
+"""What `varlog` shows: rows and tables on stdout, the ledger and progress on stderr.
+
+Rows come from logs, and logs hold whatever a stranger could get written there: on a terminal every control
+character is shown as an escape, never sent. In a pipe a line goes out byte for byte.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from varlogd.query.block import Row
+from varlogd.query.times import rfc3339
+from varlogd.wire.query import WHOLE, Entry, Ledger, MemberInfo, Outcome, Progress, StreamInfo
+
+_HOST_COLORS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
+_OUTCOME_COLORS = {Outcome.ANSWERED: 32, Outcome.LEFT: 90, Outcome.TRUNCATED: 33, Outcome.LATE: 33}
+_STATE_COLORS = {"alive": 32, "suspect": 33, "dead": 31, "left": 90}
+_RED = 31
+
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160)) if code != 9}
+"""Control characters (C0 but tab, DEL, C1) as people write them."""
+
+_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in range(127, 160)}
+
+
+def safe(text: str) -> str:
+    """Text that does nothing to a terminal but show."""
+    return text.translate(_ESCAPES)
+
+
+def paint(text: str, color: int, on: bool) -> str:
+    """Text in an ANSI color, or as it is."""
+    return f"\x1b[{color}m{text}\x1b[0m" if on else text
+
+
+def row_line(row: Row, *, color: bool, terminal: bool) -> bytes:
+    """``host:stream: line``; a row out of its place and a cut line say so."""
+    marks = (" (late)" if row.late else "") + (" (cut)" if row.cut else "")
+    host = paint(safe(row.host), _HOST_COLORS[sum(row.host.encode()) % len(_HOST_COLORS)], color)
+    prefix = f"{host}:{paint(safe(row.stream), 90, color)}{marks}: "
+    line = safe(row.line.decode("utf-8", "backslashreplace")).encode() if terminal else row.line
+    return prefix.encode() + line + b"\n"
+
+
+def row_json(row: Row) -> bytes:
+    """One JSON object a row; ``line_base64`` holds the bytes where they are not UTF-8."""
+    shown: dict[str, Any] = {
+        "host": row.host,
+        "stream": row.stream,
+        "time": None if row.time is None else rfc3339(row.time),
+        "line": row.line.decode("utf-8", "replace"),
+        "position": row.position,
+    }
+    if "\ufffd" in shown["line"]:
+        shown["line_base64"] = base64.b64encode(row.line).decode()
+    if row.cut:
+        shown["cut"] = True
+    if row.late:
+        shown["late"] = True
+    return json_line(shown)
+
+
+def json_line(shown: dict[str, Any]) -> bytes:
+    """One line of JSON, safe on a terminal too: the control characters that JSON lets pass are escaped."""
+    text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    return text.translate(_JSON_ESCAPES).encode() + b"\n"
+
+
+def ledger_json(ledger: Ledger) -> dict[str, Any]:
+    """The ledger as scripts get it, on the last line: times as RFC 3339."""
+    return {
+        "ledger": {
+            "complete": ledger.complete,
+            "rows": ledger.rows,
+            "elapsed_s": round(ledger.elapsed_s, 6),
+            "limit_reached": ledger.limit_reached,
+            "asked": ledger.asked,
+            "members": [_entry_json(entry) for entry in ledger.members],
+        }
+    }
+
+
+def _entry_json(entry: Entry) -> dict[str, Any]:
+    return {
+        "host": entry.host,
+        "outcome": entry.outcome.value,
+        "rows": entry.rows,
+        "bytes_scanned": entry.bytes_scanned,
+        "elapsed_s": round(entry.elapsed_s, 6),
+        "streams": entry.streams,
+        "why": entry.why,
+        "since": None if entry.since_ns is None else rfc3339(entry.since_ns),
+        "late_s": round(entry.late_s, 3),
+        "notes": list(entry.notes),
+    }
+
+
+def ledger_lines(ledger: Ledger, *, color: bool) -> list[str]:
+    """One line if all is well; else one line for the sum and one for each member."""
+    if ledger.complete and not any(entry.notes or entry.late_s for entry in ledger.members):
+        return [_sum(ledger)]
+    verdict = "whole" if ledger.complete else paint("PARTIAL", _RED, color)
+    width = max(len(safe(entry.host)) for entry in ledger.members)
+    return [f"{verdict}: {_sum(ledger)}", *(_entry_line(entry, width, color) for entry in ledger.members)]
+
+
+def _sum(ledger: Ledger) -> str:
+    if not ledger.members:
+        return "no host matches: see `varlog members` for names and tags"
+    counts: dict[Outcome, int] = {}
+    for entry in ledger.members:
+        counts[entry.outcome] = counts.get(entry.outcome, 0) + 1
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    scanned = size(sum(entry.bytes_scanned for entry in ledger.members))
+    rows = f"{ledger.rows} row{'' if ledger.rows == 1 else 's'}"
+    limit = " (the limit)" if ledger.limit_reached else ""
+    return f"{outcomes} · {rows}{limit} · {scanned} scanned · {ledger.elapsed_s:.2f} s"
+
+
+def _entry_line(entry: Entry, width: int, color: bool) -> str:
+    outcome = paint(f"{entry.outcome:<9}", _OUTCOME_COLORS.get(entry.outcome, _RED), color)
+    parts = [f"  {safe(entry.host):<{width}}  {outcome}"]
+    if entry.outcome in WHOLE or entry.rows:
+        parts.append(f"{entry.rows} rows, {size(entry.bytes_scanned)}, {entry.elapsed_s:.2f} s")
+    if entry.since_ns is not None:
+        parts.append(f"since {rfc3339(entry.since_ns)[:19]}Z")
+    if entry.why:
+        parts.append(safe(entry.why))
+    if entry.late_s:
+        parts.append(f"others' rows waited {entry.late_s:.1f} s for it")
+    parts.extend(safe(note) for note in entry.notes)
+    return "  ".join(parts[:1]) + " " + "; ".join(parts[1:])
+
+
+def progress_line(progress: Progress) -> str:
+    """What goes on while a question is long."""
+    done = f"{progress.hosts_done}/{progress.hosts} hosts"
+    return f"{done} · {size(progress.bytes_scanned)} scanned · {progress.rows} rows"
+
+
+def members_lines(members: Sequence[MemberInfo], now_ns: int, *, color: bool) -> list[str]:
+    """A table; ``*`` marks the node that was asked."""
+    rows = [("", "NAME", "STATE", "FOR", "ADDRESS", "TAGS")]
+    for member in members:
+        tags = " ".join(f"{key}={value}" for key, value in sorted(member.tags.items()))
+        age = duration(max(0, now_ns - member.since_ns))
+        mark = "*" if member.asked else ""
+        rows.append((mark, safe(member.name), member.state, age, safe(member.address), safe(tags)))
+    lines = table(rows)
+    if not color:
+        return lines
+    return [
+        line.replace(row[2], paint(row[2], _STATE_COLORS.get(row[2], 0), on=True), 1) if index else line
+        for index, (line, row) in enumerate(zip(lines, rows, strict=True))
+    ]
+
+
+def member_json(member: MemberInfo) -> dict[str, Any]:
+    return {
+        "name": member.name,
+        "state": member.state,
+        "address": member.address,
+        "tags": dict(member.tags),
+        "epoch": member.epoch,
+        "incarnation": member.incarnation,
+        "since": rfc3339(member.since_ns),
+        "asked": member.asked,
+    }
+
+
+def files_lines(files: Sequence[StreamInfo]) -> list[str]:
+    """A table of streams."""
+    rows = [("HOST", "STREAM", "SIZE", "FILES", "NEWEST", "NOTE")]
+    for info in files:
+        newest = "" if info.newest_ns is None else rfc3339(info.newest_ns)[:19] + "Z"
+        rows.append(
+            (safe(info.host), safe(info.stream), size(info.size_bytes), str(info.files), newest, safe(info.note))
+        )
+    return table(rows)
+
+
+def file_json(info: StreamInfo) -> dict[str, Any]:
+    return {
+        "host": info.host,
+        "stream": info.stream,
+        "files": info.files,
+        "size_bytes": info.size_bytes,
+        "newest": None if info.newest_ns is None else rfc3339(info.newest_ns),
+        "note": info.note,
+    }
+
+
+def table(rows: Sequence[Iterable[str]]) -> list[str]:
+    """Columns of text, left-aligned, two blanks between."""
+    cells = [list(row) for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def size(size_bytes: int) -> str:
+    """``512 B``, ``3.2 MiB``."""
+    amount = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def duration(length_ns: int) -> str:
+    """``42s``, ``3m10s``, ``5h02m``, ``3d04h``."""
+    seconds = length_ns // 1_000_000_000
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02}s"
+    if seconds < 86_400:
+        return f"{seconds // 3600}h{seconds % 3600 // 60:02}m"
+    return f"{seconds // 86_400}d{seconds % 86_400 // 3600:02}h"

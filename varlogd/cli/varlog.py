@@ -1,0 +1,210 @@
+"""`varlog`, the asker. Everything slow to import is imported where it is used: `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from varlogd.errors import VarlogdError
+
+if TYPE_CHECKING:
+    from varlogd.cli.arguments import Command
+    from varlogd.client import Answer
+    from varlogd.query.block import Row
+    from varlogd.wire.query import Ledger, Progress
+
+EXIT_FOUND: Final = 0
+EXIT_NOTHING: Final = 1
+EXIT_ERROR: Final = 2
+EXIT_PARTIAL: Final = 3
+EXIT_INTERRUPTED: Final = 130
+EXIT_PIPE: Final = 141
+
+SETTLED_S: Final = 1.5
+"""`tail` shows what it has when no row has come for so long: the rows of hosts on time are all in by then."""
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command; its exit status."""
+    if argv[:1] == ["demo"]:
+        from varlogd.demo import main as demo
+
+        return demo(argv[1:])
+    from varlogd.cli.arguments import parse
+
+    try:
+        return _carry_out(parse(argv, os.environ))
+    except VarlogdError as error:
+        from varlogd.cli.render import safe
+
+        print("varlog: " + "\n".join(safe(line) for line in str(error).split("\n")), file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("varlog: interrupted; the work on all hosts has been stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        return EXIT_PIPE
+
+
+def _carry_out(command: Command) -> int:
+    import trio
+
+    verbs = {"members": _members, "files": _files, "tail": _rows, "grep": _rows}
+    with _plain_errors():
+        return trio.run(verbs[command.verb], command)
+
+
+class _plain_errors:
+    """A group of exceptions around one of ours, or around Ctrl-C, comes out as that one."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+            if not isinstance(error, BaseExceptionGroup):
+                raise error from None
+
+
+async def _members(command: Command) -> int:
+    import time
+
+    from varlogd import client
+    from varlogd.cli import render
+
+    members = await client.members(command.url)
+    if command.json:
+        _out([render.json_line(render.member_json(member)) for member in members])
+    else:
+        lines = render.members_lines(members, time.time_ns(), color=command.color)
+        _out([f"{line}\n".encode() for line in lines])
+    return EXIT_FOUND
+
+
+async def _files(command: Command) -> int:
+    from varlogd import client
+    from varlogd.cli import render
+
+    files, ledger = await client.files(command.url, command.query)
+    if command.json:
+        _out([render.json_line(render.file_json(info)) for info in files])
+    elif files:
+        _out([f"{line}\n".encode() for line in render.files_lines(files)])
+    _close(command, ledger)
+    return _status(ledger, found=bool(files))
+
+
+async def _rows(command: Command) -> int:
+    from varlogd import client
+
+    meter = _Meter(command.progress)
+    async with client.ask(command.url, command.query, on_progress=meter.show) as answer:
+        if command.in_order:
+            await _show_in_order(command, answer, meter)
+        else:
+            write = _writer(command)
+            async for rows in answer.blocks():
+                meter.clear()
+                write(rows)
+    meter.clear()
+    _close(command, answer.ledger)
+    return _status(answer.ledger, found=answer.ledger.rows > 0)
+
+
+async def _show_in_order(command: Command, answer: Answer, meter: _Meter) -> None:
+    """Rows asked for newest first, shown oldest first: all at the end, or what is there when they stop coming."""
+    import trio
+
+    from varlogd.query.block import order_key
+
+    write = _writer(command)
+    held: list[Row] = []
+
+    def show() -> None:
+        meter.clear()
+        write(sorted(held, key=order_key))
+        held.clear()
+
+    async with trio.open_nursery() as nursery:
+        last = trio.current_time()
+
+        async def show_when_settled() -> None:
+            while True:
+                await trio.sleep_until(last + SETTLED_S)
+                if trio.current_time() >= last + SETTLED_S:
+                    show()
+                    await trio.sleep(SETTLED_S)
+
+        nursery.start_soon(show_when_settled)
+        async for rows in answer.blocks():
+            held.extend(rows)
+            last = trio.current_time()
+        nursery.cancel_scope.cancel()
+    show()
+
+
+def _writer(command: Command) -> Callable[[list[Row]], None]:
+    from varlogd.cli import render
+
+    terminal = sys.stdout.isatty()
+
+    def write(rows: list[Row]) -> None:
+        if command.json:
+            _out([render.row_json(row) for row in rows])
+        else:
+            _out([render.row_line(row, color=command.color, terminal=terminal) for row in rows])
+
+    return write
+
+
+def _out(lines: list[bytes]) -> None:
+    sys.stdout.buffer.write(b"".join(lines))
+    sys.stdout.buffer.flush()
+
+
+def _close(command: Command, ledger: Ledger) -> None:
+    """The ledger: the last line of JSON, or on stderr."""
+    from varlogd.cli import render
+
+    if command.json:
+        _out([render.json_line(render.ledger_json(ledger))])
+        return
+    color = command.color and sys.stderr.isatty()
+    print("\n".join(render.ledger_lines(ledger, color=color)), file=sys.stderr)
+
+
+def _status(ledger: Ledger, *, found: bool) -> int:
+    if not ledger.complete:
+        return EXIT_PARTIAL
+    return EXIT_FOUND if found else EXIT_NOTHING
+
+
+class _Meter:
+    """One line of progress on a terminal's stderr, taken away before anything else is shown."""
+
+    def __init__(self, on: bool) -> None:
+        self._on = on
+        self._shown = False
+
+    def show(self, progress: Progress) -> None:
+        if self._on:
+            from varlogd.cli import render
+
+            sys.stderr.write(f"\r\x1b[K{render.progress_line(progress)}")
+            sys.stderr.flush()
+            self._shown = True
+
+    def clear(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._shown = False

@@ -1,0 +1,124 @@
+"""The client of `/query`: ask any daemon, iterate over rows, read the ledger.
+
+    async with client.ask("127.0.0.1:8514", Query(limit=100)) as answer:
+        async for row in answer:
+            print(row.host, row.stream, row.line)
+    print(answer.ledger.complete)
+
+Leaving the ``async with`` early closes the socket, and that ends the work on every host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+
+from varlogd.errors import QueryError, Unreachable
+from varlogd.mesh.asking import Question, open_question
+from varlogd.mesh.network import TcpNetwork, split_address
+from varlogd.query.block import Row, rows_of
+from varlogd.wire.query import (
+    Ask,
+    AskFiles,
+    AskMembers,
+    AskRows,
+    Block,
+    Files,
+    Ledger,
+    MemberInfo,
+    Members,
+    Progress,
+    Query,
+    StreamInfo,
+)
+
+PORT_DEFAULT = 8514
+URL_DEFAULT = f"ws://127.0.0.1:{PORT_DEFAULT}"
+
+
+class Answer:
+    """The rows of one answer, in order, as they become certain; `ledger` when they have ended."""
+
+    def __init__(self, question: Question, on_progress: Callable[[Progress], None] | None) -> None:
+        self._question = question
+        self._on_progress = on_progress
+        self._ledger: Ledger | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """What became of every host's part. Raises QueryError while rows may still come."""
+        if self._ledger is None:
+            raise QueryError("the answer has not ended: iterate over its rows first")
+        return self._ledger
+
+    async def blocks(self) -> AsyncIterator[list[Row]]:
+        """The rows as they arrive, a block at a time: cheaper than one by one."""
+        async with aclosing(self._question.frames()) as frames:
+            async for frame in frames:
+                if isinstance(frame, Block):
+                    yield rows_of(frame)
+                elif isinstance(frame, Progress) and self._on_progress is not None:
+                    self._on_progress(frame)
+                elif isinstance(frame, Ledger):
+                    self._ledger = frame
+
+    async def __aiter__(self) -> AsyncIterator[Row]:
+        async with aclosing(self.blocks()) as blocks:
+            async for rows in blocks:
+                for row in rows:
+                    yield row
+
+
+@asynccontextmanager
+async def ask(
+    url: str, query: Query, *, on_progress: Callable[[Progress], None] | None = None
+) -> AsyncIterator[Answer]:
+    """Put a question to the daemon at ``url`` (``ws://host:port``, ``host:port`` or ``host``).
+
+    ``on_progress`` hears of the work about twice a second. Raises Unreachable, QueryError (PatternError for a
+    pattern), Refused or ProtocolError, here or while iterating.
+    """
+    async with open_question(TcpNetwork(), address_of(url), AskRows(query)) as question:
+        yield Answer(question, on_progress)
+
+
+async def members(url: str) -> tuple[MemberInfo, ...]:
+    """The mesh as the daemon at ``url`` sees it, by name. Raises as `ask`."""
+    async for frame in _frames(url, AskMembers()):
+        if isinstance(frame, Members):
+            return frame.members
+    raise Unreachable("the answer ended early")
+
+
+async def files(url: str, query: Query) -> tuple[list[StreamInfo], Ledger]:
+    """The streams that ``query.matchers`` choose, on every live host, by host and name. Raises as `ask`."""
+    found: list[StreamInfo] = []
+    async for frame in _frames(url, AskFiles(query)):
+        if isinstance(frame, Files):
+            found.extend(frame.files)
+        elif isinstance(frame, Ledger):
+            return sorted(found, key=lambda info: (info.host, info.stream)), frame
+    raise Unreachable("the answer ended early")
+
+
+async def _frames(url: str, ask_: Ask) -> AsyncIterator[Block | Files | Progress | Ledger | Members]:
+    async with open_question(TcpNetwork(), address_of(url), ask_) as question, aclosing(question.frames()) as frames:
+        async for frame in frames:
+            yield frame
+
+
+def address_of(url: str) -> str:
+    """``host:port`` of a URL or an address; the port defaults to 8514. Raises QueryError."""
+    scheme, separator, rest = url.rpartition("://")
+    if separator and scheme not in ("ws", "http"):
+        raise QueryError(f"{url!r}: only ws:// is spoken so far")
+    host = rest.partition("/")[0]
+    if not host:
+        raise QueryError(f"{url!r} names no host: write ws://HOST:PORT")
+    if host.endswith("]") or ":" not in host:
+        host = f"{host}:{PORT_DEFAULT}"
+    try:
+        split_address(host)
+    except Unreachable as error:
+        raise QueryError(f"{url!r}: {error}") from None
+    return host
