@@ -28,7 +28,7 @@ from varlogd.mesh.network import join_address, split_address
 from varlogd.mesh.service import QueryService
 from varlogd.mesh.transport import Route, Server
 from varlogd.swim.core import Swim
-from varlogd.swim.directives import Event, Joined, JoinFailing, MemberChanged, NameConflict, Refuted
+from varlogd.swim.directives import Event, Joined, JoinFailing, MemberChanged, NameConflict, Refuted, TableFull
 from varlogd.swim.state import Member, State
 from varlogd.wire.limits import (
     CBOR_SUBPROTOCOL,
@@ -155,6 +155,8 @@ class Daemon:
                 )
             case Refuted(by, incarnation):
                 log.info("refuted", extra={"fields": {"by": by, "incarnation": incarnation}})
+            case TableFull(members_max):
+                log.error("too many members: newcomers are ignored", extra={"fields": {"members_max": members_max}})
 
     def _on_member(self, member: Member, previous: Member | None) -> None:
         level = logging.WARNING if member.state in (State.SUSPECT, State.DEAD) else logging.INFO

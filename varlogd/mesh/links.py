@@ -103,6 +103,9 @@ class Links:
         self.messages_received = 0
         self.messages_dropped = 0
 
+    def __len__(self) -> int:
+        return len(self._links)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the links until cancelled."""
         async with trio.open_nursery() as self._nursery:
@@ -138,8 +141,10 @@ class Links:
 
     async def accept(self, websocket: WebSocket) -> None:
         """Serve an accepted websocket of `/gossip` until it ends."""
-        peer = await self._greet(websocket, answer=True)
-        if peer is None:
+        try:
+            peer = await self._greet(websocket, answer=True)
+        except ProtocolError as error:
+            await websocket.close(CLOSE_PROTOCOL, str(error))
             return
         link = _Link(peer.address, dialler=peer.address, epoch=peer.epoch)
         self._keep(link)
@@ -152,7 +157,7 @@ class Links:
                 self._network, dialled, GOSSIP_PATH, GOSSIP_SUBPROTOCOL, GOSSIP_FRAME_MAX_BYTES
             ) as websocket:
                 peer = await self._greet(websocket, answer=False)
-                if peer is None or not self._rename(link, peer):
+                if not self._rename(link, peer):
                     return
                 if peer.address != dialled:
                     self._aliases[dialled] = peer.address
@@ -163,26 +168,19 @@ class Links:
             if dialled not in self._links:
                 self._events.on_unreachable(dialled)
 
-    async def _greet(self, websocket: WebSocket, *, answer: bool) -> Hello | None:
-        """Exchange hellos: the dialler speaks first. None if there is nobody to talk to."""
+    async def _greet(self, websocket: WebSocket, *, answer: bool) -> Hello:
+        """Exchange hellos: the dialler speaks first. Raises Closed, and ProtocolError for anything else."""
         mine = encode_cbor(self._hello)
         if not answer:
             await websocket.send(mine, GOSSIP_WRITE_TIMEOUT_S)
-        peer: Hello | None = None
+        peer: Hello | GossipMessage | None = None
         with trio.move_on_after(HELLO_TIMEOUT_S):
-            peer = await self._read_hello(websocket)
-        if peer is None:
-            await websocket.close(CLOSE_PROTOCOL, f"no hello of protocol {PROTOCOL_VERSION} in time")
-            if not answer:
-                raise ProtocolError("no hello in time")
-            return None
+            peer = _decode(await websocket.receive())
+        if not isinstance(peer, Hello) or peer.protocol != PROTOCOL_VERSION:
+            raise ProtocolError(f"no hello of protocol {PROTOCOL_VERSION}")
         if answer:
             await websocket.send(mine, GOSSIP_WRITE_TIMEOUT_S)
         return peer
-
-    async def _read_hello(self, websocket: WebSocket) -> Hello | None:
-        message = _decode(await websocket.receive())
-        return message if isinstance(message, Hello) and message.protocol == PROTOCOL_VERSION else None
 
     def _rename(self, link: _Link, peer: Hello) -> bool:
         """File a dialled link under what its peer calls itself; false if that is ourselves."""

@@ -125,14 +125,9 @@ class _Voice:
 
     async def hear(self) -> Ask:
         data = await self._websocket.receive()
-        if self._json:
-            if not isinstance(data, str):
-                raise ProtocolError("binary where the subprotocol is JSON")
-            ask: Ask = decode_json(data, Ask)
-            return ask
-        if isinstance(data, str):
-            raise ProtocolError("text where the subprotocol is CBOR")
-        ask = decode_cbor(data, Ask)
+        if self._json is not isinstance(data, str):
+            raise ProtocolError("JSON travels as text and CBOR as binary: this is the other way round")
+        ask: Ask = decode_json(data, Ask) if isinstance(data, str) else decode_cbor(data, Ask)
         return ask
 
 
