@@ -1,13 +1,20 @@
 """Configuration: frozen structs in which every key has a default, a meaning, and a hint on how to choose it.
 
-Units end a name. Values are validated once, where they come in; nothing downstream checks them again.
+Units end a name. Values are validated once, where they come in (`cli.settings`); nothing downstream checks them
+again. What one value alone cannot tell, each struct checks when it is made: keys that contradict each other.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from ipaddress import ip_address
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
+
+ADDRESS_DEFAULT: Final = "127.0.0.1:8514"
+"""Loopback: with no configuration nobody else gets in."""
+
+PORT_MAX: Final = 65_535
 
 Duration = Annotated[float, Meta(gt=0, le=30 * 86_400)]
 """Seconds: more than none, at most thirty days."""
@@ -90,3 +97,124 @@ class MembershipConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("probe_timeout_s must be at most 5/9 of probe_interval_s")
         if self.join_retry_max_s < self.join_retry_s:
             raise ValueError("join_retry_max_s must be at least join_retry_s")
+
+
+class QueryConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What questions may cost this host. The defaults suit a host whose main work is another.
+
+    Raises ValueError when values contradict each other.
+    """
+
+    scans_max: Annotated[int, Meta(ge=1, le=256)] = 4
+    """Steps of scans that run at once; the others take turns. Each keeps one core or one disk busy: as many as
+    logs may take of this host's cores."""
+
+    queries_max: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    """Questions answered at once; one more is refused as busy. Each holds a connection to every host it asks and
+    a few blocks of each (64 KiB and more), so this bounds memory and open files."""
+
+    connections_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 1024
+    """Open connections, of peers and askers together. Past that a newcomer is turned away. Stay below the
+    process's limit of open files (`ulimit -n`), which a connection takes one of."""
+
+    stall_s: Annotated[float, Meta(ge=1, le=3600)] = 5.0
+    """A host that gives no sign of life for this long while it is asked is given up as late. A host at work
+    gives one twice a second, so this is the pause of a whole host (a stopped machine, a hanging disk)."""
+
+    timeout_max_s: Annotated[float, Meta(ge=1, le=3600)] = 600.0
+    """The longest time one question may take, whatever the asker wants: the bound on forgotten questions."""
+
+    links_max: Annotated[int, Meta(ge=8, le=100_000)] = 128
+    """Gossip links kept open; the one least recently used is closed for a new one. At the size of the mesh or
+    above nothing is ever redialled; an idle link costs 20 KiB."""
+
+    def __post_init__(self) -> None:
+        if self.queries_max > self.connections_max:
+            raise ValueError("queries_max must be at most connections_max: every question comes over a connection")
+        if self.stall_s > self.timeout_max_s:
+            raise ValueError("stall_s must be at most timeout_max_s: no question takes longer than that")
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything one daemon is told. `cli.settings.load` makes it from a file, the environment and flags.
+
+    Raises ValueError when values contradict each other.
+    """
+
+    name: str
+    """What the mesh calls this node: unique in the mesh, the same after a restart. Usually the host's name."""
+
+    listen: str = ADDRESS_DEFAULT
+    """``HOST:PORT`` of the one socket for peers and askers; ``[::]:8514`` for IPv6; port 0 lets the system choose.
+    Choose the address of the network the mesh is on, rather than all."""
+
+    advertise: str | None = None
+    """``HOST:PORT`` that other nodes dial. None: the address in use; where that is a wildcard, this host's own
+    address on the way to the others. Needed behind a port mapping."""
+
+    join: tuple[str, ...] = ()
+    """Seeds: ``HOST:PORT`` of some members. One that answers is enough, so name two or three that are seldom
+    down together; the same list may be given to all nodes, seeds included. None: alone by choice."""
+
+    roots: tuple[str, ...] = ("/var/log",)
+    """The directories below which everything that looks like a log is served."""
+
+    tags: dict[str, str] = {}
+    """What askers select this host by (``-l role=web``). They travel in gossip: keep them few and short."""
+
+    allow_unauthenticated: bool = False
+    """Accept that whoever reaches ``listen`` can read the logs below ``roots``."""
+
+    log_format: Literal["plain", "json"] = "plain"
+    """``plain`` is for people, ``json`` has one object a line."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """``info`` tells of members and of questions refused; ``debug`` of every link."""
+
+    drain_s: Annotated[float, Meta(ge=0, le=600)] = 5.0
+    """How long running answers may finish at shutdown. The service manager must wait a little longer."""
+
+    membership: MembershipConfig = MembershipConfig()
+    query: QueryConfig = QueryConfig()
+
+    def __post_init__(self) -> None:
+        host, _ = split_address(self.listen)
+        if not self.roots:
+            raise ValueError("roots: a daemon without a directory has nothing to answer from")
+        if not self.allow_unauthenticated and not is_loopback(host):
+            raise ValueError(
+                f"listen: {self.listen!r} would let anybody who reaches it read this host's logs, for there is no "
+                "authentication yet. Listen on 127.0.0.1 or [::1], or accept it with --allow-unauthenticated "
+                "(allow_unauthenticated = true)"
+            )
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """``HOST:PORT`` as its parts, an IPv6 address without its brackets. Raises ValueError if it is not one."""
+    host, _, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= PORT_MAX):
+        raise ValueError(f"{address!r} is not HOST:PORT")
+    if bracketed:
+        host = host[1:-1]
+    if bracketed != (":" in host) or not host or not host.isprintable() or set(host) & set(" []/"):
+        raise ValueError(f"{address!r} is not HOST:PORT, with IPv6 as [HOST]:PORT")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``. A name other than ``localhost`` may be anything: it is not."""
+    return host == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether ``host`` stands for all addresses of this host: fit to listen on, not to be dialled."""
+    return _is_ip(host) and ip_address(host).is_unspecified
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
