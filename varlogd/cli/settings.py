@@ -128,7 +128,7 @@ class _Inflow:
             if key in _BY_KEY:
                 self.take(key, value, f"file {path}")
                 continue
-            fault = f"{value!r} is not a table" if key in TABLES else f"unknown key{_nearest(key, _BY_KEY)}"
+            fault = f"{value!r} is not a table" if key in TABLES else _unknown(key)
             self.wrong.append(f"{key}: {fault} (from the file, {path})")
 
     def take_environment(self, environ: Mapping[str, str]) -> None:
@@ -138,7 +138,9 @@ class _Inflow:
                 text = environ[variable]
                 self.take_texts(setting, _listed(text) if setting.many else [text], f"environment {variable}")
             elif variable.startswith(ENVIRONMENT_PREFIX) and variable != FILE_VARIABLE:
-                self.ignored.append(f"{variable}: not a setting{_nearest(variable, _BY_VARIABLE)}")
+                self.ignored.append(
+                    f"{variable}: not a setting{_nearest(variable, _BY_VARIABLE, ENVIRONMENT_PREFIX)}"
+                )
 
     def settle(self) -> Effective:
         """Check each value and then all of them together."""
@@ -191,9 +193,11 @@ def _flattened(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(word, [*known, *TABLES], n=1)
-    return f"; did you mean {found[0]}?" if found else ""
+def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """A question for the known word most like ``word``, if one is; ``prefix`` is what all of them begin with."""
+    ends = [each.removeprefix(prefix) for each in known]
+    found = difflib.get_close_matches(word.removeprefix(prefix), ends, n=1)
+    return f"; did you mean {prefix}{found[0]}?" if found else ""
 
 
 def _from(origin: str) -> str:
