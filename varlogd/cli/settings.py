@@ -128,7 +128,8 @@ class _Inflow:
             if key in _BY_KEY:
                 self.take(key, value, f"file {path}")
                 continue
-            fault = f"{value!r} is not a table" if key in TABLES else _unknown(key)
+            nearest = _nearest(key, [*_BY_KEY, *TABLES])
+            fault = f"{value!r} is not a table" if key in TABLES else f"unknown key{nearest}"
             self.wrong.append(f"{key}: {fault} (from the file, {path})")
 
     def take_environment(self, environ: Mapping[str, str]) -> None:
