@@ -1,0 +1,1 @@
+"""Membership (SWIM with Lifeguard's extensions), sans-IO: events and `now` in, directives out. See `swim.core`."""

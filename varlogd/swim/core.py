@@ -1,0 +1,370 @@
+"""One node's membership: SWIM with Lifeguard's extensions, as a pure state machine.
+
+Events and the time `now` go in; directives (send this, wake me then, tell them that) come out, in order. There
+is no clock, no socket and no task here, and chance comes from the `random.Random` that is handed in, so a run
+is determined by its inputs.
+
+The parts, each with its own theory at the top of its file:
+
+    state          what is believed of a member, and which of two claims wins
+    view           the member table                      identity     answering what is said of ourselves
+    probe, relay   who does not answer                   suspicion    from not answering to dead
+    dissemination  which news rides on which message     join, exchange   whole views: joining, healing
+    effects        now, chance, alarms, and the directives being written
+
+Everything heard or found out passes through `_hear`: claims from messages, our own accusations and our own
+verdicts alike. It asks `state.merge` which claim wins, and `_adopt` draws the consequences.
+
+Papers: SWIM (Das, Gupta, Motivala 2002); Lifeguard (Dadgar, Phillips, Currey 2017, arXiv 1707.00788).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from varlogd.config import MembershipConfig
+from varlogd.swim.directives import Directive, MemberChanged, TableFull, Timer
+from varlogd.swim.dissemination import CLAIMS_PER_FRAME_MAX, Dissemination
+from varlogd.swim.effects import Effects
+from varlogd.swim.exchange import Exchange
+from varlogd.swim.health import LocalHealth
+from varlogd.swim.identity import Identity
+from varlogd.swim.join import Join
+from varlogd.swim.probe import Prober
+from varlogd.swim.relay import Relays
+from varlogd.swim.state import Member, State, merge, rank, restate
+from varlogd.swim.suspicion import Suspicions
+from varlogd.swim.view import View
+from varlogd.wire.gossip import Ack, Claim, Gossip, GossipMessage, Nack, Ping, PingReq, PushPull
+from varlogd.wire.limits import MEMBERS_MAX
+
+GOODBYES_MAX: Final = 256
+"""Members a leaver tells itself: more links than that are not opened for a goodbye; gossip reaches the others."""
+
+
+class Swim:
+    """One node's part in the mesh.
+
+    ``name`` and ``epoch`` (one boot; later ones higher, for example the time) identify it, ``address`` is where
+    others reach it, ``tags`` travel with it. ``seeds`` are addresses to join through; its own is ignored.
+    ``rng`` is the only source of chance; ``now`` counts seconds from anywhere and never goes back.
+
+    Every method that takes ``now`` returns the directives to carry out, in order, and raises nothing whatever
+    a decodable message says. ``src`` and ``address`` are advertised addresses, as in the peer's hello.
+    """
+
+    def __init__(
+        self,
+        config: MembershipConfig,
+        *,
+        name: str,
+        epoch: int,
+        address: str,
+        tags: Mapping[str, str],
+        seeds: Sequence[str],
+        rng: random.Random,
+        now: float,
+    ) -> None:
+        self._config = config
+        self._name = name
+        self._left = False
+        self._gossip_armed = False
+        self._corrections: dict[str, Claim] = {}
+        self._effects = Effects(rng, now, lag_max_s=config.probe_timeout_s)
+        self._view = View(Claim(name, epoch, 0, State.ALIVE, address, dict(tags)), now, MEMBERS_MAX)
+        self._news = Dissemination(config.retransmit_factor)
+        self._health = LocalHealth()
+        self._identity = Identity(self._effects, self._view, self._health, self._announce, self._news.queue)
+        self._prober = Prober(config, self._effects, self._view, self._health, self._piggyback, self._accuse)
+        self._relays = Relays(config, self._effects, self._piggyback, self._prober.next_seq)
+        self._suspicions = Suspicions(config, self._effects, self._view, self._warn, self._condemn)
+        self._join = Join(config, self._effects, [seed for seed in seeds if seed != address], self._call)
+        self._exchange = Exchange(config, self._effects, self._view, self._join.seeds)
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """Everybody known, by name, ourselves included: a live, read-only view."""
+        return self._view.members
+
+    @property
+    def me(self) -> Member:
+        """This node as it presents itself."""
+        return self._view.me
+
+    @property
+    def joined(self) -> bool:
+        """Whether another member has been known, or there is nobody to look for."""
+        return self._join.joined_at is not None
+
+    def start(self, now: float) -> list[Directive]:
+        """Begin: call the seeds, and set the clocks going. Once."""
+        return self._run(now, self._start)
+
+    def on_message(self, now: float, src: str, message: GossipMessage) -> list[Directive]:
+        """A message came from the node at ``src``."""
+        return self._run(now, partial(self._receive, src, message))
+
+    def on_timer(self, now: float, timer: Timer) -> list[Directive]:
+        """A timer's time has come; one that is no longer of use does nothing."""
+        return self._run(now, partial(self._effects.ring, timer))
+
+    def on_link_lost(self, now: float, address: str) -> list[Directive]:
+        """A link with the node at ``address`` closed: a reason to probe it now, and no more than that."""
+        return self._run(now, partial(self._hint, address))
+
+    def on_unreachable(self, now: float, address: str) -> list[Directive]:
+        """Nobody could be reached at ``address``: whoever waits for an answer from there waits in vain."""
+        return self._run(now, partial(self._give_up, address))
+
+    def on_self_dialled(self, now: float, address: str) -> list[Directive]:
+        """``address`` turned out to be our own: it is no seed, and no other member is there."""
+        return self._run(now, partial(self._disregard, address))
+
+    def leave(self, now: float) -> list[Directive]:
+        """Leave the mesh on purpose: tell the others, and from then on answer nothing. Once."""
+        return self._run(now, self._say_goodbye)
+
+    def _run(self, now: float, act: Callable[[], None]) -> list[Directive]:
+        """Every entry. A process that was itself asleep condemns nobody; whatever came in, news goes out soon."""
+        if self._left:
+            return []
+        if self._effects.enter(now):
+            self._prober.abandon()
+            self._relays.abandon()
+            self._suspicions.postpone()
+        act()
+        self._arm_gossip()
+        return self._effects.drain()
+
+    def _start(self) -> None:
+        self._news.queue(self._view.mine)
+        self._join.start()
+        self._prober.start()
+        self._exchange.start()
+
+    # Messages
+
+    def _receive(self, src: str, message: GossipMessage) -> None:
+        if not isinstance(message, Nack):
+            self._listen(src, message)
+        self._respond(src, message)
+
+    def _listen(self, src: str, message: Ping | Ack | PingReq | Gossip | PushPull) -> None:
+        """Take in the claims that came with a message, and set its sender right where it is behind."""
+        hearsay = isinstance(message, PushPull)
+        # What a newcomer is told when it joins, the others know already.
+        news = self.joined or not (isinstance(message, PushPull) and message.reply)
+        for claim in message.claims:
+            self._hear(claim, hearsay=hearsay, news=news)
+        corrections, self._corrections = self._corrections, {}
+        if corrections and not hearsay:
+            self._effects.send(src, Gossip(tuple(corrections.values())))
+
+    def _respond(self, src: str, message: GossipMessage) -> None:
+        match message:
+            case Ping(seq, target):
+                if target == self._name:
+                    self._effects.send(src, Ack(seq, self._piggyback(src)))
+            case Ack(seq):
+                self._prober.on_ack(seq, src)
+                self._relays.on_ack(seq, src)
+            case Nack(seq):
+                self._prober.on_nack(seq, src)
+            case PingReq():
+                self._relays.on_ping_req(src, message)
+            case PushPull(False):
+                self._exchange.answer(src)
+
+    def _piggyback(self, to: str) -> tuple[Claim, ...]:
+        """The claims for a message to this address.
+
+        One that is held suspect is told so first, that it can refute at once (Lifeguard's "buddy system"). What
+        else it is told does not count as sent: it may well be deaf, and the news would be spent on it.
+        """
+        there = self._view.at(to)
+        if there is None or there.state not in (State.SUSPECT, State.DEAD):
+            return tuple(self._news.take(self._view.count))
+        return (there, *(claim for claim in self._news.peek() if claim is not there))
+
+    def _arm_gossip(self) -> None:
+        if self._gossip_armed or self._left or not self._news:
+            return
+        if len(self._view.live) > len(self._suspicions):  # somebody is there to tell
+            self._gossip_armed = True
+            at = self._effects.now + self._effects.jittered(self._config.gossip_interval_s)
+            self._effects.alarm(at, "gossip", self._gossip_tick)
+
+    def _gossip_tick(self) -> None:
+        self._gossip_armed = False
+        self._gossip()
+
+    def _gossip(self) -> None:
+        for name in self._audience():
+            if not self._news:
+                return
+            address = self._view.members[name].address
+            self._effects.send(address, Gossip(self._piggyback(address)))
+
+    def _audience(self) -> list[str]:
+        """Some members at random, and one suspect: it is the one with the most urgent reason to hear news."""
+        rng, suspects = self._effects.rng, self._suspicions
+        alive = self._view.live
+        if suspects:
+            alive = [name for name in alive if name not in suspects]
+        chosen = rng.sample(alive, min(self._config.gossip_fanout, len(alive)))
+        return [*chosen, rng.choice(list(suspects))] if suspects else chosen
+
+    # Beliefs
+
+    def _hear(self, claim: Claim, *, hearsay: bool = False, news: bool = True) -> None:
+        """Somebody, perhaps this node itself, says this of a member.
+
+        ``hearsay``: it is from a whole view and may be old; ``news``: pass it on if we did not know it.
+        """
+        if claim.name == self._name:
+            self._identity.hear(claim)
+            self._correct(claim, self._view.mine)
+            return
+        held = self._view.claim(claim.name)
+        if merge(held, claim) is held:
+            self._hear_old(claim, held)
+        elif held is not None and self._doubts(claim, held):
+            self._hear(restate(claim, State.SUSPECT, claim.by), hearsay=hearsay, news=news)
+            self._prober.hint(claim.name)
+        elif self._admits(claim, held, hearsay):
+            self._adopt(claim, news and not (hearsay and _old_loss(held, claim)))
+
+    def _doubts(self, claim: Claim, held: Claim) -> bool:
+        """Whether a death counts as a suspicion only, to be looked into at once.
+
+        It does unless we have held the member suspect for a while. It may be old news from the other side of a
+        split, or the verdict of one that heard nobody, and the member, asked directly, can refute it.
+        """
+        return claim.state == State.DEAD and held.state <= State.SUSPECT and not self._suspicions.is_ripe(claim)
+
+    def _hear_old(self, claim: Claim, held: Claim) -> None:
+        if rank(claim) < rank(held):
+            self._correct(claim, held)
+        elif claim.state == State.SUSPECT and self._suspicions.confirm(claim):
+            self._news.queue(claim)
+
+    def _correct(self, claim: Claim, held: Claim) -> None:
+        """An accusation that we know to be outdated: whoever passed it on is behind, and is told."""
+        outdated = claim.state != State.ALIVE and rank(claim) < rank(held)
+        if outdated and len(self._corrections) < CLAIMS_PER_FRAME_MAX:
+            self._corrections[held.name] = held
+
+    def _admits(self, claim: Claim, held: Claim | None, hearsay: bool) -> bool:
+        """Whether a claim that would win may change the table."""
+        if (held is None or held.address != claim.address) and not _dialable(claim.address):
+            return False
+        if held is not None:
+            return True
+        if hearsay and _old_loss(held, claim) and not self._is_newcomer():
+            return False  # forgotten here, not yet there: else the dead would be passed back and forth for ever
+        if not self._view.make_room():
+            self._effects.notify_rarely(TableFull(MEMBERS_MAX))
+            return False
+        return True
+
+    def _is_newcomer(self) -> bool:
+        joined_at = self._join.joined_at
+        return joined_at is None or self._effects.now < joined_at + self._config.push_pull_interval_s
+
+    def _adopt(self, claim: Claim, news: bool) -> None:
+        """This claim is what is believed from now on."""
+        member, previous = self._view.put(claim, self._effects.now)
+        if news:
+            self._news.queue(claim)
+        if _differ(member, previous):
+            self._effects.notify(MemberChanged(member, previous))
+        if member.state is State.SUSPECT:
+            self._suspicions.start(claim)
+        else:
+            self._suspicions.drop(claim.name)
+        was_live = previous is not None and previous.live
+        if member.live and not was_live:
+            self._prober.ring.add(claim.name)
+            self._join.succeed()
+        elif was_live and not member.live:
+            self._prober.forget(claim.name)
+        if _revived(member, previous):
+            self._exchange.hasten()
+        self._suspicions.recount()
+
+    # What this node says itself
+
+    def _accuse(self, target: Claim) -> None:
+        """A probe of what this claim says was there has failed."""
+        self._hear(restate(target, State.SUSPECT, self._name))
+
+    def _condemn(self, suspected: Claim) -> None:
+        """Nobody refuted this suspicion in time."""
+        self._hear(restate(suspected, State.DEAD, self._name))
+
+    def _warn(self, suspected: Claim) -> None:
+        """Tell a suspect once more, directly. Its ack brings the refutation; as a probe it does not count."""
+        ping = Ping(self._prober.next_seq(), suspected.name, self._piggyback(suspected.address))
+        self._effects.send(suspected.address, ping)
+
+    def _announce(self, mine: Claim) -> None:
+        """Our own claim changed: others may be about to declare us dead, so it does not wait for the tick."""
+        self._news.queue(mine)
+        self._gossip()
+
+    def _say_goodbye(self) -> None:
+        previous = self._view.me
+        claim = restate(self._view.mine, State.LEFT, "")
+        member, _ = self._view.put(claim, self._effects.now)
+        self._left = True
+        self._effects.notify(MemberChanged(member, previous))
+        live = self._view.live
+        for name in self._effects.rng.sample(live, min(GOODBYES_MAX, len(live))):
+            self._effects.send(self._view.members[name].address, Gossip((claim,)))
+
+    # Hints
+
+    def _call(self, address: str) -> None:
+        self._exchange.call(address)
+
+    def _hint(self, address: str) -> None:
+        """Whoever lives at this address may be gone: see for ourselves, if our word would still add anything."""
+        claim = self._view.live_at(address)
+        if claim is not None and self._suspicions.would_count(claim.name, self._name):
+            self._prober.hint(claim.name)
+
+    def _disregard(self, address: str) -> None:
+        self._join.drop(address)
+        self._give_up(address)
+
+    def _give_up(self, address: str) -> None:
+        self._relays.on_unreachable(address)
+        self._prober.on_unreachable(address)
+        self._hint(address)
+
+
+def _old_loss(held: Claim | None, claim: Claim) -> bool:
+    """Whether this is about a member that had gone before we ever heard of it."""
+    return held is None and claim.state > State.SUSPECT
+
+
+def _revived(member: Member, previous: Member | None) -> bool:
+    """Whether one that was held dead was alive all along: views had come apart, as in a split."""
+    return previous is not None and previous.state is State.DEAD and member.live and member.epoch == previous.epoch
+
+
+def _differ(member: Member, previous: Member | None) -> bool:
+    """Whether a change is worth telling: a higher incarnation alone is not."""
+    if previous is None:
+        return True
+    now = (member.state, member.epoch, member.address, member.tags)
+    return now != (previous.state, previous.epoch, previous.address, previous.tags)
+
+
+def _dialable(address: str) -> bool:
+    """Whether this looks like ``host:port``."""
+    host, colon, port = address.rpartition(":")
+    return bool(host and colon) and port.isdecimal() and port.isascii() and 0 < int(port) < 65536

@@ -1,0 +1,32 @@
+"""How far this node may trust its own ears (Lifeguard, arXiv 1707.00788, section IV-A: "LHA-Probe").
+
+A node whose own network or processor is in trouble hears nobody and would accuse everybody. Signs of that
+raise a score, signs of the opposite lower it, and the score slows its probing down.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCORE_MAX: Final = 8
+"""S in the paper: at worst a probe takes nine times as long."""
+
+
+class LocalHealth:
+    """A score from 0 (well) to `SCORE_MAX`."""
+
+    def __init__(self) -> None:
+        self.score = 0
+
+    @property
+    def multiplier(self) -> int:
+        """What probe interval and probe time-out are multiplied by: 1 to 9."""
+        return self.score + 1
+
+    def better(self) -> None:
+        """A probe was acknowledged."""
+        self.score = max(0, self.score - 1)
+
+    def worse(self) -> None:
+        """A probe to which nothing came back, not even a nack; or others had to be told that we are alive."""
+        self.score = min(SCORE_MAX, self.score + 1)

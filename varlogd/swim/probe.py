@@ -1,0 +1,215 @@
+"""Finding out who does not answer: SWIM's failure detector (Das, Gupta, Motivala 2002, section 3.1).
+
+Theory. Every interval a node probes the next member of a shuffled ring, so that each is probed once per round
+and the load is the same whatever the size of the mesh. A probe has two stages: a *direct* ping, and if that
+fails an *indirect* one through k other members, whose way to the target may be better than ours. A probe that
+fails makes a suspicion, never a death.
+
+A helper (see `relay`) that cannot reach the target either says so with a nack (Lifeguard). When all helpers
+have nacked the probe has failed at once, and we know that at least our way to the helpers is sound; when
+nothing came back at all, the fault may be ours, and the local health score gets worse.
+
+Hints from the shell (a link broke, a dial was refused) move a probe forward: to now, or to its second stage.
+They never decide one, so a flapping link costs messages and not lives. A link that breaks because the process
+behind it died makes every neighbour probe at once, and each refused dial makes its helpers look for themselves:
+all survivors reach their own verdict within milliseconds, and their agreement shortens the suspicion to Min.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+
+from varlogd.config import MembershipConfig
+from varlogd.swim.effects import Effects
+from varlogd.swim.health import LocalHealth
+from varlogd.swim.state import State
+from varlogd.swim.view import View
+from varlogd.wire.gossip import Claim, Ping, PingReq
+
+Piggyback = Callable[[str], tuple[Claim, ...]]
+"""The claims to put on a message to an address."""
+
+
+class Ring:
+    """The order of probing: a fresh shuffle of the live members each round, newcomers put in at random places."""
+
+    def __init__(self, view: View, rng: random.Random) -> None:
+        self._view = view
+        self._rng = rng
+        self._round: list[str] = []  # those still to come, the next one last
+
+    def add(self, name: str) -> None:
+        """A newcomer: at a random place in this round, so that one that never lived is found within a round."""
+        self._round.insert(self._rng.randint(0, len(self._round)), name)
+
+    def next(self, skip: Callable[[str], bool]) -> str | None:
+        """The next live member for which ``skip`` is false; None if a whole round has none."""
+        for _ in range(2):  # what is left of this round, and a whole new one
+            while self._round:
+                name = self._round.pop()
+                if self._view.is_live(name) and not skip(name):
+                    return name
+            self._round = list(self._view.live)
+            self._rng.shuffle(self._round)
+        return None
+
+
+class _Probe:
+    """One probe in flight. ``target`` is what we held of the member at its start; a failure accuses that."""
+
+    __slots__ = ("alarm", "asked", "deadline", "indirect", "nacked", "refused", "seq", "target", "waiting")
+
+    def __init__(self, seq: int, target: Claim, deadline: float) -> None:
+        self.seq = seq
+        self.target = target
+        self.deadline = deadline
+        self.alarm = 0
+        self.refused = False
+        self.indirect = False
+        self.asked: tuple[str, ...] = ()  # addresses of the helpers; one that nacked may still relay a late ack
+        self.waiting: set[str] = set()  # those that have not nacked
+        self.nacked = False
+
+
+class Prober:
+    """All probes of this node. ``accuse`` is told what a failed one was about."""
+
+    def __init__(
+        self,
+        config: MembershipConfig,
+        effects: Effects,
+        view: View,
+        health: LocalHealth,
+        piggyback: Piggyback,
+        accuse: Callable[[Claim], None],
+    ) -> None:
+        self._config = config
+        self._effects = effects
+        self._view = view
+        self._health = health
+        self._piggyback = piggyback
+        self._accuse = accuse
+        self.ring = Ring(view, effects.rng)
+        # Numbers start anywhere, so that an answer to an earlier life of this node is not taken for one to this.
+        self._seqs = count(effects.rng.getrandbits(48))
+        self._by_seq: dict[int, _Probe] = {}
+        self._by_name: dict[str, _Probe] = {}
+        self._hint_allowed_at: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Probe from now on, one member an interval, at a random phase."""
+        self._effects.every(self.interval_s, "probe", self._probe_next)
+
+    def interval_s(self) -> float:
+        """The probe interval, lengthened by bad local health."""
+        return self._config.probe_interval_s * self._health.multiplier
+
+    def next_seq(self) -> int:
+        """A number no other ping of this node has."""
+        return next(self._seqs)
+
+    def hint(self, name: str) -> None:
+        """There is reason to think that this member is gone: probe it now, out of turn.
+
+        Twice within a probe time-out is once too often: the second waits, lest a flapping link makes a storm.
+        """
+        if name in self._by_name or not self._view.is_live(name):
+            return
+        now = self._effects.now
+        allowed_at = self._hint_allowed_at.get(name, now)
+        if allowed_at > now + self._config.probe_timeout_s:
+            return  # one is waiting already
+        self._hint_allowed_at[name] = max(now, allowed_at) + self._config.probe_timeout_s
+        if allowed_at <= now:
+            self._probe(name)
+        else:
+            self._effects.alarm(allowed_at, "hint", partial(self._probe, name))
+
+    def on_ack(self, seq: int, src: str) -> None:
+        """An answer, from the target or through a helper."""
+        probe = self._by_seq.get(seq)
+        if probe is not None and (src == probe.target.address or src in probe.asked):
+            self._end(probe)
+            self._health.better()
+
+    def on_nack(self, seq: int, src: str) -> None:
+        """A helper could not reach the target either."""
+        probe = self._by_seq.get(seq)
+        if probe is not None and src in probe.waiting:
+            probe.nacked = True
+            self._lose_helper(probe, src)
+
+    def on_unreachable(self, address: str) -> None:
+        """A dial was refused: direct probes of that address go to their second stage, helpers there are lost."""
+        for probe in list(self._by_seq.values()):
+            if address in probe.waiting:
+                self._lose_helper(probe, address)
+            elif probe.target.address == address and not probe.indirect:
+                probe.refused = True
+                self._ask_helpers(probe)
+
+    def abandon(self) -> None:
+        """This process slept: what was in flight proves nothing."""
+        for probe in list(self._by_seq.values()):
+            self._end(probe)
+
+    def forget(self, name: str) -> None:
+        """The member takes part no more: a probe of it is of no use."""
+        self._hint_allowed_at.pop(name, None)
+        probe = self._by_name.get(name)
+        if probe is not None:
+            self._end(probe)
+
+    def _probe_next(self) -> None:
+        name = self.ring.next(skip=self._by_name.__contains__)
+        if name is not None:
+            self._probe(name)
+
+    def _probe(self, name: str) -> None:
+        target = self._view.claim(name)
+        if target is None or name in self._by_name or not self._view.is_live(name):
+            return
+        now = self._effects.now
+        probe = _Probe(self.next_seq(), target, now + self.interval_s())
+        self._by_seq[probe.seq] = self._by_name[name] = probe
+        direct_s = self._config.probe_timeout_s * self._health.multiplier
+        probe.alarm = self._effects.alarm(now + direct_s, "ping", partial(self._ask_helpers, probe))
+        self._effects.send(target.address, Ping(probe.seq, name, self._piggyback(target.address)))
+
+    def _ask_helpers(self, probe: _Probe) -> None:
+        """The direct stage failed."""
+        probe.indirect = True
+        self._effects.disarm(probe.alarm)
+        probe.asked = self._choose_helpers(probe.target)
+        probe.waiting = set(probe.asked)
+        if not probe.asked:
+            self._fail(probe)
+            return
+        probe.alarm = self._effects.alarm(probe.deadline, "ping-req", partial(self._fail, probe))
+        name, address = probe.target.name, probe.target.address
+        for helper in probe.asked:
+            self._effects.send(helper, PingReq(probe.seq, name, address, self._piggyback(helper)))
+
+    def _choose_helpers(self, target: Claim) -> tuple[str, ...]:
+        others = [self._view.members[name] for name in self._view.live if name != target.name]
+        able = [other.address for other in others if other.state is State.ALIVE and other.address != target.address]
+        return tuple(self._effects.rng.sample(able, min(self._config.indirect_probes, len(able))))
+
+    def _lose_helper(self, probe: _Probe, helper: str) -> None:
+        probe.waiting.remove(helper)
+        if not probe.waiting:
+            self._fail(probe)
+
+    def _fail(self, probe: _Probe) -> None:
+        self._end(probe)
+        if not (probe.nacked or probe.refused):
+            self._health.worse()
+        self._accuse(probe.target)
+
+    def _end(self, probe: _Probe) -> None:
+        self._effects.disarm(probe.alarm)
+        del self._by_seq[probe.seq]
+        del self._by_name[probe.target.name]

@@ -1,0 +1,137 @@
+"""The member table: the greatest claim about each member, and the indexes the protocol needs to stay O(1).
+
+It stores and looks up. What is believed is decided by `state.merge`, and what follows from a change by `core`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, ValuesView
+from types import MappingProxyType
+
+from varlogd.swim.state import STATES, Member, State
+from varlogd.wire.gossip import Claim
+
+
+class View:
+    """``me`` is this node's own claim; it is in the table like any other, but not among the `live` others."""
+
+    def __init__(self, me: Claim, now: float, members_max: int) -> None:
+        self._me = me.name
+        self._members_max = members_max
+        self._claims: dict[str, Claim] = {}
+        self._members: dict[str, Member] = {}
+        self.members: Mapping[str, Member] = MappingProxyType(self._members)
+        self.live: list[str] = []  # names of the other members that are alive or suspect, in no order
+        self._live_index: dict[str, int] = {}
+        self._names: dict[str, str] = {}  # address -> who is, or was last, there
+        # Departed members in the order of their departure: the oldest are forgotten first.
+        self._departed: dict[State, dict[str, None]] = {State.DEAD: {}, State.LEFT: {}}
+        self.put(me, now)
+
+    @property
+    def me(self) -> Member:
+        return self._members[self._me]
+
+    @property
+    def mine(self) -> Claim:
+        """What we say of ourselves."""
+        return self._claims[self._me]
+
+    @property
+    def count(self) -> int:
+        """How many members take part, this node included."""
+        return len(self.live) + 1
+
+    def claim(self, name: str) -> Claim | None:
+        """What is held of a member, as it travels."""
+        return self._claims.get(name)
+
+    def claims(self) -> ValuesView[Claim]:
+        """Everything held, ourselves included."""
+        return self._claims.values()
+
+    def is_live(self, name: str) -> bool:
+        """Whether this is another member that takes part."""
+        return name in self._live_index
+
+    def at(self, address: str) -> Claim | None:
+        """What is held of the member at an address: of the live one, if several were there in turn."""
+        name = self._names.get(address)
+        return None if name is None else self._claims[name]
+
+    def live_at(self, address: str) -> Claim | None:
+        """The same if that member is live and not ourselves."""
+        claim = self.at(address)
+        return claim if claim is not None and claim.name in self._live_index else None
+
+    def dead(self) -> list[str]:
+        """The names of the dead that are remembered."""
+        return list(self._departed[State.DEAD])
+
+    def make_room(self) -> bool:
+        """Whether a newcomer may be put in; at the limit the one longest dead, or else longest gone, makes room."""
+        if len(self._claims) < self._members_max:
+            return True
+        oldest = next((name for names in self._departed.values() for name in names), None)
+        if oldest is None:
+            return False
+        self._forget(oldest)
+        return True
+
+    def put(self, claim: Claim, now: float) -> tuple[Member, Member | None]:
+        """Hold this claim from now on; returns the member as it is and as it was (None: unknown)."""
+        previous = self._members.get(claim.name)
+        state = STATES[claim.state]
+        same = previous is not None and previous.state is state and previous.epoch == claim.epoch
+        since = previous.since if same and previous is not None else now
+        member = Member(claim.name, claim.epoch, claim.incarnation, state, claim.address, claim.tags, since)
+        self._claims[claim.name] = claim
+        self._members[claim.name] = member
+        self._index(member, previous)
+        return member, previous
+
+    def forget_departed(self, state: State, before: float) -> None:
+        """Forget the members that have been in ``state`` (dead or left) since before that time."""
+        while self._departed[state]:
+            oldest = next(iter(self._departed[state]))
+            if self._members[oldest].since >= before:
+                return
+            self._forget(oldest)
+
+    def _index(self, member: Member, previous: Member | None) -> None:
+        name = member.name
+        if previous is not None and (previous.state, previous.since) != (member.state, member.since):
+            self._departed.get(previous.state, {}).pop(name, None)
+        if member.state in self._departed and name != self._me:
+            self._departed[member.state].setdefault(name)
+        self._index_live(name, member.live and name != self._me)
+        self._index_address(member, previous)
+
+    def _index_live(self, name: str, live: bool) -> None:
+        """Keep `live` a list to draw from: the last one takes the place of one that goes."""
+        index = self._live_index
+        if live and name not in index:
+            index[name] = len(self.live)
+            self.live.append(name)
+        elif not live and name in index:
+            place, last = index.pop(name), self.live.pop()
+            if last != name:
+                self.live[place] = last
+                index[last] = place
+
+    def _index_address(self, member: Member, previous: Member | None) -> None:
+        if previous is not None and previous.address != member.address:
+            self._unname(previous)
+        holder = self._names.get(member.address)
+        if holder is None or member.live or not self._members[holder].live:
+            self._names[member.address] = member.name
+
+    def _unname(self, member: Member) -> None:
+        if self._names.get(member.address) == member.name:
+            del self._names[member.address]
+
+    def _forget(self, name: str) -> None:
+        member = self._members.pop(name)
+        del self._claims[name]
+        self._departed[member.state].pop(name)
+        self._unname(member)
