@@ -99,11 +99,8 @@ class Daemon:
         roots = [Path(root) for root in config.roots]
         logs = HostLogs(config.name, config.tags, roots, zone=world.zone)
         answer = HostAnswer(config.name, logs, world.runner)
-        limits = config.query
-        self.gossip = GossipLoop(swim, world.network, limits.links_max, self._on_event)
-        self.queries = QueryService(
-            config.name, self, answer, world.network, queries_max=limits.queries_max, stall_s=limits.stall_s
-        )
+        self.gossip = GossipLoop(swim, world.network, config.query.links_max, self._on_event)
+        self.queries = QueryService(config.name, self, answer, world.network, config.query)
 
     def _advertised(self, bound: str) -> str:
         """The address the others dial: as configured, with the port in use; for a wildcard, the way out."""

@@ -7,26 +7,14 @@ questions take turns, and a cancelled question stops within one chunk.
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Protocol
 
 import trio
 
 from varlogd.errors import LogReadError
 from varlogd.logs.scan import HostLogs, Scan
+from varlogd.mesh.sink import Sink
 from varlogd.wire.query import Block, Entry, Outcome, Query, StreamInfo
 from varlogd.world import Runner
-
-
-class Sink(Protocol):
-    """Where a host's part of an answer goes."""
-
-    async def block(self, block: Block) -> None:
-        """Take rows; waits while there is no room."""
-        ...
-
-    def progress(self, bytes_scanned: int) -> None:
-        """A sign of life, and how far it got."""
-        ...
 
 
 class HostAnswer:

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from varlogd.errors import PatternError, ProtocolError, QueryError, Refused, Unreachable, VarlogdError
-from varlogd.mesh.answer import Sink
 from varlogd.mesh.network import Network
+from varlogd.mesh.sink import Sink
 from varlogd.mesh.transport import WebSocket, open_websocket
 from varlogd.wire.codec import decode_cbor, encode_cbor
 from varlogd.wire.limits import (

@@ -24,7 +24,7 @@ import trio
 from msgspec import structs
 
 from varlogd.errors import Refused, VarlogdError
-from varlogd.mesh.answer import Sink
+from varlogd.mesh.sink import Sink
 from varlogd.query.block import row_count
 from varlogd.query.ledger import LedgerBook
 from varlogd.query.merge import Merge

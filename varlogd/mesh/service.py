@@ -17,11 +17,13 @@ import trio
 from msgspec import Struct
 
 from varlogd import __version__
+from varlogd.config import QueryConfig
 from varlogd.errors import Closed, PatternError, ProtocolError, QueryError, Refused, VarlogdError
-from varlogd.mesh.answer import HostAnswer, Sink
+from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import ask_files, ask_rows
 from varlogd.mesh.network import Network
 from varlogd.mesh.scatter import Gather, gather_all
+from varlogd.mesh.sink import Sink
 from varlogd.mesh.transport import (
     CLOSE_BAD_QUESTION,
     CLOSE_BUSY,
@@ -134,15 +136,14 @@ class _Voice:
 class QueryService:
     """Answers questions, a bounded number at once."""
 
-    def __init__(
-        self, host: str, mesh: Mesh, answer: HostAnswer, network: Network, *, queries_max: int, stall_s: float
-    ) -> None:
+    def __init__(self, host: str, mesh: Mesh, answer: HostAnswer, network: Network, limits: QueryConfig) -> None:
         self._host = host
         self._mesh = mesh
         self._answer = answer
         self._network = network
-        self._queries_max = queries_max
-        self._stall_s = stall_s
+        self._queries_max = limits.queries_max
+        self._stall_s = limits.stall_s
+        self._timeout_max_s = limits.timeout_max_s
         self._running: dict[_Running, None] = {}
         self._leaving = False
         self._idle = trio.Event()
@@ -199,6 +200,8 @@ class QueryService:
             await websocket.close(CLOSE_NORMAL)
             return
         validate(ask.query)
+        if ask.query.timeout_s > self._timeout_max_s:
+            raise QueryError(f"timeout_s is at most {self._timeout_max_s:g} here (timeout_max_s)")
         with self._admitted(ask.asker) as running, running.scope:
             await self._work(ask, running, websocket, voice)
         if running.scope.cancelled_caught:
