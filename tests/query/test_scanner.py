@@ -1,0 +1,129 @@
+"""The scanner against its definition: every filter on every line, one at a time."""
+
+from __future__ import annotations
+
+import pytest
+import re2
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from varlogd.errors import PatternError
+from varlogd.query.scanner import BUFFER_MAX_BYTES, BUFFER_MIN_BYTES, NEAR_BYTES, LineScanner
+from varlogd.wire.query import LineFilter
+
+ATOMS = [
+    "a",
+    "b",
+    "ab",
+    ".",
+    "^",
+    "$",
+    "^$",
+    r"\s",
+    r"\S",
+    r"\W",
+    r"\w",
+    r"\b",
+    r"\B",
+    "[^a]",
+    r"[\n]",
+    "(?s)",
+    "(?i)",
+    "(?m)",
+]
+ATOMS += [
+    "(?-m)",
+    r"\A",
+    r"\z",
+    r"\C",
+    "|",
+    "(a|b)",
+    "(?:b)",
+    "a*",
+    "b+?",
+    ".*",
+    "a{0,2}",
+    r"\r",
+    r"\x00",
+    r"\Qa.\E",
+    "é",
+    "(?U)",
+]
+ATOMS += [r"\n", "(?i-m:^b$)", "[[:space:]]", "(?-s)."]
+
+patterns = st.lists(st.sampled_from(ATOMS), max_size=6).map("".join)
+literals = st.text(alphabet="abA é\r\n.", max_size=4)
+lines = st.lists(
+    st.sampled_from([b"a", b"b", b"A", b"B", b" ", b".", b"\r", b"\x00", b"\xff", "é".encode()]), max_size=8
+).map(b"".join)
+
+
+@st.composite
+def filters(draw: st.DrawFn) -> LineFilter:
+    op = draw(st.sampled_from(["|=", "!=", "|~", "!~"]))
+    texts = draw(st.lists(literals if op in ("|=", "!=") else patterns, min_size=1, max_size=3))
+    return LineFilter(op, tuple(texts), draw(st.booleans()))
+
+
+@given(st.lists(filters(), max_size=3), st.lists(lines, max_size=12))
+def test_scanning_a_buffer_equals_re2_line_by_line(asked: list[LineFilter], text: list[bytes]) -> None:
+    try:
+        scanner = LineScanner(asked)
+    except PatternError:
+        assume(False)
+    buffer = b"".join(line + b"\n" for line in text)
+    assert list(scanner.lines(buffer)) == [
+        found for found in _split(text) if all(_passes(one, found[1]) for one in asked)
+    ]
+
+
+@pytest.mark.parametrize("gap", [0, NEAR_BYTES - 5, NEAR_BYTES, 3 * NEAR_BYTES])
+@pytest.mark.parametrize("newlines", [1, 7])
+def test_a_literal_is_found_near_and_far(gap: int, newlines: int) -> None:
+    filler = (b"." * (gap // newlines) + b"\n") * newlines
+    buffer = b"needle 1\n" + filler + b"xx needle 2 needle\n" + filler + b"needle 3\n"
+    found = list(LineScanner([LineFilter("|=", ("needle",))]).lines(buffer))
+    assert [line for _, line in found] == [b"needle 1", b"xx needle 2 needle", b"needle 3"]
+    assert all(buffer[start : start + len(line)] == line for start, line in found)
+
+
+def test_the_longest_literal_drives_and_the_others_judge() -> None:
+    scanner = LineScanner(
+        [LineFilter("|~", ("b.r",)), LineFilter("|=", ("o",)), LineFilter("!=", ("no",)), LineFilter("|=", ("foo",))]
+    )
+    buffer = b"foo bar\nfoo no bar\nfoo\nfo bar\n"
+    assert list(scanner.lines(buffer)) == [(0, b"foo bar")]
+
+
+def test_costly_patterns_are_given_less_text_at_once() -> None:
+    assert LineScanner([]).buffer_bytes == BUFFER_MAX_BYTES
+    assert LineScanner([LineFilter("|~", ("ab+c",))]).buffer_bytes == BUFFER_MAX_BYTES
+    costly = LineFilter("|~", ("[ab]{1000}",))
+    assert LineScanner([costly]).buffer_bytes < BUFFER_MAX_BYTES
+    assert LineScanner([costly] * 8).buffer_bytes == BUFFER_MIN_BYTES
+
+
+def _split(text: list[bytes]) -> list[tuple[int, bytes]]:
+    found, start = [], 0
+    for line in text:
+        found.append((start, line.removesuffix(b"\r")))
+        start += len(line) + 1
+    return found
+
+
+def _passes(asked: LineFilter, line: bytes) -> bool:
+    literal = asked.op in ("|=", "!=")
+    found = any(_found(text, line, literal=literal, ignore_case=asked.ignore_case) for text in asked.patterns)
+    return found == (asked.op in ("|=", "|~"))
+
+
+def _found(text: str, line: bytes, *, literal: bool, ignore_case: bool) -> bool:
+    """The oracle: RE2 as it comes, on one line. `é` is the only character here that is not ASCII."""
+    if literal and not ignore_case:
+        return "\n" not in text and text.encode() in line
+    source = (re2.escape(text) if literal else text).encode().replace("é".encode(), rb"(?-i:\xc3\xa9)")
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.never_nl = True
+    options.case_sensitive = not ignore_case
+    return re2.search(source, line, options) is not None
