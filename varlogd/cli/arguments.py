@@ -118,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     grep.add_argument("-n", "--limit", type=_positive, metavar="N", help="the first N rows (default: all)")
     _add_selection(grep, with_streams=False)
     _add_range(grep)
+    verbs.add_parser("demo", help="a mesh of real daemons on this machine, to see it work")
     return parser
 
 

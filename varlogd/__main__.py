@@ -1,0 +1,5 @@
+"""``python -m varlogd``: the daemon."""
+
+from varlogd.cli.varlogd import main
+
+main()

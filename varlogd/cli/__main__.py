@@ -1,0 +1,5 @@
+"""``python -m varlogd.cli``: `varlog` where its script is not installed."""
+
+from varlogd.cli.varlog import main
+
+main()
