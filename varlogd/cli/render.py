@@ -6,14 +6,15 @@ character is shown as an escape, never sent. In a pipe a line goes out byte for 
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from varlogd.query.block import Row
+from varlogd.query.json_rows import json_row_of
 from varlogd.query.times import rfc3339
-from varlogd.wire.query import WHOLE, Entry, Ledger, MemberInfo, Outcome, Progress, StreamInfo
+from varlogd.wire.query import WHOLE, Entry, JsonRow, Ledger, MemberInfo, Outcome, Progress, StreamInfo
 
 _HOST_COLORS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 _OUTCOME_COLORS = {Outcome.ANSWERED: 32, Outcome.LEFT: 90, Outcome.TRUNCATED: 33, Outcome.LATE: 33}
@@ -46,27 +47,13 @@ def row_line(row: Row, *, color: bool, terminal: bool) -> bytes:
 
 
 def row_json(row: Row) -> bytes:
-    """One JSON object a row; ``line_base64`` holds the bytes where they are not UTF-8."""
-    shown: dict[str, Any] = {
-        "host": row.host,
-        "stream": row.stream,
-        "time": None if row.time is None else rfc3339(row.time),
-        "line": row.line.decode("utf-8", "replace"),
-        "position": row.position,
-    }
-    if "\ufffd" in shown["line"]:
-        shown["line_base64"] = base64.b64encode(row.line).decode()
-    if row.cut:
-        shown["cut"] = True
-    if row.late:
-        shown["late"] = True
-    return json_line(shown)
+    """One JSON object a row."""
+    return json_line(json_row_of(row))
 
 
-def json_line(shown: dict[str, Any]) -> bytes:
-    """One line of JSON, safe on a terminal too: the control characters that JSON lets pass are escaped."""
-    text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
-    return text.translate(_JSON_ESCAPES).encode() + b"\n"
+def json_line(shown: dict[str, Any] | JsonRow) -> bytes:
+    """One line of JSON, with the control characters that JSON lets pass escaped."""
+    return msgspec.json.encode(shown).decode().translate(_JSON_ESCAPES).encode() + b"\n"
 
 
 def ledger_json(ledger: Ledger) -> dict[str, Any]:

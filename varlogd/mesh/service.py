@@ -33,7 +33,7 @@ from varlogd.mesh.transport import (
     CLOSE_PROTOCOL,
     WebSocket,
 )
-from varlogd.query.block import json_rows_of
+from varlogd.query.json_rows import json_rows_of
 from varlogd.query.ledger import LedgerBook
 from varlogd.query.match import matches_host, validate
 from varlogd.swim.state import Member, State
