@@ -114,15 +114,15 @@ class QueryConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     a few blocks of each (64 KiB and more), so this bounds memory and open files."""
 
     connections_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 1024
-    """Open connections, of peers and askers together. Past that a newcomer is turned away. Stay below the
-    process's limit of open files (`ulimit -n`), which a connection takes one of."""
+    """Open connections, of peers and askers together; past that an idle one makes room, or the newcomer is turned
+    away. Stay below the process's limit of open files (`ulimit -n`): a connection takes one."""
 
     stall_s: Annotated[float, Meta(ge=1, le=3600)] = 5.0
     """A host that gives no sign of life for this long while it is asked is given up as late. A host at work
     gives one twice a second, so this is the pause of a whole host (a stopped machine, a hanging disk)."""
 
     timeout_max_s: Annotated[float, Meta(ge=1, le=3600)] = 600.0
-    """The longest time one question may take, whatever the asker wants: the bound on forgotten questions."""
+    """The longest time a question may ask for; one that asks for more is refused. It bounds forgotten questions."""
 
     links_max: Annotated[int, Meta(ge=8, le=100_000)] = 128
     """Gossip links kept open; the one least recently used is closed for a new one. At the size of the mesh or
