@@ -1,0 +1,113 @@
+"""What varlog shows."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from varlogd.cli import render
+from varlogd.query.block import Row
+from varlogd.wire.query import Entry, Ledger, MemberInfo, Outcome, StreamInfo
+
+S = 1_000_000_000
+ROW = Row(S, "web1", "nginx/access.log", 7, S, b"GET / 200")
+
+
+def ledger(*entries: Entry, limit_reached: bool = False) -> Ledger:
+    complete = all(entry.outcome in ("answered", "left") for entry in entries)
+    rows = sum(entry.rows for entry in entries)
+    return Ledger(
+        complete=complete, rows=rows, elapsed_s=0.5, limit_reached=limit_reached, asked="a", members=entries
+    )
+
+
+def controls(text: str) -> set[str]:
+    return {char for char in text if (ord(char) < 32 and char not in "\t\n") or 127 <= ord(char) < 160}
+
+
+@given(st.binary(max_size=60))
+def test_nothing_a_log_says_moves_a_terminal(line: bytes) -> None:
+    shown = render.row_line(ROW._replace(line=line.replace(b"\n", b"")), color=False, terminal=True).decode()
+    assert not controls(shown)
+    assert shown.count("\n") == 1
+
+
+@given(st.text(max_size=30))
+def test_nor_does_what_a_peer_says(text: str) -> None:
+    entry = Entry(host=text or "x", outcome=Outcome.FAILED, why=text, notes=(text,))
+    member = MemberInfo(name=text, state="alive", address=text, tags={text: text}, epoch=1, incarnation=1, since_ns=0)
+    info = StreamInfo(host=text, stream=text, files=1, size_bytes=1, newest_ns=None, note=text)
+    for lines in (
+        render.ledger_lines(ledger(entry), color=False),
+        render.members_lines([member], 0, color=False),
+        render.files_lines([info]),
+    ):
+        assert not any(controls(line) or "\n" in line for line in lines)
+
+
+@given(st.binary(max_size=60))
+def test_json_is_one_line_that_says_all(line: bytes) -> None:
+    text = render.row_json(ROW._replace(line=line)).decode()
+    assert not controls(text)
+    assert text.count("\n") == 1
+    row = json.loads(text)
+    assert (row["host"], row["stream"], row["time"]) == ("web1", "nginx/access.log", "1970-01-01T00:00:01.000000000Z")
+    if "line_base64" not in row:
+        assert row["line"].encode() == line
+
+
+def test_in_a_pipe_a_line_goes_out_byte_for_byte() -> None:
+    raw = b"\x1b[31m caf\xe9 \x00"
+    assert render.row_line(ROW._replace(line=raw), color=False, terminal=False).endswith(b": " + raw + b"\n")
+
+
+def test_late_and_cut_rows_say_so() -> None:
+    shown = render.row_line(ROW._replace(late=True, cut=True), color=False, terminal=True)
+    assert shown == b"web1:nginx/access.log (late) (cut): GET / 200\n"
+
+
+def test_a_whole_answer_is_one_line() -> None:
+    entries = [Entry(host=host, outcome=Outcome.ANSWERED, rows=2, bytes_scanned=512) for host in "ab"]
+    assert render.ledger_lines(ledger(*entries), color=False) == ["2 answered · 4 rows · 1.0 KiB scanned · 0.50 s"]
+
+
+def test_a_partial_answer_names_every_host_and_why() -> None:
+    lines = render.ledger_lines(
+        ledger(
+            Entry(host="a", outcome=Outcome.ANSWERED, rows=1),
+            Entry(host="bb", outcome=Outcome.DEAD, since_ns=S),
+            Entry(host="c", outcome=Outcome.FAILED, why="connection refused"),
+        ),
+        color=False,
+    )
+    assert lines[0].startswith("PARTIAL: 1 answered, 1 dead, 1 failed · 1 row ·")
+    assert "bb  dead      since 1970-01-01T00:00:01Z" in lines[2]
+    assert "failed    connection refused" in lines[3]
+
+
+def test_a_note_is_shown_though_the_answer_is_whole() -> None:
+    lines = render.ledger_lines(
+        ledger(Entry(host="a", outcome=Outcome.ANSWERED, notes=("x: no times",))), color=False
+    )
+    assert lines[0].startswith("whole: ")
+    assert lines[1].endswith("x: no times")
+
+
+def test_nobody_matching_is_said() -> None:
+    assert render.ledger_lines(ledger(), color=False) == ["no host matches: see `varlog members` for names and tags"]
+
+
+def test_sizes_and_durations() -> None:
+    assert [render.size(amount) for amount in (0, 1023, 1024, 5 * 1024**2, 3 * 1024**4)] == [
+        "0 B", "1023 B", "1.0 KiB", "5.0 MiB", "3.0 TiB",
+    ]  # fmt: skip
+    assert [render.duration(seconds * S) for seconds in (5, 65, 3700, 90_000)] == ["5s", "1m05s", "1h01m", "1d01h"]
+
+
+def test_the_ledger_in_json() -> None:
+    shown = render.ledger_json(ledger(Entry(host="b", outcome=Outcome.DEAD, since_ns=S)))["ledger"]
+    assert shown["complete"] is False
+    assert shown["members"][0]["outcome"] == "dead"
+    assert shown["members"][0]["since"] == "1970-01-01T00:00:01.000000000Z"
