@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
+from varlogd.config import ADDRESS_DEFAULT, split_address
 from varlogd.errors import QueryError, Unreachable
 from varlogd.mesh.asking import Question, open_question
-from varlogd.mesh.network import TcpNetwork, split_address
+from varlogd.mesh.network import TcpNetwork
 from varlogd.query.block import Row, rows_of
 from varlogd.wire.query import (
     Ask,
@@ -32,8 +33,7 @@ from varlogd.wire.query import (
     StreamInfo,
 )
 
-PORT_DEFAULT = 8514
-URL_DEFAULT = f"ws://127.0.0.1:{PORT_DEFAULT}"
+PORT_DEFAULT = split_address(ADDRESS_DEFAULT)[1]
 
 
 class Answer:
@@ -119,6 +119,6 @@ def address_of(url: str) -> str:
         host = f"{host}:{PORT_DEFAULT}"
     try:
         split_address(host)
-    except Unreachable as error:
+    except ValueError as error:
         raise QueryError(f"{url!r}: {error}") from None
     return host

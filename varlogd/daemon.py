@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-from varlogd.config import Config
+from varlogd.config import Config, is_wildcard, split_address
 from varlogd.errors import ConfigError
 from varlogd.logs.scan import HostLogs
 from varlogd.mesh import http
@@ -24,7 +24,7 @@ from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import QUERY_PATH
 from varlogd.mesh.gossip import GossipLoop
 from varlogd.mesh.links import GOSSIP_PATH
-from varlogd.mesh.network import join_address, split_address
+from varlogd.mesh.network import join_address
 from varlogd.mesh.service import QueryService
 from varlogd.mesh.transport import Route, Server
 from varlogd.swim.core import Swim
@@ -42,7 +42,6 @@ from varlogd.world import World, real_world
 log = logging.getLogger("varlogd")
 
 MILLISECOND_NS: Final = 1_000_000
-_WILDCARDS: Final = ("0.0.0.0", "::")
 _WORDS: Final = {State.ALIVE: "up", State.SUSPECT: "suspect", State.DEAD: "dead", State.LEFT: "left"}
 
 
@@ -107,7 +106,7 @@ class Daemon:
         host, port = split_address(bound)
         if self._config.advertise is not None:
             return self._config.advertise
-        if host in _WILDCARDS:
+        if is_wildcard(host):
             host = self._world.network.own_host(next(iter(self._config.join), None))
         return join_address(host, port)
 

@@ -10,7 +10,7 @@ import trio
 
 from varlogd.errors import Closed, RejectedHandshake, Unreachable
 from varlogd.mesh import http
-from varlogd.mesh.network import TcpNetwork, join_address, split_address
+from varlogd.mesh.network import TcpNetwork, dialled_address, join_address
 from varlogd.mesh.transport import CLOSE_NORMAL, Route, Server, WebSocket, open_websocket
 from varlogd.wire.limits import HEAD_MAX_BYTES
 
@@ -197,10 +197,10 @@ async def test_close_says_why() -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1:80", "[::1]:80", "a.host:1"])
 def test_addresses_round_trip(address: str) -> None:
-    assert join_address(*split_address(address)) == address
+    assert join_address(*dialled_address(address)) == address
 
 
 @pytest.mark.parametrize("address", ["", "host", ":80", "host:", "host:x", "host:70000"])
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(Unreachable):
-        split_address(address)
+        dialled_address(address)

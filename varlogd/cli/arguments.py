@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from varlogd import __version__
+from varlogd.config import ADDRESS_DEFAULT
 from varlogd.errors import QueryError
 from varlogd.query.match import stream_glob_matcher
 from varlogd.query.times import parse_time
@@ -27,7 +28,7 @@ _FILTER_OPS: Final[dict[tuple[bool, bool], Literal["|=", "!=", "|~", "!~"]]] = {
 Verb = Literal["members", "files", "tail", "grep"]
 
 TAIL_ROWS_DEFAULT = 100
-URL_DEFAULT = "ws://127.0.0.1:8514"
+URL_DEFAULT = f"ws://{ADDRESS_DEFAULT}"
 
 _DESCRIPTION = """\
 Ask any varlogd daemon for the logs of all hosts. Each host filters its own logs where they lie; one merged,

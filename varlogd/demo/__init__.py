@@ -37,7 +37,7 @@ EXIT_SIGNALLED: Final = 128
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-_TRIES: Final = (
+TRIES: Final = (
     ("members",),
     ("files", "-l", "role=web"),
     ("tail", "-n", "20", "syslog"),
@@ -152,4 +152,4 @@ def _shop(directory: Path, count: int) -> Scenario:
     for host in shop:
         write_host(directory / host.name, host, shared, seed=SEED, now=now)
         plans.append(NodePlan(host.name, {"role": host.role}, directory / host.name))
-    return Scenario(plans, _TRIES, surely=True)
+    return Scenario(plans, TRIES, surely=True)

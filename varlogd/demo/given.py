@@ -15,6 +15,7 @@ from typing import Final
 
 from varlogd.demo.processes import NODES_DEFAULT, NODES_MAX, NODES_MIN, DemoError, NodePlan
 from varlogd.demo.story import Scenario
+from varlogd.logs.catalogue import place_of
 from varlogd.wire.limits import NAME_MAX_CHARS
 
 COPIED_MAX_BYTES: Final = 256 << 20
@@ -102,12 +103,9 @@ def _logs(given: Path, complain: Complain) -> Mapping[str, list[Path]]:
     """The files below ``given`` by the name of the log they belong to."""
     logs: dict[str, list[Path]] = {}
     for path in sorted(_files(given, complain)):
-        logs.setdefault(_ROTATED.sub("", str(path.relative_to(given))), []).append(path)
+        log = path.relative_to(given).with_name(place_of(path.name).base)
+        logs.setdefault(str(log), []).append(path)
     return logs
-
-
-_ROTATED: Final = re.compile(r"([.-][0-9-]+)*(\.(gz|bz2|xz|zst))?$")
-"""What rotation puts behind a log's name. To deal by; what is a stream is the daemon's to say."""
 
 
 def _files(directory: Path, complain: Complain) -> Iterator[Path]:

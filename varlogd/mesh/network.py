@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import trio
 
+from varlogd.config import split_address
 from varlogd.errors import ConfigError, Unreachable
 
 _ANYWHERE: Final = "192.0.2.1:9"
@@ -37,14 +38,14 @@ class TcpNetwork:
     """The real one."""
 
     async def connect(self, address: str) -> trio.abc.Stream:
-        host, port = split_address(address)
+        host, port = dialled_address(address)
         try:
             return await trio.open_tcp_stream(host, port)
         except OSError as error:
             raise Unreachable(f"{address}: {_reason(error)}") from error
 
     async def listen(self, address: str) -> tuple[Sequence[trio.abc.Listener[trio.abc.Stream]], str]:
-        host, port = split_address(address)
+        host, port = dialled_address(address)
         try:
             listeners = await trio.open_tcp_listeners(port, host=host)
         except OSError as error:
@@ -52,7 +53,7 @@ class TcpNetwork:
         return listeners, join_address(host, listeners[0].socket.getsockname()[1])
 
     def own_host(self, toward: str | None) -> str:
-        host, port = split_address(toward or _ANYWHERE)
+        host, port = dialled_address(toward or _ANYWHERE)
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.connect((host, port))  # a datagram socket: the kernel picks a route, nothing is sent
@@ -64,16 +65,16 @@ class TcpNetwork:
             return str(probe.getsockname()[0])
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """``host:port`` or ``[v6]:port`` as its parts. Raises Unreachable if it is neither."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise Unreachable(f"{address!r} is not HOST:PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+def dialled_address(address: str) -> tuple[str, int]:
+    """``host:port`` as its parts: see `config.split_address`. Raises Unreachable: a peer may say anything."""
+    try:
+        return split_address(address)
+    except ValueError as error:
+        raise Unreachable(str(error)) from None
 
 
 def join_address(host: str, port: int) -> str:
-    """The inverse of `split_address`."""
+    """The inverse of `config.split_address`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

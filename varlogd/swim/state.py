@@ -82,9 +82,11 @@ def merge(held: Claim | None, heard: Claim) -> Claim:
     if held is None:
         return heard
     held_rank, heard_rank = rank(held), rank(heard)
-    if held_rank == heard_rank:
-        return heard if _self_written(heard) > _self_written(held) else held
-    return heard if heard_rank > held_rank else held
+    if held_rank != heard_rank:
+        return heard if heard_rank > held_rank else held
+    if held.address == heard.address and held.tags == heard.tags:
+        return held
+    return heard if _self_written(heard) > _self_written(held) else held
 
 
 def _self_written(claim: Claim) -> tuple[str, list[tuple[str, str]]]:
