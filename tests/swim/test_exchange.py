@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from varlogd.swim import core, exchange
+from varlogd.swim.directives import MemberChanged, TableFull
+from varlogd.swim.state import State
+from varlogd.wire.codec import encode_cbor
+from varlogd.wire.gossip import Ack, Claim, Gossip, Ping, PushPull
+from varlogd.wire.limits import GOSSIP_FRAME_MAX_BYTES
+
+
+def calls(node, seconds):
+    """Whom the node called in that time; every ping is answered meanwhile."""
+    called = []
+    for _ in range(int(seconds * 10)):
+        node.run(0.1)
+        for send in node.take():
+            if isinstance(send.message, Ping):
+                node.hear(send.to, Ack(send.message.seq))
+            elif isinstance(send.message, PushPull) and not send.message.reply:
+                called.append(send.to)
+    return called
+
+
+def settled(solo, *names, **kwargs):
+    """A node whose view is so old that it will not compare it of its own accord for minutes."""
+    node = solo(*names, push_pull_interval_s=86400.0, **kwargs)
+    node.start()
+    calls(node, 550.0)
+    return node
+
+
+def test_a_call_is_answered_with_everything(solo) -> None:
+    node = solo("a", "b")
+    node.take()
+    node.hear("c:1", PushPull(False, (node.alive("c"),)))
+    (answer,) = node.take(PushPull)
+    assert answer.to == "c:1" and answer.message.reply
+    assert sorted(claim.name for claim in answer.message.claims) == ["a", "b", "c", "me"]
+
+
+def test_an_answer_is_not_answered(solo) -> None:
+    node = solo("a", "b")
+    node.take()
+    node.hear("c:1", PushPull(True, (node.alive("c"),)))
+    assert node.take(PushPull) == []
+
+
+def test_a_young_view_is_compared_often_and_an_old_one_seldom(solo) -> None:
+    node = solo("a", "b", "c")
+    node.start()
+    assert len(calls(node, 10.0)) >= 3
+    calls(node, 60.0)
+    assert 8 <= len(calls(node, 300.0)) <= 12
+
+
+def test_one_found_alive_makes_the_view_young_again(solo) -> None:
+    node = solo("a", "b", "c")
+    node.start()
+    calls(node, 100.0)
+    node.hear("b:1", Gossip((node.said("a", State.SUSPECT, "b"),)))
+    node.run(0.6)
+    node.hear("b:1", Gossip((node.said("a", State.DEAD, "b"),)))
+    assert node.state("a") is State.DEAD
+    node.hear("b:1", Gossip((node.alive("a", 1),)))
+    assert len(calls(node, 10.0)) >= 3
+
+
+def test_the_dead_are_called_and_the_live_are_not(solo) -> None:
+    node = settled(solo, "a")
+    node.hear("x:1", Gossip((node.said("dead", State.DEAD), node.said("left", State.LEFT))))
+    called = calls(node, 100.0)
+    assert set(called) == {"dead:1"}
+    assert 15 <= len(called) <= 25
+
+
+def test_an_absent_seed_is_called_after_joining(solo) -> None:
+    node = settled(solo, "a", seeds=["a:1", "s:1"])
+    assert set(calls(node, 100.0)) == {"s:1"}
+
+
+def test_many_live_members_share_the_work_of_calling_the_dead(solo) -> None:
+    names = [f"n{index}" for index in range(20)]
+    node = settled(solo, *names)
+    node.hear("x:1", Gossip((node.said("dead", State.DEAD),)))
+    called = calls(node, 1000.0).count("dead:1")
+    assert 2 <= called <= 25  # 200 intervals, one in twenty
+
+
+def test_the_departed_are_forgotten_and_not_taken_back(solo) -> None:
+    node = solo("a", dead_remembered_s=100.0, left_remembered_s=50.0)
+    node.start()
+    dead, left = node.said("dead", State.DEAD), node.said("left", State.LEFT)
+    node.hear("a:1", Gossip((dead, left)))
+    calls(node, 60.0)
+    assert (node.state("dead"), node.state("left")) == (State.DEAD, None)
+    calls(node, 60.0)
+    assert node.state("dead") is None
+    node.hear("a:1", PushPull(False, (dead, left)))
+    assert (node.state("dead"), node.state("left")) == (None, None)
+    node.hear("a:1", Gossip((node.alive("dead", epoch=2),)))
+    assert node.state("dead") is State.ALIVE
+
+
+def test_a_newcomer_is_told_of_the_dead_and_does_not_spread_it(solo) -> None:
+    node = solo(seeds=["a:1"])
+    node.start()
+    node.take()
+    node.hear("a:1", PushPull(True, (node.alive("a"), node.alive("b"), node.said("dead", State.DEAD))))
+    assert node.state("dead") is State.DEAD
+    spread = set()
+    for _ in range(30):
+        node.run(0.1)
+        for send in node.take():
+            if isinstance(send.message, Ping):
+                node.hear(send.to, Ack(send.message.seq))
+            if not isinstance(send.message, PushPull):
+                spread |= {claim.name for claim in send.message.claims}
+    assert spread == {"me"}
+
+
+def test_a_view_too_large_for_a_frame_goes_in_several(solo) -> None:
+    tags = {f"{index:02}" + "x" * 250: "y" * 256 for index in range(32)}
+    node = solo("a")
+    for index in range(100):
+        node.hear("x:1", Gossip((Claim(f"n{index}", 1, 0, State.ALIVE, f"n{index}:1", tags),)))
+    node.take()
+    node.hear("a:1", PushPull(False, ()))
+    frames = [send.message for send in node.take(PushPull)]
+    assert len(frames) > 1
+    assert all(frame.reply for frame in frames)
+    assert all(len(encode_cbor(frame)) <= GOSSIP_FRAME_MAX_BYTES for frame in frames)
+    assert sum(len(frame.claims) for frame in frames) == 102
+    node.do(node.core._run(node.now, lambda: node.core._exchange.call("a:1")))
+    assert [send.message.reply for send in node.take(PushPull)] == [True] * (len(frames) - 1) + [False]
+    assert exchange.FRAME_CLAIMS_BYTES < GOSSIP_FRAME_MAX_BYTES
+
+
+def test_the_table_is_bounded_and_says_so_once(solo, monkeypatch) -> None:
+    monkeypatch.setattr(core, "MEMBERS_MAX", 10)
+    node = solo("a")
+    for index in range(20):
+        node.hear("a:1", PushPull(False, (node.alive(f"n{index}"),)))
+    assert len(node.core.members) == 10
+    assert [event for event in node.events if isinstance(event, TableFull)] == [TableFull(10)]
+    node.hear("a:1", Gossip((node.said("n0", State.LEFT, ""),)))
+    node.hear("a:1", Gossip((node.alive("late"),)))
+    assert node.state("late") is State.ALIVE
+    assert "n0" not in node.core.members
+    assert isinstance(node.events[-1], MemberChanged)

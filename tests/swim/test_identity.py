@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+
+from varlogd.swim.directives import EpochRaised, NameConflict, Refuted
+from varlogd.swim.state import COUNT_MAX, State
+from varlogd.wire.gossip import Ack, Claim, Gossip, Ping, PushPull
+
+
+def of_me(state, *, epoch=5, incarnation=0, address="me:1", by="x"):
+    return Claim("me", epoch, incarnation, state, address, {"role": "web"}, by)
+
+
+def own_claims(node, kind=Gossip):
+    return [claim for send in node.take(kind) for claim in send.message.claims if claim.name == "me"]
+
+
+@pytest.mark.parametrize("state", [State.SUSPECT, State.DEAD, State.LEFT])
+def test_an_accusation_is_refuted_at_once(solo, state) -> None:
+    node = solo("a", "b", "c", "d")
+    node.take()
+    node.hear("a:1", Gossip((of_me(state, incarnation=3, by="b"),)))
+    assert (node.core.me.state, node.core.me.incarnation) == (State.ALIVE, 4)
+    assert node.events[-1] == Refuted("b", 4)
+    claims = own_claims(node)
+    assert len(claims) >= 3
+    assert all(claim == Claim("me", 5, 4, State.ALIVE, "me:1", {"role": "web"}) for claim in claims)
+
+
+def test_whoever_accuses_in_a_ping_hears_the_refutation_before_the_ack(solo) -> None:
+    node = solo("a", "b")
+    node.take()
+    node.hear("a:1", Ping(9, "me", (of_me(State.SUSPECT),)))
+    messages = [send.message for send in node.take() if send.to == "a:1"]
+    assert isinstance(messages[-1], Ack)
+    refutation = Claim("me", 5, 1, State.ALIVE, "me:1", {"role": "web"})
+    assert any(refutation in message.claims for message in messages[:-1])
+
+
+def test_an_old_accusation_makes_us_say_again_who_we_are(solo) -> None:
+    node = solo("a", "b", "c", "d")
+    node.hear("a:1", Gossip((of_me(State.SUSPECT, incarnation=7),)))
+    node.run(5.0)  # by now that has been said often enough
+    node.take()
+    node.events.clear()
+    node.run(5.0)
+    assert own_claims(node) == []
+    node.hear("b:1", Gossip((of_me(State.SUSPECT, incarnation=2),)))
+    direct = [send for send in node.take(Gossip) if send.to == "b:1"]
+    assert direct[0].message.claims[0].incarnation == 8
+    node.run(1.0)
+    assert {claim.incarnation for claim in own_claims(node)} == {8}
+    assert node.events == []
+
+
+@pytest.mark.parametrize("claim", [of_me(State.ALIVE), of_me(State.ALIVE, epoch=4, incarnation=9)])
+def test_what_is_true_or_long_past_needs_no_answer(solo, claim) -> None:
+    node = solo("a", "b")
+    node.run(5.0)
+    node.take()
+    node.hear("a:1", PushPull(True, (claim,)))
+    node.run(1.0)
+    assert node.take() == []
+    assert node.core.me.incarnation == 0
+
+
+def test_our_own_earlier_death_does_not_shadow_us(solo) -> None:
+    node = solo("a", "b")
+    node.hear("a:1", PushPull(True, (of_me(State.DEAD, epoch=4, incarnation=99),)))
+    assert (node.core.me.state, node.core.me.epoch, node.core.me.incarnation) == (State.ALIVE, 5, 0)
+
+
+def test_an_earlier_boot_with_a_later_epoch_is_outranked(solo) -> None:
+    node = solo("a", "b")
+    node.take()
+    node.hear("a:1", PushPull(True, (of_me(State.ALIVE, epoch=8, incarnation=2),)))
+    assert (node.core.me.epoch, node.core.me.incarnation) == (9, 0)
+    assert node.events[-1] == EpochRaised(9)
+    assert own_claims(node)[0].epoch == 9
+
+
+@pytest.mark.parametrize("state", [State.DEAD, State.LEFT])
+def test_one_that_had_our_name_elsewhere_and_is_gone_is_succeeded(solo, state) -> None:
+    node = solo("a", "b")
+    node.hear("a:1", PushPull(True, (of_me(state, epoch=8, address="elsewhere:1"),)))
+    assert node.core.me.epoch == 9
+
+
+@pytest.mark.parametrize("epoch", [5, 8])
+def test_another_node_with_our_name_is_reported_and_not_fought(solo, epoch) -> None:
+    node = solo("a", "b")
+    node.take()
+    node.events.clear()
+    for _ in range(10):
+        node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=epoch, address="elsewhere:1"),)))
+        node.hear("a:1", Gossip((of_me(State.SUSPECT, epoch=epoch, address="elsewhere:1"),)))
+    assert node.events == [NameConflict("elsewhere:1")]
+    assert (node.core.me.epoch, node.core.me.incarnation) == (5, 0)
+    node.run(61.0)
+    node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=epoch, address="elsewhere:1"),)))
+    assert node.events.count(NameConflict("elsewhere:1")) == 2
+
+
+def test_the_other_node_with_our_name_and_a_lower_epoch_is_its_own_problem(solo) -> None:
+    node = solo("a", "b")
+    node.events.clear()
+    node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=4, address="elsewhere:1"),)))
+    assert node.events == []
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        of_me(State.DEAD, incarnation=COUNT_MAX),
+        of_me(State.DEAD, epoch=COUNT_MAX),
+        of_me(State.ALIVE, epoch=COUNT_MAX),
+    ],
+)
+def test_numbers_nobody_can_outbid_are_ignored(solo, claim) -> None:
+    node = solo("a")
+    node.hear("a:1", Gossip((claim,)))
+    assert (node.core.me.epoch, node.core.me.incarnation, node.core.me.state) == (5, 0, State.ALIVE)

@@ -1,0 +1,494 @@
+"""Whole meshes through what happens to meshes; and faults planted in the core, which these must find."""
+
+from __future__ import annotations
+
+import pytest
+
+from varlogd.config import MembershipConfig
+from varlogd.swim.core import Swim
+from varlogd.swim.directives import JoinFailing, NameConflict, Refuted
+from varlogd.swim.effects import Effects
+from varlogd.swim.exchange import Exchange
+from varlogd.swim.identity import Identity
+from varlogd.swim.state import State, restate
+from varlogd.wire.gossip import Gossip, Ping, PushPull
+
+DETECTION_S = {2: 2.8, 3: 2.8, 5: 2.8, 20: 3.6}
+"""From kill -9 until all survivors know, by the number of nodes, when the kernel resets connections."""
+
+SILENT_DETECTION_S = {2: 5.0, 5: 12.0, 20: 12.0}
+"""The same when nothing is heard of it, as when a host loses power."""
+
+HEAL_S = 15.0
+
+
+def survivors_know(net, names, gone, limit_s=60.0):
+    """Seconds until every survivor holds every one that is gone dead."""
+    rest = [name for name in names if name not in gone]
+    took = net.run_until(lambda: net.agree(rest, State.DEAD, gone), limit_s)
+    assert net.agree(rest, State.DEAD, gone)
+    return took
+
+
+def wrongly_dead(net, gone=()):
+    return [(observer, name) for observer, name in net.ever(State.DEAD) if name not in gone]
+
+
+# Joining
+
+
+def test_all_join_through_one_seed(mesh) -> None:
+    net = mesh(1)
+    names = [f"n{index}" for index in range(20)]
+    for name in names:
+        net.boot(name, [] if name == "n0" else ["n0:1"], role="web", number=name)
+    assert net.run_until(lambda: net.agree(names), 30.0) < 3.0
+    assert net.core("n3").members["n7"].tags == {"role": "web", "number": "n7"}
+    assert all(net.core(name).joined for name in names)
+
+
+def test_a_dead_first_seed_does_not_matter(mesh) -> None:
+    net = mesh(1)
+    net.boot("n0")
+    net.boot("n1", ["nobody:1", "n0:1"])
+    net.run(0.5)
+    assert net.agree(["n0", "n1"])
+    assert net.events("n1", JoinFailing) == []
+
+
+def test_with_only_dead_seeds_it_keeps_trying_says_so_and_joins_when_one_appears(mesh) -> None:
+    net = mesh(1)
+    net.boot("n1", ["n0:1", "n9:1"])
+    net.run(200.0)
+    assert not net.core("n1").joined
+    failing = net.events("n1", JoinFailing)
+    assert failing[0] == JoinFailing(("n0:1", "n9:1"), 1)
+    assert 3 <= len(failing) <= 4
+    net.boot("n0")
+    assert net.run_until(lambda: net.agree(["n0", "n1"]), 30.0) < 6.0
+    assert net.core("n1").joined
+
+
+def test_a_seed_that_is_the_node_itself_is_found_out(mesh) -> None:
+    net = mesh(1)
+    net.boot("n0", ["n0:1"])
+    assert net.core("n0").joined
+
+
+def test_islands_meet_when_their_common_seed_comes_up(mesh) -> None:
+    net = mesh(1)
+    net.boot("a0", ["seed:1"])
+    net.boot("a1", ["a0:1", "seed:1"])
+    net.boot("b0", ["seed:1"])
+    net.boot("b1", ["b0:1", "seed:1"])
+    net.run(60.0)
+    assert net.agree(["a0", "a1"]) and net.agree(["b0", "b1"])
+    assert net.state("a0", "b0") is None
+    net.boot("seed")
+    assert net.run_until(lambda: net.agree(["a0", "a1", "b0", "b1", "seed"]), 60.0) < 30.0
+
+
+# Crashes
+
+
+@pytest.mark.parametrize("nodes", sorted(DETECTION_S))
+def test_a_crash_is_known_to_all_in_time(mesh, nodes) -> None:
+    for seed in range(10):
+        net = mesh(seed)
+        names = net.boot_all(nodes)
+        net.kill("n1")
+        assert survivors_know(net, names, ["n1"]) <= DETECTION_S[nodes]
+        net.run(20.0)
+        assert wrongly_dead(net, ["n1"]) == []
+
+
+@pytest.mark.parametrize("nodes", sorted(SILENT_DETECTION_S))
+def test_a_silent_crash_is_known_to_all_in_time(mesh, nodes) -> None:
+    for seed in range(10):
+        net = mesh(seed, hints=False)
+        names = net.boot_all(nodes)
+        net.kill("n1")
+        assert survivors_know(net, names, ["n1"]) <= SILENT_DETECTION_S[nodes]
+        net.run(20.0)
+        assert wrongly_dead(net, ["n1"]) == []
+
+
+@pytest.mark.parametrize(("nodes", "gone"), [(5, 2), (5, 3), (20, 10)])
+def test_several_that_crash_together_are_known_as_fast(mesh, nodes, gone) -> None:
+    for seed in range(5):
+        net = mesh(seed)
+        names = net.boot_all(nodes)
+        for name in names[1 : gone + 1]:
+            net.kill(name)
+        assert survivors_know(net, names, names[1 : gone + 1]) <= DETECTION_S[nodes]
+
+
+def test_the_last_survivor_learns_it_too(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(5)
+    for name in names[1:]:
+        net.kill(name)
+    assert survivors_know(net, names, names[1:]) <= 20.0
+
+
+def test_a_restarted_node_is_not_shadowed_by_its_death(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(5)
+    net.kill("n1")
+    survivors_know(net, names, ["n1"])
+    net.boot("n1", ["n0:1"], epoch=2)
+    assert net.run_until(lambda: net.agree(names), 30.0) < 2.0
+    net.run(60.0)
+    assert net.agree(names)
+    assert {net.core(name).members["n1"].epoch for name in names} == {2}
+
+
+def test_a_node_that_restarts_at_once_is_never_dead(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(5)
+    net.kill("n1")
+    net.run(0.3)
+    net.boot("n1", ["n0:1"], epoch=2)
+    net.run(30.0)
+    assert net.agree(names)
+    assert wrongly_dead(net) == []
+
+
+def test_a_restart_with_a_clock_that_went_back(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(5)
+    net.kill("n1")
+    survivors_know(net, names, ["n1"])
+    net.boot("n1", ["n0:1"], epoch=0)
+    assert net.run_until(lambda: net.agree(names), 30.0) < 2.0
+    assert net.core("n0").members["n1"].epoch == net.core("n1").me.epoch == 2
+
+
+def test_two_nodes_with_one_name_do_not_fight(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(4)
+    twin = net.boot("n1", ["n0:1"], epoch=7, address="twin:1")
+    net.run(120.0)
+    assert {net.core(name).members["n1"].address for name in names if name != "n1"} == {"twin:1"}
+    assert {net.core(name).members["n1"].epoch for name in names if name != "n1"} == {7}
+    assert net.core("n1").me.epoch == 1 and twin.core.me.epoch == 7
+    told = net.events("n1", NameConflict)
+    assert told and set(told) == {NameConflict("twin:1")} and len(told) <= 3
+    assert not any(isinstance(event, NameConflict) for _, event in twin.events)
+
+
+# Nodes that are slow, stopped, or slandered
+
+
+@pytest.mark.parametrize("nodes", [3, 5, 8, 20])
+def test_a_node_stopped_for_three_seconds_is_not_declared_dead(mesh, nodes) -> None:
+    suspected = 0
+    for seed in range(12 if nodes < 20 else 5):
+        net = mesh(seed)
+        names = net.boot_all(nodes, settle_s=10.0 + seed / 12)
+        net.freeze("n1")
+        net.run(3.0)
+        suspected += bool(net.ever(State.SUSPECT, "n1"))
+        net.thaw("n1", timers_first=seed % 2 == 0)
+        assert net.run_until(lambda net=net, names=names: net.agree(names), 30.0) <= 2.0
+        net.run(20.0)
+        assert wrongly_dead(net) == []
+    assert suspected > 0
+
+
+def asleep_with_a_suspect(mesh, seed, nodes, timers_first):
+    """n1 holds n0 suspect and has given it the last warning; n0 answers, and n1 is stopped before it hears that."""
+    net = mesh(seed)
+    names = net.boot_all(nodes)
+    net.freeze("n0")
+    net.run_until(lambda: net.state("n1", "n0") is State.SUSPECT, 10.0)
+    net.run(2.2)
+    assert net.state("n1", "n0") is State.SUSPECT
+    net.freeze("n1")
+    net.thaw("n0")
+    net.run(60.0)
+    net.thaw("n1", timers_first=timers_first)
+    net.run(30.0)
+    assert net.agree(names)
+    return wrongly_dead(net, ["n1"])
+
+
+@pytest.mark.parametrize("timers_first", [True, False])
+@pytest.mark.parametrize("nodes", [2, 5])
+def test_a_node_that_wakes_condemns_nobody(mesh, nodes, timers_first) -> None:
+    for seed in range(10):
+        assert asleep_with_a_suspect(mesh, seed, nodes, timers_first) == []
+
+
+def test_a_node_that_slept_while_all_went_well_condemns_nobody(mesh) -> None:
+    for seed in range(10):
+        net = mesh(seed)
+        names = net.boot_all(5)
+        net.run(net.rng.random())
+        net.freeze("n1")
+        net.run(net.rng.uniform(0.5, 60.0))
+        net.thaw("n1", timers_first=seed % 2 == 0)
+        net.run(30.0)
+        assert wrongly_dead(net, ["n1"]) == []
+        assert net.agree(names)
+
+
+def test_false_accusations_are_refuted(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(5)
+    for accused in names[1:]:
+        net.tell("n0", Gossip((restate(net.core(accused)._view.mine, State.SUSPECT, "somebody"),)))
+    assert net.ever(State.SUSPECT)
+    assert net.run_until(lambda: net.agree(names), 10.0) <= 1.0
+    assert all(net.events(name, Refuted) for name in names[1:])
+    net.run(30.0)
+    assert wrongly_dead(net) == []
+
+
+def test_an_accuser_that_missed_the_refutation_is_told_again(mesh) -> None:
+    """The first flaw of the textbook protocol: a suspicion of an old incarnation used to meet silence."""
+    net = mesh(1)
+    names = net.boot_all(5)
+    old = net.core("n1")._view.mine
+    net.tell("n1", Gossip((restate(old, State.SUSPECT, "somebody"),)))
+    net.run(10.0)
+    late = net.boot("late", ["n0:1"])
+    net.run(5.0)
+    late.core._view.put(old, net.now)  # as if it had heard nothing since
+    late.ranks.clear()
+    net.tell("late", Gossip((restate(old, State.SUSPECT, "somebody"),)))
+    assert net.state("late", "n1") is State.SUSPECT
+    assert net.run_until(lambda: net.agree([*names, "late"]), 5.0) <= 1.0
+    net.run(30.0)
+    assert wrongly_dead(net) == []
+
+
+def test_a_suspect_that_gossip_does_not_reach_is_told_before_it_is_condemned(mesh) -> None:
+    """The third flaw: nothing but the last warning gets through to n1 here."""
+    net = mesh(1, MembershipConfig(probe_interval_s=4.0, suspicion_alpha=0.5))
+    names = net.boot_all(6, settle_s=60.0)
+    sent = net.deliver
+    warned = []
+
+    def only_bare_pings(src, to, message):
+        if to != "n1:1" or src == "n1:1":
+            return sent(src, to, message)
+        if isinstance(message, Ping) and message.claims and message.claims[0].state == State.SUSPECT:
+            warned.append(net.now)
+            return sent(src, to, message)
+        return None
+
+    net.deliver = only_bare_pings
+    accusation = restate(net.core("n1")._view.mine, State.SUSPECT, "somebody")
+    start = net.now
+    net.tell("n0", Gossip((accusation,)))
+    net.run_until(lambda: bool(net.events("n1", Refuted)), 60.0)
+    assert warned and net.now - start <= 12.0
+    net.deliver = sent
+    net.run(60.0)
+    assert net.agree(names)
+    assert wrongly_dead(net) == []
+
+
+def test_broken_links_between_healthy_nodes_harm_nobody(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(5)
+    for _ in range(200):
+        net.break_link(*net.rng.sample(names, 2))
+        net.run(0.1)
+    assert net.changes() == []
+
+
+def test_a_lossy_network_kills_nobody(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(8)
+    net.loss = 0.1
+    net.run(300.0)
+    assert wrongly_dead(net) == []
+    net.loss = 0.0
+    net.run(30.0)
+    assert net.agree(names)
+
+
+# Leaving
+
+
+def test_a_leaver_is_never_dead_anywhere(mesh) -> None:
+    for seed in range(10):
+        net = mesh(seed)
+        names = net.boot_all(8)
+        net.leave("n1")
+        net.run(0.01)
+        net.kill("n1")
+        rest = [name for name in names if name != "n1"]
+        assert net.run_until(lambda net=net, rest=rest: net.agree(rest, State.LEFT, ["n1"]), 30.0) <= 1.0
+        net.run(120.0)
+        assert net.ever(State.DEAD) == []
+        assert net.agree(rest, State.LEFT, ["n1"])
+
+
+def test_a_leaver_whose_goodbye_reached_one_only_is_still_never_dead(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(8)
+    net.split(["n1", "n2"], [name for name in names if name not in ("n1", "n2")])
+    net.leave("n1")
+    net.run(0.01)
+    net.heal()
+    net.kill("n1")
+    net.run(120.0)
+    assert net.ever(State.DEAD) == []
+    assert net.agree([name for name in names if name != "n1"], State.LEFT, ["n1"])
+
+
+def test_one_that_left_comes_back(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(5)
+    net.leave("n1")
+    net.run(0.01)
+    net.kill("n1")
+    net.run(30.0)
+    net.boot("n1", ["n0:1"], epoch=2)
+    assert net.run_until(lambda: net.agree(names), 30.0) < 2.0
+
+
+# Splits
+
+
+@pytest.mark.parametrize(("nodes", "split_s"), [(2, 60.0), (4, 30.0), (10, 120.0), (20, 30.0), (6, 1200.0)])
+def test_a_split_in_half_heals(mesh, nodes, split_s) -> None:
+    for seed in range(3):
+        net = mesh(seed)
+        names = net.boot_all(nodes)
+        left, right = names[: nodes // 2], names[nodes // 2 :]
+        net.split(left, right)
+        net.run(split_s)
+        assert net.agree(left, State.DEAD, right) and net.agree(right, State.DEAD, left)
+        assert net.agree(left) and net.agree(right)
+        net.heal()
+        assert net.run_until(lambda net=net, names=names: net.agree(names), 120.0) <= HEAL_S
+        net.run(60.0)
+        assert net.agree(names)
+
+
+def test_the_return_of_a_node_that_buried_everybody_buries_nobody(mesh) -> None:
+    """The second flaw: what it held dead while it was alone must not spread."""
+    for seed in range(10):
+        net = mesh(seed)
+        names = net.boot_all(6)
+        net.split(["n1"], [name for name in names if name != "n1"])
+        net.run(15.0 + seed)
+        net.heal()
+        assert net.run_until(lambda net=net, names=names: net.agree(names), 60.0) <= HEAL_S
+        net.run(30.0)
+        wrong = [(observer, name) for observer, name in wrongly_dead(net, ["n1"]) if observer != "n1"]
+        assert wrong == []
+
+
+def test_a_split_shorter_than_a_suspicion_leaves_no_trace(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(10)
+    net.split(names[:5], names[5:])
+    net.run(2.0)
+    net.heal()
+    net.run(30.0)
+    assert net.agree(names)
+    assert wrongly_dead(net) == []
+
+
+# Load
+
+
+def test_an_idle_mesh_is_quiet(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(20, settle_s=60.0)
+    net.sent.clear()
+    net.by_kind.clear()
+    net.run(120.0)
+    assert max(net.sent.values()) / 120 <= 4.0
+    assert net.by_kind["Gossip"] == 0
+    assert len(names) == 20
+
+
+def test_a_storm_is_bounded(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(20)
+    for disturb in (lambda: net.split(names[:10], names[10:]), net.heal):
+        net.sent.clear()
+        disturb()
+        net.run(30.0)
+        assert max(net.sent.values()) / 30 <= 20.0
+
+
+def test_gossip_about_one_change_is_limited(mesh) -> None:
+    """Each node passes a claim on at most 4 x ceil(log10(11)) = 8 times."""
+    net = mesh(1)
+    names = net.boot_all(10, settle_s=30.0)
+    passed = dict.fromkeys(names, 0)
+    deliver = net.deliver
+
+    def count(src, to, message):
+        if not isinstance(message, PushPull):
+            passed[src.partition(":")[0]] += sum(claim.name == "new" for claim in getattr(message, "claims", ()))
+        return deliver(src, to, message)
+
+    net.deliver = count
+    net.boot("new", ["n0:1"])
+    passed["new"] = 0
+    net.run(30.0)
+    assert all(0 < times <= 8 for times in passed.values())
+
+
+# Faults planted in the core: the checks above must find each
+
+
+def frozen_run(mesh):
+    net = mesh(3)
+    net.boot_all(5)
+    net.freeze("n1")
+    net.run(3.0)
+    net.thaw("n1")
+    net.run(30.0)
+    return wrongly_dead(net)
+
+
+def woken_run(mesh):
+    return asleep_with_a_suspect(mesh, 3, 2, timers_first=True)
+
+
+def lonely_run(mesh):
+    wrong = []
+    for seed in range(10):
+        net = mesh(seed)
+        names = net.boot_all(6)
+        net.split(["n1"], [name for name in names if name != "n1"])
+        net.run(15.0 + seed)
+        net.heal()
+        net.run(60.0)
+        wrong += [pair for pair in wrongly_dead(net, ["n1"]) if pair[0] != "n1"]
+    return wrong
+
+
+def split_run(mesh):
+    net = mesh(3)
+    names = net.boot_all(4)
+    net.split(names[:2], names[2:])
+    net.run(600.0)
+    net.heal()
+    net.run(60.0)
+    return [] if net.agree(names) else ["still split"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "fault", "run"),
+    [
+        (Identity, "hear", lambda self, claim: None, frozen_run),
+        (Effects, "enter", lambda self, now: setattr(self, "now", now), woken_run),
+        (Swim, "_doubts", lambda self, claim, held: False, lonely_run),
+        (Exchange, "_call_absent", lambda self: None, split_run),
+    ],
+    ids=["no refutation", "no sense of sleep", "every death believed", "the dead never called"],
+)
+def test_a_planted_fault_is_found(mesh, monkeypatch, owner, method, fault, run) -> None:
+    assert run(mesh) == []
+    monkeypatch.setattr(owner, method, fault)
+    assert run(mesh) != []
