@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from varlogd.config import MembershipConfig
+from varlogd.config import MembershipConfig, split_address
 from varlogd.swim.directives import Directive, MemberChanged, TableFull, Timer
 from varlogd.swim.dissemination import CLAIMS_PER_FRAME_MAX, Dissemination
 from varlogd.swim.effects import Effects
@@ -365,6 +365,7 @@ def _differ(member: Member, previous: Member | None) -> bool:
 
 
 def _dialable(address: str) -> bool:
-    """Whether this looks like ``host:port``."""
-    host, colon, port = address.rpartition(":")
-    return bool(host and colon) and port.isdecimal() and port.isascii() and 0 < int(port) < 65536
+    try:
+        return split_address(address)[1] > 0
+    except ValueError:
+        return False
