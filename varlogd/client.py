@@ -84,27 +84,29 @@ async def ask(
 
 async def members(url: str) -> tuple[MemberInfo, ...]:
     """The mesh as the daemon at ``url`` sees it, by name. Raises as `ask`."""
-    async for frame in _frames(url, AskMembers()):
-        if isinstance(frame, Members):
-            return frame.members
+    async with _frames(url, AskMembers()) as frames:
+        async for frame in frames:
+            if isinstance(frame, Members):
+                return frame.members
     raise Unreachable("the answer ended early")
 
 
 async def files(url: str, query: Query) -> tuple[list[StreamInfo], Ledger]:
     """The streams that ``query.matchers`` choose, on every live host, by host and name. Raises as `ask`."""
     found: list[StreamInfo] = []
-    async for frame in _frames(url, AskFiles(query)):
-        if isinstance(frame, Files):
-            found.extend(frame.files)
-        elif isinstance(frame, Ledger):
-            return sorted(found, key=lambda info: (info.host, info.stream)), frame
+    async with _frames(url, AskFiles(query)) as frames:
+        async for frame in frames:
+            if isinstance(frame, Files):
+                found.extend(frame.files)
+            elif isinstance(frame, Ledger):
+                return sorted(found, key=lambda info: (info.host, info.stream)), frame
     raise Unreachable("the answer ended early")
 
 
-async def _frames(url: str, ask_: Ask) -> AsyncIterator[Block | Files | Progress | Ledger | Members]:
+@asynccontextmanager
+async def _frames(url: str, ask_: Ask) -> AsyncIterator[AsyncIterator[Block | Files | Progress | Ledger | Members]]:
     async with open_question(TcpNetwork(), address_of(url), ask_) as question, aclosing(question.frames()) as frames:
-        async for frame in frames:
-            yield frame
+        yield frames
 
 
 def address_of(url: str) -> str:
