@@ -7,7 +7,7 @@ while all live, a partial one that names the killed node afterwards, and no answ
 from __future__ import annotations
 
 import signal
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -58,7 +58,7 @@ class Story:
 
     async def tell(self) -> None:
         """From the first hello to the last question. Raises DemoError where it does not go as it must."""
-        await self._wait_acquainted()
+        await wait_acquainted(self._nodes, self._screen.step)
         self._introduce()
         await self._ask_all()
         await self._ask_after_kill()
@@ -84,16 +84,6 @@ class Story:
                 up.remove(node)
                 self._screen.say(f"{node.name} (process {node.pid}) has ended")
             await trio.sleep(POLL_S)
-
-    async def _wait_acquainted(self) -> None:
-        count = len(self._nodes)
-        with self._within(MEET_TIMEOUT_S, "the daemons do not all know each other"):
-            while True:
-                known = [len(await _states(node, {"alive"})) for node in self._nodes]
-                if all(each == count for each in known):
-                    return
-                self._screen.step(f"waiting until all know each other: {min(known)} of {count}")
-                await trio.sleep(POLL_S)
 
     def _introduce(self) -> None:
         self._screen.head(f"{len(self._nodes)} daemons know each other, each with its own logs:")
@@ -129,7 +119,7 @@ class Story:
         """Seconds from the kill until every survivor holds the victim dead."""
         name = self._victim.name
         survivors = [node for node in self._nodes if node is not self._victim]
-        with self._within(DEATH_TIMEOUT_S, f"not all have declared {name} dead"):
+        with _within(DEATH_TIMEOUT_S, f"not all have declared {name} dead"):
             while True:
                 knowing = [node for node in survivors if name in await _states(node, {"dead"})]
                 if len(knowing) == len(survivors):
@@ -143,7 +133,10 @@ class Story:
         status = await self._asker.show(QUESTION)
         if status not in expected:
             wanted = " or ".join(str(each) for each in sorted(expected))
-            raise DemoError(f"varlog ended with status {status} where it must be {wanted}")
+            raise DemoError(
+                f"varlog ended with status {status} where it must be {wanted}; the end of {self._asked.name}'s log:\n"
+                f"{self._asked.last_lines()}"
+            )
         return await self._asker.ledger(QUESTION)
 
     def _demand(self, ledger: Ledger, fates: Collection[Outcome]) -> None:
@@ -157,13 +150,25 @@ class Story:
         if ledger.elapsed_s > AT_ONCE_S:
             raise DemoError(f"the answer took {ledger.elapsed_s:.1f} s: it has waited for a time-out")
 
-    @contextmanager
-    def _within(self, timeout_s: float, why: str) -> Iterator[None]:
-        try:
-            with trio.fail_after(timeout_s):
-                yield
-        except trio.TooSlowError:
-            raise DemoError(f"after {timeout_s:g} s {why}") from None
+
+async def wait_acquainted(nodes: Sequence[Node], tell: Callable[[str], None]) -> None:
+    """Until every node knows every other; ``tell`` hears how far they are. Raises DemoError."""
+    with _within(MEET_TIMEOUT_S, "the daemons do not all know each other"):
+        while True:
+            known = [len(await _states(node, {"alive"})) for node in nodes]
+            if all(each == len(nodes) for each in known):
+                return
+            tell(f"waiting until all know each other: {min(known)} of {len(nodes)}")
+            await trio.sleep(POLL_S)
+
+
+@contextmanager
+def _within(timeout_s: float, why: str) -> Iterator[None]:
+    try:
+        with trio.fail_after(timeout_s):
+            yield
+    except trio.TooSlowError:
+        raise DemoError(f"after {timeout_s:g} s {why}") from None
 
 
 async def _states(node: Node, states: Collection[str]) -> list[str]:
