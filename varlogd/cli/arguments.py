@@ -211,7 +211,7 @@ def parse_matcher(text: str) -> Matcher:
             label, rest = text[:index].strip(), text[index:]
             for op in ("=~", "!~", "!=", "="):
                 if label and rest.startswith(op):
-                    return Matcher(label, op, rest[len(op) :].strip().strip('"'))  # type: ignore[arg-type]
+                    return Matcher(label, op, rest[len(op) :].strip().strip('"'))
             break
     raise QueryError(f"{text!r} is not a matcher: write LABEL=VALUE, LABEL!=VALUE, LABEL=~RE2 or LABEL!~RE2")
 

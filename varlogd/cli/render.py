@@ -14,7 +14,7 @@ import msgspec
 from varlogd.query.block import Row
 from varlogd.query.json_rows import json_row_of
 from varlogd.query.times import rfc3339
-from varlogd.wire.query import WHOLE, Entry, JsonRow, Ledger, MemberInfo, Outcome, Progress, StreamInfo
+from varlogd.wire.query import Entry, JsonRow, Ledger, MemberInfo, Outcome, Progress, StreamInfo
 
 _HOST_COLORS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 _OUTCOME_COLORS = {Outcome.ANSWERED: 32, Outcome.LEFT: 90, Outcome.TRUNCATED: 33, Outcome.LATE: 33}
@@ -110,7 +110,7 @@ def _sum(ledger: Ledger) -> str:
 def _entry_line(entry: Entry, width: int, color: bool) -> str:
     outcome = paint(f"{entry.outcome:<9}", _OUTCOME_COLORS.get(entry.outcome, _RED), color)
     parts = [f"  {safe(entry.host):<{width}}  {outcome}"]
-    if entry.outcome in WHOLE or entry.rows:
+    if entry.outcome == Outcome.ANSWERED or entry.rows:
         parts.append(f"{entry.rows} rows, {size(entry.bytes_scanned)}, {entry.elapsed_s:.2f} s")
     if entry.since_ns is not None:
         parts.append(f"since {rfc3339(entry.since_ns)[:19]}Z")

@@ -5,6 +5,7 @@ Everything above asks a `Network` for streams and never touches a socket.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -79,9 +80,10 @@ def join_address(host: str, port: int) -> str:
 
 
 def _reason(error: OSError) -> str:
-    """The innermost reason: trio wraps the failures of several addresses in one error."""
+    """The reason in the system's words; trio says at length which addresses it tried."""
     cause = error.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     found = cause if isinstance(cause, OSError) else error
-    return (found.strerror or str(found)).lower()
+    text = found.strerror if isinstance(found, socket.gaierror) or not found.errno else os.strerror(found.errno)
+    return (text or str(found)).lower()

@@ -91,17 +91,23 @@ class Gather:
 
     async def run(self) -> Ledger:
         """Ask, emit every block, and return the ledger. Raises what ``emit`` raises, and nothing of a host's."""
+        failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             for part in self._parts.values():
                 nursery.start_soon(self._run_part, part)
-            await self._pump()
+            try:
+                await self._pump()
+            except Exception as error:
+                failure = error  # raised as it is below: a nursery would make a group of it
             nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
         self._settle()
         while self._ready:
             await self._deliver(self._ready.popleft())
         return self._book.close(
             self._delivered,
-            elapsed_s=trio.current_time() - self._began,
+            elapsed_s=self._elapsed_s(),
             limit_reached=self._merge.limit_reached,
         )
 
@@ -215,10 +221,13 @@ class Gather:
             elif part.host in behind:
                 self._end(part, self._late(part, "the limit was reached before its rows came"))
             else:
-                self._end(part, Entry(host=part.host, outcome=Outcome.ANSWERED))
+                self._end(part, Entry(host=part.host, outcome=Outcome.ANSWERED, elapsed_s=self._elapsed_s()))
 
     def _late(self, part: _Part, why: str) -> Entry:
-        return Entry(host=part.host, outcome=Outcome.LATE, why=why)
+        return Entry(host=part.host, outcome=Outcome.LATE, why=why, elapsed_s=self._elapsed_s())
+
+    def _elapsed_s(self) -> float:
+        return trio.current_time() - self._began
 
 
 def outcome_of(error: VarlogdError) -> Outcome:

@@ -33,6 +33,7 @@ from varlogd.mesh.transport import (
     CLOSE_PROTOCOL,
     WebSocket,
 )
+from varlogd.query.block import row_count
 from varlogd.query.json_rows import json_rows_of
 from varlogd.query.ledger import LedgerBook
 from varlogd.query.match import matches_host, validate
@@ -324,7 +325,9 @@ class _VoiceSink:
         self._voice = voice
 
     async def block(self, block: Block) -> None:
-        self._running.rows += len(block.keys) // 8
+        if not self._running.rows:  # an asker whose limit this block reaches hears no more of us
+            await self._voice.say(self._running.progress())
+        self._running.rows += row_count(block)
         await self._voice.say(block)
 
     def progress(self, bytes_scanned: int) -> None:
