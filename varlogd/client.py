@@ -10,7 +10,7 @@ Leaving the ``async with`` early closes the socket, and that ends the work on ev
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
 from varlogd.config import ADDRESS_DEFAULT, split_address
@@ -51,7 +51,7 @@ class Answer:
             raise QueryError("the answer has not ended: iterate over its rows first")
         return self._ledger
 
-    async def blocks(self) -> AsyncIterator[list[Row]]:
+    async def blocks(self) -> AsyncGenerator[list[Row], None]:
         """The rows as they arrive, a block at a time: cheaper than one by one."""
         async with aclosing(self._question.frames()) as frames:
             async for frame in frames:

@@ -5,7 +5,7 @@ Used between daemons (the asked node asks the others) and by `varlogd.client`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
@@ -45,7 +45,7 @@ class Question:
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
 
-    async def frames(self) -> AsyncIterator[Block | Files | Progress | Ledger | Members]:
+    async def frames(self) -> AsyncGenerator[Block | Files | Progress | Ledger | Members, None]:
         """Every frame up to the one that ends the answer (a ledger, or the members).
 
         Raises what an error frame says (QueryError, PatternError, Refused), Unreachable if the connection
