@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from varlogd.errors import LogReadError, Refused, Unreachable
+from varlogd.errors import Closed, LogReadError, Refused, Unreachable
 from varlogd.mesh.scatter import BUSY_GRACES, Gather
 from varlogd.mesh.sink import Sink
 from varlogd.query.block import Row, block_of, rows_of
@@ -262,3 +262,25 @@ async def test_nobody_matches(autojump_clock: Clock) -> None:
     assert told.rows == []
     assert told.ledger.complete
     assert told.ledger.members == ()
+
+
+@pytest.mark.parametrize("cancelled_too", [False, True])
+async def test_an_asker_that_hangs_up_while_it_is_told(autojump_clock: Clock, cancelled_too: bool) -> None:
+    """The write fails, and whoever watches the socket may cancel at the same moment: neither makes a group."""
+    scripts = {"a": answers("a", block("a", 1)), "b": hangs}
+
+    async def ask(host: str, sink: Sink) -> Entry:
+        return await scripts[host](sink)
+
+    async def emit(_block: Block) -> None:
+        if cancelled_too:
+            scope.cancel()
+        raise Closed(1006)
+
+    gather = Gather(Query(grace_s=0.1), LedgerBook("a", dict.fromkeys(scripts)), scripts, ask, emit, STALL_S)
+    with trio.CancelScope() as scope:
+        try:
+            await gather.run()
+        except Closed:
+            assert not cancelled_too
+    assert scope.cancelled_caught == cancelled_too
