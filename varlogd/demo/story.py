@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from varlogd import client
+from varlogd.cli.render import table
 from varlogd.cli.varlog import EXIT_FOUND, EXIT_NOTHING, EXIT_PARTIAL
 from varlogd.config import QueryConfig
 from varlogd.demo.asking import Asker, find_asker, shown
@@ -87,9 +88,12 @@ class Story:
 
     def _introduce(self) -> None:
         self._screen.head(f"{len(self._nodes)} daemons know each other, each with its own logs:")
+        rows = []
         for node in self._nodes:
             tags = " ".join(f"{key}={value}" for key, value in sorted(node.plan.tags.items()))
-            self._screen.say(f"  {node.name:8}  {node.address:21}  process {node.pid:<7}  {tags}")
+            rows.append((f"  {node.name}", node.address, f"process {node.pid}", tags, str(node.plan.root)))
+        for line in table(rows):
+            self._screen.say(line)
         self._screen.say(f"\n$ {self._asker.setup}")
 
     async def _ask_all(self) -> None:
