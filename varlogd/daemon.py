@@ -28,7 +28,16 @@ from varlogd.mesh.network import join_address
 from varlogd.mesh.service import QueryService
 from varlogd.mesh.transport import Route, Server
 from varlogd.swim.core import Swim
-from varlogd.swim.directives import Event, Joined, JoinFailing, MemberChanged, NameConflict, Refuted, TableFull
+from varlogd.swim.directives import (
+    EpochRaised,
+    Event,
+    Joined,
+    JoinFailing,
+    MemberChanged,
+    NameConflict,
+    Refuted,
+    TableFull,
+)
 from varlogd.swim.state import Member, State
 from varlogd.wire.limits import (
     CBOR_SUBPROTOCOL,
@@ -151,6 +160,10 @@ class Daemon:
                 )
             case Refuted(by, incarnation):
                 log.info("refuted", extra={"fields": {"by": by, "incarnation": incarnation}})
+            case EpochRaised(epoch):
+                log.warning(
+                    "the clock went back since the last boot: epoch raised", extra={"fields": {"epoch": epoch}}
+                )
             case TableFull(members_max):
                 log.error("too many members: newcomers are ignored", extra={"fields": {"members_max": members_max}})
 

@@ -17,7 +17,7 @@ from varlogd.mesh.links import Links
 from varlogd.mesh.network import Network
 from varlogd.mesh.transport import WebSocket
 from varlogd.swim.core import Swim
-from varlogd.swim.directives import Directive, Event, Notify, Send, StartTimer, Timer
+from varlogd.swim.directives import Directive, EpochRaised, Event, Notify, Send, StartTimer, Timer
 from varlogd.wire.gossip import GossipMessage, Hello
 from varlogd.wire.limits import PROTOCOL_VERSION
 
@@ -30,9 +30,7 @@ class GossipLoop:
 
     def __init__(self, swim: Swim, network: Network, links_max: int, on_event: Callable[[Event], None]) -> None:
         self.swim = swim
-        me = swim.me
-        hello = Hello(PROTOCOL_VERSION, me.name, me.epoch, me.address)
-        self.links = Links(network, hello, self, links_max)
+        self.links = Links(network, self._hello(), self, links_max)
         self._on_event = on_event
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = count()  # ties in time fire in the order they were started
@@ -78,7 +76,13 @@ class GossipLoop:
                     if self._timers[0][0] == at:
                         self._sooner.set()
                 case Notify(event):
+                    if isinstance(event, EpochRaised):
+                        self.links.hello = self._hello()
                     self._on_event(event)
+
+    def _hello(self) -> Hello:
+        me = self.swim.me
+        return Hello(PROTOCOL_VERSION, me.name, me.epoch, me.address)
 
     async def _run_timers(self) -> None:
         while True:

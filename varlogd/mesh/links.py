@@ -93,7 +93,8 @@ class Links:
 
     def __init__(self, network: Network, hello: Hello, events: LinkEvents, links_max: int) -> None:
         self._network = network
-        self._hello = hello
+        self.hello = hello
+        """What this node says of itself to the next peer; replaced when its epoch is raised."""
         self._events = events
         self._links_max = links_max
         self._links: OrderedDict[str, _Link] = OrderedDict()  # the least recently used first
@@ -119,7 +120,7 @@ class Links:
         address = self._aliases.get(to, to)
         link = self._links.get(address)
         if link is None:
-            link = _Link(address, dialler=self._hello.address)
+            link = _Link(address, dialler=self.hello.address)
             self._keep(link)
             self._nursery.start_soon(self._dial, link)
         self._links.move_to_end(address)
@@ -170,7 +171,7 @@ class Links:
 
     async def _greet(self, websocket: WebSocket, *, answer: bool) -> Hello:
         """Exchange hellos: the dialler speaks first. Raises Closed, and ProtocolError for anything else."""
-        mine = encode_cbor(self._hello)
+        mine = encode_cbor(self.hello)
         if not answer:
             await websocket.send(mine, GOSSIP_WRITE_TIMEOUT_S)
         peer: Hello | GossipMessage | None = None
@@ -185,7 +186,7 @@ class Links:
     def _rename(self, link: _Link, peer: Hello) -> bool:
         """File a dialled link under what its peer calls itself; false if that is ourselves."""
         dialled = link.address
-        if (peer.name, peer.epoch) == (self._hello.name, self._hello.epoch):
+        if (peer.name, peer.epoch) == (self.hello.name, self.hello.epoch):
             self._forget(link)
             self._events.on_self_dialled(dialled)
             return False
@@ -255,7 +256,7 @@ class Links:
             for message in goes.outbox:
                 stays.post(message)
             goes.outbox.clear()
-            if goes.dialler == self._hello.address:
+            if goes.dialler == self.hello.address:
                 goes.retire()
             return
         self._links[link.address] = link
