@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from varlogd.cli.varlog import EXIT_ERROR
-from varlogd.demo import EXIT_SIGNALLED, NODES_MAX
+from varlogd.demo import EXIT_SIGNALLED
+from varlogd.demo.processes import NODES_MAX
 
 LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 DEMO = [sys.executable, "-m", "varlogd.cli", "demo"]
