@@ -6,7 +6,7 @@ Used between daemons (the asked node asks the others) and by `varlogd.client`.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import trio
 
@@ -96,8 +96,8 @@ async def open_question(network: Network, address: str, ask: Ask) -> AsyncIterat
 
 async def ask_rows(network: Network, address: str, ask: Ask, sink: Sink) -> Entry:
     """Have one host answer from its own logs into ``sink``; its line of the ledger."""
-    async with open_question(network, address, ask) as question:
-        async for frame in question.frames():
+    async with open_question(network, address, ask) as question, aclosing(question.frames()) as frames:
+        async for frame in frames:
             if isinstance(frame, Block):
                 await sink.block(frame)
             elif isinstance(frame, Progress):
@@ -110,8 +110,8 @@ async def ask_rows(network: Network, address: str, ask: Ask, sink: Sink) -> Entr
 async def ask_files(network: Network, address: str, ask: Ask) -> tuple[list[StreamInfo], Entry]:
     """Have one host list its streams."""
     found: list[StreamInfo] = []
-    async with open_question(network, address, ask) as question:
-        async for frame in question.frames():
+    async with open_question(network, address, ask) as question, aclosing(question.frames()) as frames:
+        async for frame in frames:
             if isinstance(frame, Files):
                 found.extend(frame.files)
             elif isinstance(frame, Ledger):
