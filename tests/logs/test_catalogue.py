@@ -1,0 +1,243 @@
+"""Which streams there are, and that nothing else is ever opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from varlogd.errors import LogReadError
+from varlogd.logs import catalogue as catalogue_module
+from varlogd.logs.catalogue import LogFile, LogStream, open_listed, place_of, read_catalogue
+
+Nobody = Callable[[Path], AbstractContextManager[None]]
+
+pytestmark = pytest.mark.usefixtures("nothing_left_open")
+
+
+def make(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name + "\n")
+
+
+def chains(*roots: Path) -> dict[str, list[str]]:
+    """The names of each stream's files, from new to old."""
+    return {
+        stream.name: [Path(file.path).name for file in stream.files] for stream in read_catalogue(list(roots)).streams
+    }
+
+
+def only(*roots: Path) -> LogStream:
+    (stream,) = read_catalogue(list(roots)).streams
+    return stream
+
+
+def listed(path: Path) -> LogFile:
+    status = path.stat()
+    return LogFile(str(path), status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+
+
+def test_streams_are_rotation_chains_from_new_to_old(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        "x.log.2.gz",
+        "x.log",
+        "x.log.10.xz",
+        "x.log.1",
+        "y-20260101",
+        "y",
+        "y-20260301-1234.bz2",
+        "y-20260301",
+    )
+    make(tmp_path, "nginx/access.log", "nginx/access.log.1", "a/b/c.log")
+    assert chains(tmp_path) == {
+        "a/b/c.log": ["c.log"],
+        "nginx/access.log": ["access.log", "access.log.1"],
+        "x.log": ["x.log", "x.log.1", "x.log.2.gz", "x.log.10.xz"],
+        "y": ["y", "y-20260301-1234.bz2", "y-20260301", "y-20260101"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "packing"),
+    [
+        ("x.log", "x.log", ""),
+        ("x.log.1", "x.log", ""),
+        ("x.log.2.gz", "x.log", "gz"),
+        ("x.log-20260101", "x.log", ""),
+        ("x.log-20260101.zst", "x.log", "zst"),
+        ("x.log-20260101-1234", "x.log", ""),
+        ("x.log-2026010112.xz", "x.log", "xz"),
+        ("x.log-20260101-1767225600", "x.log", ""),
+        ("x.log.20260101", "x.log", ""),
+        ("x.log.gz", "x.log", "gz"),
+        ("app-20260101.log", "app-20260101.log", ""),
+        ("serial-12345678", "serial-12345678", ""),
+        ("x.1234567", "x.1234567", ""),
+        (".1", ".1", ""),
+        ("-20260101", "-20260101", ""),
+        (".gz", ".gz", ""),
+    ],
+)
+def test_what_rotation_made_of_a_name(name: str, base: str, packing: str) -> None:
+    assert place_of(name)[0] == base
+    assert place_of(name)[2] == packing
+
+
+def test_rotated_files_alone_are_a_stream_too(tmp_path: Path) -> None:
+    make(tmp_path, "x.log.2", "x.log.1.gz")
+    assert chains(tmp_path) == {"x.log": ["x.log.1.gz", "x.log.2"]}
+    assert only(tmp_path).path == str(tmp_path / "x.log")
+
+
+def test_a_file_that_is_being_compressed_is_listed_once(tmp_path: Path) -> None:
+    make(tmp_path, "x.log.1", "x.log.1.gz", "x.log.2.gz")
+    assert chains(tmp_path) == {"x.log": ["x.log.1", "x.log.2.gz"]}
+
+
+def test_a_name_taken_by_an_earlier_root_becomes_absolute(tmp_path: Path) -> None:
+    make(tmp_path, "a/x.log", "b/x.log", "b/y.log")
+    assert list(chains(tmp_path / "a", tmp_path / "b")) == [f"{tmp_path}/b/x.log", "x.log", "y.log"]
+
+
+def test_roots_within_roots_and_hard_links_list_nothing_twice(tmp_path: Path) -> None:
+    make(tmp_path, "nginx/access.log")
+    (tmp_path / "copy.log").hardlink_to(tmp_path / "nginx/access.log")
+    assert sum(map(len, chains(tmp_path, tmp_path / "nginx", tmp_path).values())) == 1
+
+
+def test_a_root_may_be_a_file_with_its_rotations(tmp_path: Path) -> None:
+    make(tmp_path, "x.log", "x.log.1", "x.logs", "y.log", "x.log.1.bak")
+    assert chains(tmp_path / "x.log") == {"x.log": ["x.log", "x.log.1"]}
+    assert chains(tmp_path / "x.log.1") == {"x.log": ["x.log.1"]}
+    (tmp_path / "x.log").unlink()
+    assert chains(tmp_path / "x.log") == {"x.log": ["x.log.1"]}
+
+
+def test_a_root_that_is_not_there_is_told(tmp_path: Path) -> None:
+    assert only(tmp_path / "none") == LogStream(f"{tmp_path}/none", f"{tmp_path}/none", (), "no such file")
+    assert only(tmp_path / "none/x").note == "no such file or directory"
+
+
+def test_what_is_no_log_is_left_out(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        "wtmp",
+        "btmp.1",
+        "lastlog",
+        "journal/abc/system.journal",
+        "journal/abc/x.journal~",
+        "wtmp.log",
+        "auth.log",
+    )
+    os.mkfifo(tmp_path / "pipe")
+    assert list(chains(tmp_path)) == ["auth.log"]
+
+
+def test_links_are_not_followed_and_told_if_they_lead_out(tmp_path: Path) -> None:
+    make(tmp_path, "root/in/x.log", "outside/secret", "outside/dir/secret")
+    root = tmp_path / "root"
+    (root / "current.log").symlink_to(root / "in/x.log")
+    (root / "in/loop").symlink_to(root)
+    (root / "file").symlink_to(tmp_path / "outside/secret")
+    (root / "dir").symlink_to("../outside/dir")
+    (root / "dangling").symlink_to("nowhere")
+    found = read_catalogue([root])
+    assert [stream.name for stream in found.streams] == ["in/x.log"]
+    assert sorted(stream.name for stream in found.outside) == ["dir", "file"]
+    assert not any(stream.files for stream in found.outside)
+
+
+def test_a_root_that_is_a_link_is_meant(tmp_path: Path) -> None:
+    make(tmp_path, "real/x.log")
+    (tmp_path / "link").symlink_to("real")
+    assert only(tmp_path / "link").path == str(tmp_path / "real/x.log")
+
+
+def test_unreadable_directories_are_told(tmp_path: Path, without_privileges: Nobody) -> None:
+    make(tmp_path, "private/x.log", "y.log")
+    (tmp_path / "private").chmod(0o700 if os.geteuid() == 0 else 0)
+    with without_privileges(tmp_path):
+        found = read_catalogue([tmp_path])
+    (tmp_path / "private").chmod(0o700)
+    assert [(stream.name, len(stream.files), stream.note) for stream in found.streams] == [
+        ("private/", 0, "permission denied"),
+        ("y.log", 1, ""),
+    ]
+
+
+def test_names_that_are_not_utf8_can_be_shown(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.log")).write_text("x\n")
+    stream = only(tmp_path)
+    assert stream.name == "\\xff.log"
+    os.close(open_listed(stream.files[0]))
+
+
+def test_the_limits_are_told_when_they_bite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, *(f"{number}/x{number}.log" for number in range(6)), "a/b/c/d.log")
+    monkeypatch.setattr(catalogue_module, "DEPTH_MAX", 2)
+    found = read_catalogue([tmp_path])
+    assert len(found.streams) == 6
+    assert "more than 2 below" in found.cut
+    monkeypatch.setattr(catalogue_module, "DEPTH_MAX", 3)
+    monkeypatch.setattr(catalogue_module, "ENTRIES_MAX", 18)  # 7 files, 10 directories, the root
+    assert len(read_catalogue([tmp_path]).streams) == 7
+    assert not read_catalogue([tmp_path]).cut
+    monkeypatch.setattr(catalogue_module, "ENTRIES_MAX", 9)
+    found = read_catalogue([tmp_path])
+    assert len(found.streams) == 4
+    assert "more than 9 files and directories" in found.cut
+
+
+def test_opening_finds_a_file_that_was_renamed_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("old\n")
+    file = listed(path)
+    path.rename(tmp_path / "x.log.1")
+    path.write_text("new\n")
+    descriptor = open_listed(file)
+    assert os.read(descriptor, 10) == b"old\n"
+    os.close(descriptor)
+
+
+def test_opening_anything_else_is_refused(tmp_path: Path) -> None:
+    path, secret = tmp_path / "x.log", tmp_path / "secret"
+    path.write_text("x\n")
+    secret.write_text("secret\n")
+    file = listed(path)
+    path.unlink()
+    with pytest.raises(LogReadError, match="gone"):
+        open_listed(file)
+    path.symlink_to(secret)
+    with pytest.raises(LogReadError, match="gone"):
+        open_listed(file)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(LogReadError, match="gone"):
+        open_listed(file)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(LogReadError, match="gone"):
+        open_listed(file)
+
+
+def test_a_directory_swapped_for_a_link_opens_nothing_outside(tmp_path: Path) -> None:
+    make(tmp_path, "root/dir/x.log", "outside/x.log")
+    file = only(tmp_path / "root").files[0]
+    (tmp_path / "root/dir").rename(tmp_path / "root/moved")
+    (tmp_path / "root/dir").symlink_to(tmp_path / "outside")
+    with pytest.raises(LogReadError, match="gone"):
+        open_listed(file)
+
+
+def test_opening_what_may_not_be_read_says_so(tmp_path: Path, without_privileges: Nobody) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("x\n")
+    path.chmod(0o600 if os.geteuid() == 0 else 0)
+    file = listed(path)
+    with without_privileges(tmp_path), pytest.raises(LogReadError, match="permission denied"):
+        open_listed(file)

@@ -1,0 +1,206 @@
+"""Times of log lines in the formats that are in the field."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from varlogd.logs.timestamps import CACHE_MAX, HostZone, Timestamps
+
+MTIME = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def ns(moment: datetime, fraction_ns: int = 0) -> int:
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000 + fraction_ns
+
+
+def utc(*parts: int) -> datetime:
+    return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type, misc]
+
+
+def stamps(zone: timezone | ZoneInfo | HostZone = UTC, latest: datetime = MTIME) -> Timestamps:
+    return Timestamps(zone, ns(latest))
+
+
+STRONG = [
+    (b"2026-11-22T10:00:00Z x", ns(utc(2026, 11, 22, 10))),
+    (b"2026-11-22 10:00:00 x", ns(utc(2026, 11, 22, 10))),
+    (b"2026-11-22  10:00:00 x", ns(utc(2026, 11, 22, 10))),
+    (b"2026-11-22T10:00:00.123456789+01:00 x", ns(utc(2026, 11, 22, 9), 123456789)),
+    (b"2026-11-22T10:00:00,5-0130 x", ns(utc(2026, 11, 22, 11, 30), 500_000_000)),
+    (b"2026-11-22T10:00:00.1234567891111Z", ns(utc(2026, 11, 22, 10), 123456789)),
+    (b"2026-11-22 10:00:00 +0200 x", ns(utc(2026, 11, 22, 8))),
+    (b"2026-11-22 10:00:00 UTC [123] LOG:", ns(utc(2026, 11, 22, 10))),
+    (b"2026-11-22 10:00:00.25+02 postgres", ns(utc(2026, 11, 22, 8), 250_000_000)),
+    (b"2026-11-22 10:00:00,123 - root - INFO - -5 degrees", ns(utc(2026, 11, 22, 10), 123_000_000)),
+    (b"2026-11-22 10:00:00 -12345 is no zone", ns(utc(2026, 11, 22, 10))),
+    (b"2026-11-22 10:00:00Zebra", ns(utc(2026, 11, 22, 10))),
+    (b"[2026-11-22 10:00:00.5] x", ns(utc(2026, 11, 22, 10), 500_000_000)),
+    (b'"2026-11-22T10:00:00Z","x"', ns(utc(2026, 11, 22, 10))),
+    (b"2026/11/22 10:00:00 [error] 12#12: nginx", ns(utc(2026, 11, 22, 10))),
+    (b"2026/11/22 10:00:00.000123 main.go:5: x", ns(utc(2026, 11, 22, 10), 123_000)),
+    (b"<34>1 2003-10-11T22:14:15.003Z mymachine su - ID47 - x", ns(utc(2003, 10, 11, 22, 14, 15), 3_000_000)),
+    (b"Jun 14 15:16:01 combo sshd[1]: x", ns(utc(2026, 6, 14, 15, 16, 1))),
+    (b"Jun  4 15:16:01 combo x", ns(utc(2026, 6, 4, 15, 16, 1))),
+    (b"<13>Jun 4 15:16:01.250 combo x", ns(utc(2026, 6, 4, 15, 16, 1), 250_000_000)),
+    (b"Jun 14 2005 15:16:01: %ASA-6: x", ns(utc(2005, 6, 14, 15, 16, 1))),
+    (b"[Sun Dec 04 04:47:44 2005] [notice] x", ns(utc(2005, 12, 4, 4, 47, 44))),
+    (b"[Sun Dec 04 04:47:44.123456 2005] [core:notice] x", ns(utc(2005, 12, 4, 4, 47, 44), 123_456_000)),
+    (b"Sun Dec  4 04:47:44 2005 x", ns(utc(2005, 12, 4, 4, 47, 44))),
+    (b"2016-12-31T23:59:60Z a leap second", ns(utc(2017, 1, 1))),
+    (b"1969-12-31T23:59:59.5Z before the epoch", -500_000_000),
+]
+
+WEAK = [
+    (b"081109 203615 148 INFO dfs.DataNode: x", ns(utc(2008, 11, 9, 20, 36, 15))),
+    (b"081109  3:06:15 mysqld x", ns(utc(2008, 11, 9, 3, 6, 15))),
+    (b"17/06/09 20:10:40 INFO spark x", ns(utc(2017, 6, 9, 20, 10, 40))),
+    (b"1700000000 x", 1_700_000_000 * 10**9),
+    (b"1700000000.129    145 10.0.0.1 TCP_MISS/200 squid", 1_700_000_000_129_000_000),
+    (b"1700000000123 x", 1_700_000_000_123_000_000),
+    (b'1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.0" 200', ns(utc(2000, 10, 10, 20, 55, 36))),
+    (b'::1 host user [10/Oct/2000:13:55:36.5 +0000] "GET"', ns(utc(2000, 10, 10, 13, 55, 36), 500_000_000)),
+    (b"type=SYSCALL msg=audit(1364481363.243:24287): arch", 1_364_481_363_243_000_000),
+    (b'{"msg":"at 2020-01-01T00:00:00Z","time":"2026-11-22T10:00:00.5Z"}', ns(utc(2026, 11, 22, 10), 500_000_000)),
+    (b'{"level": "info", "ts": 1700000000.123456, "msg": "x"}', 1_700_000_000_123_456_000),
+    (b'{"@timestamp":"2026-11-22T10:00:00+01:00"}', ns(utc(2026, 11, 22, 9))),
+    (b"nova-api.log.1.2017-05-16_13:53:08 2017-05-16 00:00:00.008 25746 INFO", ns(utc(2017, 5, 16), 8_000_000)),
+    (b"update-alternatives 2026-11-22 10:00:00: run with", ns(utc(2026, 11, 22, 10))),
+    (b"time=2026-11-22T10:00:00Z level=info", ns(utc(2026, 11, 22, 10))),
+]
+
+NONE = [
+    b"",
+    b" ",
+    b"\tat com.example.Main(Main.java:5)",
+    b"Traceback (most recent call last):",
+    b"2026-13-22 10:00:00 no such month",
+    b"2026-02-30T10:00:00Z no such day",
+    b"2026-11-22 25:00:00 no such hour",
+    b"2026-11-22 10:00:61 no such second",
+    b"Jun 31 10:00:00 no such day in any year",
+    b"Junk 14 10:00:00 x",
+    b"2026-11-22T10:00:00+99:00 no such zone",
+    b"x" * 300 + b" 2026-11-22T10:00:00Z",
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), STRONG)
+def test_a_time_at_the_start_of_a_line_needs_no_learning(line: bytes, expected: int) -> None:
+    assert stamps().of(line) == expected
+    assert stamps().of(line) == expected
+
+
+@pytest.mark.parametrize(("line", "expected"), WEAK)
+def test_other_times_are_learned(line: bytes, expected: int) -> None:
+    times = stamps()
+    assert times.of(line) is None
+    assert times.learn([line, b"\tat x", b"\tat y"])
+    assert times.of(line) == expected
+
+
+@pytest.mark.parametrize("line", NONE)
+def test_what_is_no_time(line: bytes) -> None:
+    times = stamps()
+    assert times.of(line) is None
+    assert not times.learn([line])
+
+
+def test_a_rare_mention_of_a_date_is_not_learned() -> None:
+    lines = [b"nothing here"] * 8 + [b"see 2026-11-22 10:00:00 for more"]
+    times = stamps()
+    assert not times.learn(lines)
+    assert times.of(lines[-1]) is None
+
+
+def test_strong_times_win_where_they_are_more() -> None:
+    lines = [b"2026-11-22 10:00:00 a", b"2026-11-22 10:00:01 b", b"\tat [10/Oct/2000:13:55:36 -0700]"]
+    times = stamps()
+    assert times.learn(lines)
+    assert times.of(lines[2]) is None
+
+
+def test_strong_formats_may_be_mixed_with_a_learned_one() -> None:
+    access = b'1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] "GET"'
+    times = stamps()
+    assert times.learn([access] * 3)
+    assert times.of(b"2026-11-22T10:00:00Z") == ns(utc(2026, 11, 22, 10))
+    assert times.of(access) == ns(utc(2000, 10, 10, 20, 55, 36))
+
+
+def test_a_line_without_a_zone_is_in_that_of_the_host() -> None:
+    berlin = stamps(ZoneInfo("Europe/Berlin"))
+    assert berlin.of(b"2026-07-01 12:00:00 x") == ns(utc(2026, 7, 1, 10))
+    assert berlin.of(b"2026-01-01 12:00:00 x") == ns(utc(2026, 1, 1, 11))
+    assert berlin.of(b"Jul  1 12:00:00 x") == ns(utc(2026, 7, 1, 10))
+    assert berlin.of(b"2026-07-01 12:00:00Z") == ns(utc(2026, 7, 1, 12))
+
+
+@pytest.mark.parametrize(
+    ("latest", "line", "expected"),
+    [
+        (utc(2026, 1, 1, 0, 5), b"Dec 31 23:59:00 x", utc(2025, 12, 31, 23, 59)),
+        (utc(2026, 1, 1, 0, 5), b"Jan  1 00:04:00 x", utc(2026, 1, 1, 0, 4)),
+        (utc(2025, 12, 31, 23, 59), b"Jan  1 00:00:30 x", utc(2026, 1, 1, 0, 0, 30)),  # clocks differ a little
+        (utc(2025, 12, 31, 23, 59), b"Jan  2 00:00:30 x", utc(2025, 1, 2, 0, 0, 30)),
+        (utc(2026, 11, 22), b"Feb 29 10:00:00 x", utc(2024, 2, 29, 10)),
+        (utc(2026, 11, 22, 12), b"Nov 23 11:00:00 x", utc(2026, 11, 23, 11)),
+        (utc(2026, 11, 22, 12), b"Nov 23 13:00:00 x", utc(2025, 11, 23, 13)),
+    ],
+)
+def test_the_year_is_inferred_from_the_last_change(latest: datetime, line: bytes, expected: datetime) -> None:
+    assert stamps(latest=latest).of(line) == ns(expected)
+
+
+def test_new_year_far_east_of_utc() -> None:
+    auckland = ZoneInfo("Pacific/Auckland")
+    times = stamps(auckland, datetime(2026, 1, 1, 0, 10, tzinfo=auckland))
+    assert times.of(b"Jan  1 00:05:00 x") == ns(datetime(2026, 1, 1, 0, 5, tzinfo=auckland))
+    assert times.of(b"Dec 31 23:55:00 x") == ns(datetime(2025, 12, 31, 23, 55, tzinfo=auckland))
+
+
+def test_the_zone_of_the_host_is_that_of_the_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    try:
+        monkeypatch.setenv("TZ", "EST5EDT,M3.2.0,M11.1.0")
+        time.tzset()
+        times = stamps(HostZone())
+        assert times.of(b"2026-07-01 12:00:00 x") == ns(utc(2026, 7, 1, 16))
+        assert times.of(b"2026-01-01 12:00:00 x") == ns(utc(2026, 1, 1, 17))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@given(
+    st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)),
+    st.integers(0, 999_999_999),
+    st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes))),
+)
+def test_any_rfc_3339_time_comes_back(moment: datetime, fraction_ns: int, zone: timezone) -> None:
+    moment = moment.replace(microsecond=0, tzinfo=zone)
+    text = moment.isoformat()
+    line = f"{text[:19]}.{fraction_ns:09d}{text[19:]} x".encode()
+    assert stamps().of(line) == ns(moment, fraction_ns)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_line(line: bytes) -> None:
+    times = stamps()
+    times.learn([line])
+    times.of(line)
+
+
+def test_the_cache_is_bounded() -> None:
+    times = stamps()
+    start = utc(2026, 1, 1)
+    for second in range(2 * CACHE_MAX + 10):
+        moment = start + timedelta(seconds=second)
+        assert times.of(f"{moment:%Y-%m-%d %H:%M:%S} x".encode()) == ns(moment)
+    assert len(times._cache) <= CACHE_MAX

@@ -1,0 +1,269 @@
+"""The catalogue: which streams this host has, read off the directories at the moment of asking.
+
+A **stream** is one log through all its rotations: ``x.log`` and what was once called so, ``x.log.1``,
+``x.log.2.gz``, ``x.log-20260101``, newest first. Its name is the path below its root, ``nginx/access.log``; only if
+an earlier root has that name already, it is the absolute path.
+
+**Nothing outside the roots is ever opened.** Directories are walked by descriptor, and no symbolic link in them is
+followed: what a link points to inside the roots is listed there, what lies outside is told in `Catalogue.outside`. A
+file is opened without following a link, and must then be the very file that was listed.
+
+**Nothing is silently absent.** Only what is known to be no log (journals, wtmp …) is left out. What may not
+be read is a stream with a note and no files; what a limit leaves out is told in `Catalogue.cut`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple
+
+from varlogd.errors import LogReadError
+
+ENTRIES_MAX: Final = 10_000
+"""Files and directories in one catalogue. A walk of so many takes about 0.1 s, and each query walks."""
+
+DEPTH_MAX: Final = 16
+"""Directories below one another; each holds a descriptor during the walk."""
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+# Patterns on file names, none of which comes from an asker.
+_NOT_A_LOG: Final = re.compile(r"(?:[wb]tmp|lastlog|faillog|tallylog)(?:[.-].*)?|.*\.journal~?", re.DOTALL)
+_PACKED: Final = re.compile(r"(?P<name>.+)\.(?P<packing>gz|xz|bz2|zst)", re.DOTALL)
+_NUMBERED: Final = re.compile(r"(?P<base>.+)\.(?P<number>\d{1,5})", re.DOTALL)
+_DAY: Final = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
+_DATED: Final = re.compile(rf"(?P<base>.+?)[-.](?P<day>{_DAY})(?:-?(?P<time>\d{{1,10}}))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """One file of a chain as it was listed. ``packing`` is its compression (gz, xz, bz2, zst), or empty."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    device: int
+    inode: int
+    packing: str = ""
+
+    def is_that_of(self, status: os.stat_result) -> bool:
+        """Whether ``status`` is of the very file that was listed."""
+        return stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) == (self.device, self.inode)
+
+
+@dataclass(frozen=True, slots=True)
+class LogStream:
+    """One stream: ``files`` from new to old. Without files, ``note`` says what keeps them from being read."""
+
+    name: str
+    path: str
+    files: tuple[LogFile, ...]
+    note: str = ""
+
+    def name_of(self, file: LogFile) -> str:
+        """What to call one of the stream's files: as the stream is called, ``nginx/access.log.1``."""
+        return str(PurePosixPath(self.name).parent / shown(Path(file.path).name))
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All streams by name; ``outside`` are links out of the roots; ``cut`` is the limit that bit, or empty."""
+
+    streams: tuple[LogStream, ...]
+    outside: tuple[LogStream, ...] = ()
+    cut: str = ""
+
+
+def read_catalogue(roots: Sequence[Path]) -> Catalogue:
+    """The streams under ``roots``, each a directory or one file, as they are now."""
+    walk = _Walk(roots)
+    streams: dict[str, LogStream] = {}
+    for stream in walk.streams():
+        name = stream.path if stream.name in streams else stream.name
+        streams[name] = LogStream(name, stream.path, stream.files, stream.note)
+    return Catalogue(tuple(streams[name] for name in sorted(streams)), tuple(walk.outside), walk.cut)
+
+
+def open_listed(file: LogFile) -> int:
+    """A descriptor of the very file that was listed, also if a rotation has renamed it in its directory since.
+
+    Raises LogReadError: it may not be read, or it is gone.
+    """
+    with suppress(FileNotFoundError):
+        return _open_that(file, file.path)
+    try:
+        with os.scandir(Path(file.path).parent) as entries:
+            for entry in entries:
+                if entry.inode() == file.inode:
+                    return _open_that(file, entry.path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise LogReadError(reason(error)) from error
+    raise LogReadError("gone since it was listed")
+
+
+def _open_that(file: LogFile, path: str) -> int:
+    """Raises FileNotFoundError if ``path`` is no longer the file that was listed."""
+    try:
+        descriptor = os.open(path, _FILE)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            raise FileNotFoundError(path) from error
+        raise LogReadError(reason(error)) from error
+    if file.is_that_of(os.fstat(descriptor)):
+        return descriptor
+    os.close(descriptor)
+    raise FileNotFoundError(path)
+
+
+def reason(error: OSError) -> str:
+    """What the operating system says, in its words: ``permission denied``."""
+    return (error.strerror or str(error)).lower()
+
+
+def shown(name: str) -> str:
+    """A file name as text that can travel: bytes that are not UTF-8 as ``\\xff``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+class Place(NamedTuple):
+    """Where a file name puts a file: the stream's base name, its age in the chain, its compression.
+
+    Ages sort from new to old: the file of the base name itself, then numbered ones, then dated ones.
+    """
+
+    base: str
+    age: tuple[int, int, int]
+    packing: str
+
+
+def place_of(name: str) -> Place:
+    """What rotation made of a file name: ``x.log.2.gz`` is the second oldest of ``x.log``."""
+    packing = ""
+    if packed := _PACKED.fullmatch(name):
+        name, packing = packed["name"], packed["packing"]
+    if dated := _DATED.fullmatch(name):
+        return Place(dated["base"], (2, -int(dated["day"]), -int(dated["time"] or 0)), packing)
+    if numbered := _NUMBERED.fullmatch(name):
+        return Place(numbered["base"], (1, int(numbered["number"]), 0), packing)
+    return Place(name, (0, 1 if packing else 0, 0), packing)
+
+
+def _chains(files: Iterable[LogFile], prefix: str) -> Iterator[LogStream]:
+    """The streams of the files of one directory."""
+    chains: dict[str, list[tuple[Place, LogFile]]] = {}
+    for file in files:
+        place = place_of(Path(file.path).name)
+        chains.setdefault(place.base, []).append((place, file))
+    for base, chain in chains.items():
+        # While a file is being compressed both are there: the plain one is whole.
+        plain = {place.age for place, _ in chain if not place.packing}
+        kept = sorted((place, file.path, file) for place, file in chain if not (place.packing and place.age in plain))
+        path = str(Path(kept[0][1]).with_name(base))
+        yield LogStream(shown(prefix + base), shown(path), tuple(file for _, _, file in kept))
+
+
+class _Walk:
+    """One walk over all roots. What has two names (a hard link, a root within a root) is listed once."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.outside: list[LogStream] = []
+        self.cut = ""
+        self._roots = [Path(os.path.realpath(root)) for root in roots]
+        self._seen: set[tuple[int, int]] = set()
+        self._entered = 0
+
+    def streams(self) -> Iterator[LogStream]:
+        for root in self._roots:
+            yield from self._directory(None, str(root), "", 0) if root.is_dir() else self._file_root(root)
+
+    def _file_root(self, root: Path) -> Iterator[LogStream]:
+        """The stream of a root that is a file: its rotations beside it too, even while it is away itself."""
+        try:
+            with os.scandir(root.parent) as entries:
+                beside = [entry for entry in entries if root.name in (entry.name, place_of(entry.name).base)]
+        except OSError as error:
+            yield _unread(str(root), str(root), error)
+            return
+        if files := self._files(beside, str(root.parent)):
+            yield from _chains(files, "")
+        else:
+            yield LogStream(shown(str(root)), shown(str(root)), (), "no such file")
+
+    def _directory(self, parent: int | None, path: str, prefix: str, depth: int) -> Iterator[LogStream]:
+        """The streams in and below a directory, opened by its name in ``parent`` (or by its path if it is a root)."""
+        if depth > DEPTH_MAX:
+            self.cut = f"directories more than {DEPTH_MAX} below a root are not searched"
+            return
+        if self._is_full():
+            return
+        self._entered += 1
+        try:
+            descriptor = os.open(path if parent is None else Path(path).name, _DIRECTORY, dir_fd=parent)
+        except OSError as error:
+            if parent is None or error.errno != errno.ENOENT:
+                yield _unread(prefix or path + "/", path, error)
+            return
+        try:
+            yield from self._entries(descriptor, path, prefix, depth)
+        except OSError as error:
+            yield _unread(prefix or path + "/", path, error)
+        finally:
+            os.close(descriptor)
+
+    def _entries(self, descriptor: int, path: str, prefix: str, depth: int) -> Iterator[LogStream]:
+        with os.scandir(descriptor) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+        yield from _chains(self._files(listed, path), prefix)
+        for entry in listed:
+            below = f"{path}/{entry.name}"
+            if entry.is_symlink():
+                self._link(below, prefix + entry.name)
+            elif entry.is_dir(follow_symlinks=False):
+                yield from self._directory(descriptor, below, f"{prefix}{entry.name}/", depth + 1)
+
+    def _files(self, listed: Iterable[os.DirEntry[str]], path: str) -> list[LogFile]:
+        """The regular files among ``listed`` that can be logs."""
+        files = []
+        for entry in listed:
+            if not entry.is_file(follow_symlinks=False) or _NOT_A_LOG.fullmatch(entry.name):
+                continue
+            if self._is_full():
+                break
+            with suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                if (status.st_dev, status.st_ino) not in self._seen:
+                    self._seen.add((status.st_dev, status.st_ino))
+                    files.append(_listed(f"{path}/{entry.name}", status))
+        return files
+
+    def _is_full(self) -> bool:
+        full = len(self._seen) + self._entered >= ENTRIES_MAX
+        if full:
+            self.cut = f"more than {ENTRIES_MAX} files and directories: the rest is not searched"
+        return full
+
+    def _link(self, path: str, name: str) -> None:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not any(target.is_relative_to(root) for root in self._roots):
+            self.outside.append(
+                LogStream(shown(name), shown(path), (), "a symbolic link out of the roots: not followed")
+            )
+
+
+def _listed(path: str, status: os.stat_result) -> LogFile:
+    packing = place_of(Path(path).name).packing
+    return LogFile(path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, packing)
+
+
+def _unread(name: str, path: str, error: OSError) -> LogStream:
+    return LogStream(shown(name), shown(path), (), reason(error))

@@ -1,0 +1,62 @@
+"""What is told of a stream that is not searched: its size, its newest entry, and what of it cannot be read."""
+
+from __future__ import annotations
+
+import os
+from datetime import tzinfo
+
+from varlogd.errors import LogReadError
+from varlogd.logs.catalogue import LogFile, LogStream, open_listed
+from varlogd.logs.files import OpenFiles, Plain
+from varlogd.logs.reader import CHUNK_FIRST_BYTES, Pace, backwards
+from varlogd.logs.timing import FileTimes
+from varlogd.wire.query import StreamInfo
+
+
+def stream_info(host: str, stream: LogStream, files: OpenFiles, zone: tzinfo) -> StreamInfo:
+    """One stream of ``host``. Its newest entry is sought in the last few KiB of its newest file with any text."""
+    notes = [stream.note] if stream.note else []
+    readable = []
+    for file in stream.files:
+        try:
+            os.close(open_listed(file))
+            readable.append(file)
+        except LogReadError as error:
+            notes.append(f"{stream.name_of(file)}: {error}")
+    newest_ns = None
+    if newest := next((file for file in readable if file.size_bytes), None):
+        newest_ns, note = _newest_entry(newest, files, zone)
+        notes += [note] if note else []
+    return StreamInfo(
+        host=host,
+        stream=stream.name,
+        files=len(stream.files),
+        size_bytes=sum(file.size_bytes for file in stream.files),
+        newest_ns=newest_ns,
+        note="; ".join(notes),
+    )
+
+
+def _newest_entry(file: LogFile, files: OpenFiles, zone: tzinfo) -> tuple[int, str]:
+    """The time of a file's last line that has one, or of the file's last change and a note that it is that."""
+    if file.packing:
+        return file.mtime_ns, "compressed: the time is that of the file's last change"
+    try:
+        if (time := _last_time(file, files, zone)) is not None:
+            return time, ""
+    except LogReadError as error:
+        return file.mtime_ns, str(error)
+    return file.mtime_ns, "no timestamps: the time is that of the file's last change"
+
+
+def _last_time(file: LogFile, files: OpenFiles, zone: tzinfo) -> int | None:
+    text = Plain(files, file)
+    try:
+        times = FileTimes(text, zone, file.mtime_ns)
+        for chunk in backwards(text, Pace(CHUNK_FIRST_BYTES, CHUNK_FIRST_BYTES)):
+            if chunk is not None:
+                times.sample(chunk)
+                return times.last_in(chunk.data, 0, len(chunk.data))
+        return None
+    finally:
+        text.close()

@@ -1,0 +1,105 @@
+"""Putting the rows of one stream in order as they are read, in bounded memory.
+
+A log is written in the order of its times, nearly: threads and buffers displace lines a little. So a stream is read
+chunk by chunk, and the rows of a chunk are **held until the next chunk is known**: those that sort before all of the
+next chunk's rows are then certain. Rows displaced by up to a chunk come out in the order of their times, and never
+are more than two chunks' rows held.
+
+A row displaced further (a clock set back, a merged file) keeps its time, but is ordered where the file has it: its
+*place* is moved to the nearest that keeps the order, and counted in `displaced`. One such row moves no other:
+
+- a row that would sort before what is already out is placed there, at the *floor*;
+- a row that is still held when the chunk after next has come is placed before that chunk's rows.
+
+**Places.** A row is held as ``(place, sequence, …)`` in ascending order: time and position for reading forwards, both
+negated for reading backwards. So there is one algorithm, and one direction is the other reversed.
+
+**The bound** is the least place that rows yet to come can have: the lowest place seen in each of the last two chunks,
+whichever is lower, since a row to come may be displaced across one of them. It lets a merge go past a stream in which
+nothing is found, and end a stream whose chunks have left the time range that is asked for.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from operator import itemgetter
+from typing import Final
+
+Held = tuple[int, int, int | None, bytes, bool]
+"""(place, sequence, time, line, cut)."""
+
+NOWHERE: Final = -(1 << 63)
+"""Before every place."""
+
+place_of_row = itemgetter(0)
+
+
+class Order:
+    """The rows of one stream, chunk by chunk, into the order of their places."""
+
+    def __init__(self) -> None:
+        self.displaced = 0
+        self.bound = NOWHERE
+        self._last_low: int | None = None
+        self._last_out = NOWHERE
+        self._previous: list[Held] = []  # the last chunk's rows, sorted
+        self._older: list[Held] = []  # what is left of the one before, sorted
+
+    @property
+    def floor(self) -> int:
+        """The least place a row can still get."""
+        return max(self.bound, self._last_out)
+
+    def add(self, rows: list[Held], low: int | None) -> list[Held]:
+        """The rows that are certain now that the next chunk has ``rows``, in order.
+
+        ``low`` is the lowest place known in the chunk, also of lines that are not among ``rows``, or None.
+        """
+        rows = self._raised(rows, self.floor)
+        threshold = rows[0][0] if rows else None
+        certain, left = _parted(self._previous, threshold)
+        old_certain, overdue = _parted(self._older, threshold)
+        certain = _merged(old_certain, certain)
+        if threshold is not None and overdue:
+            if threshold == self._last_out:  # overdue rows may sort before what is out there already
+                threshold += 1
+                rows = self._raised(rows, threshold)
+            certain = _merged(certain, self._lowered(overdue, threshold))
+        self._older, self._previous = left, rows
+        if certain:
+            self._last_out = certain[-1][0]
+        self._see(low if threshold is None else threshold if low is None else min(low, threshold))
+        return certain
+
+    def finish(self) -> list[Held]:
+        """All that is still held: nothing more will come."""
+        return _merged(self._older, self._previous)
+
+    def _see(self, low: int | None) -> None:
+        if low is None:
+            return
+        if self._last_low is not None:
+            self.bound = max(self.bound, min(low, self._last_low))
+        self._last_low = low
+
+    def _raised(self, rows: list[Held], floor: int) -> list[Held]:
+        """``rows`` sorted, none of them below ``floor``."""
+        if any(row[0] < floor for row in rows):
+            self.displaced += sum(row[0] < floor for row in rows)
+            rows = [(floor, *row[1:]) if row[0] < floor else row for row in rows]
+        return sorted(rows)
+
+    def _lowered(self, rows: list[Held], place: int) -> list[Held]:
+        """``rows``, all of them at ``place``."""
+        self.displaced += len(rows)
+        return sorted((place, *row[1:]) for row in rows)
+
+
+def _parted(rows: list[Held], threshold: int | None) -> tuple[list[Held], list[Held]]:
+    """Those up to ``threshold`` and those after; all and none if there is no threshold."""
+    at = len(rows) if threshold is None else bisect_right(rows, threshold, key=place_of_row)
+    return rows[:at], rows[at:]
+
+
+def _merged(some: list[Held], others: list[Held]) -> list[Held]:
+    return sorted(some + others) if some and others else some or others

@@ -1,0 +1,147 @@
+"""Lines out of a file, backwards or forwards, in chunks of whole lines.
+
+A chunk is read with one ``pread`` and ends in a line feed (one is added where the file ends without), so that a
+scanner can sweep over it. The first is small, so that the newest lines of a file of any size cost 16 KiB; they grow
+to what is fastest. What of a line stands at the far edge of a chunk is read again with the next.
+
+**A line longer than a chunk** is measured without being kept: only its length is followed until its other end is
+found, then its first `LINE_MAX_BYTES` are read, and the chunk that holds them is marked as cut if there was more.
+Memory is therefore bounded whatever the file holds, and every step reads at most one chunk.
+
+**A file that changes**: what is appended after the size was taken is not read; a file that has become shorter raises
+LogReadError, for what was there is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Final, NamedTuple, Protocol
+
+from varlogd.wire.limits import KIB, LINE_MAX_BYTES
+
+CHUNK_FIRST_BYTES: Final = 16 * KIB
+"""Holds the last hundred lines of most logs."""
+
+CHUNK_MAX_BYTES: Final = 256 * KIB
+"""Past this nothing gets faster, and a cancelled scan stops within one chunk. Not over `LINE_MAX_BYTES`: a line
+that is too long must not fit into a chunk."""
+
+AHEAD_CHUNKS: Final = 4
+"""How far ahead of backward reading the kernel is asked to fetch; by itself it only does so forwards."""
+
+
+class Text(Protocol):
+    """Bytes that can be read anywhere: a plain file, or a compressed one unpacked."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes there are to read."""
+
+    def read_at(self, offset: int, size_bytes: int) -> bytes:
+        """Exactly the bytes asked for. Raises LogReadError."""
+
+    def expect(self, offset: int, size_bytes: int) -> None:
+        """A hint that these bytes will be read soon."""
+
+
+class Chunk(NamedTuple):
+    """Whole lines, each closed by a line feed; ``start`` is where they begin in the text.
+
+    ``cut``: it is the beginning of one line that is longer than `LINE_MAX_BYTES`.
+    """
+
+    start: int
+    data: bytes
+    cut: bool = False
+
+
+Steps = Iterator[Chunk | None]
+"""Chunks in the order of reading; None after a read that gave none, as within a very long line."""
+
+
+class Pace:
+    """How much to read at once: from ``first`` doubling to ``most``, and back by `slow_down`."""
+
+    def __init__(self, first: int = CHUNK_FIRST_BYTES, most: int = CHUNK_MAX_BYTES) -> None:
+        self._least = min(first, most)
+        self._next = self._least
+        self._most = most
+
+    def next_bytes(self) -> int:
+        """The size of the next chunk."""
+        size, self._next = self._next, min(2 * self._next, self._most)
+        return size
+
+    def slow_down(self) -> None:
+        """The last chunk held more lines than the reader likes to hold: take a quarter of it."""
+        self._next = max(self._least, self._next // 4)
+
+
+def backwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES) -> Steps:
+    """The lines of ``text`` from its end: the chunks in falling order, the lines in each in the order of the file."""
+    end = text.size_bytes  # what follows has been given: here a line begins, or the text ends
+    while end > 0:
+        size = min(pace.next_bytes(), end)
+        start = end - size
+        text.expect(max(0, start - AHEAD_CHUNKS * size), min(start, AHEAD_CHUNKS * size))
+        data = text.read_at(start, size)
+        line = data.find(b"\n", 0, -1) + 1 if start else 0
+        if start and not line:
+            line_start = yield from _line_start(text, start, pace)
+            yield _one_line(text, line_start, end, line_max_bytes)
+            end = line_start
+            continue
+        yield Chunk(start + line, _closed(data[line:] if line else data))
+        end = start + line
+
+
+def forwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES) -> Steps:
+    """The lines of ``text`` from its beginning."""
+    start = 0
+    while start < text.size_bytes:
+        size = min(pace.next_bytes(), text.size_bytes - start)
+        data = text.read_at(start, size)
+        whole = size if start + size == text.size_bytes else data.rfind(b"\n") + 1
+        if not whole:
+            line_end = yield from _line_end(text, start + size, pace)
+            yield _one_line(text, start, line_end, line_max_bytes)
+            start = line_end
+            continue
+        yield Chunk(start, _closed(data[:whole] if whole < size else data))
+        start += whole
+
+
+def _closed(data: bytes) -> bytes:
+    return data if data.endswith(b"\n") else data + b"\n"
+
+
+def _one_line(text: Text, start: int, end: int, line_max_bytes: int) -> Chunk:
+    """The line that fills ``start:end``, its line feed included if it has one."""
+    data = text.read_at(start, min(end - start, line_max_bytes + 1))
+    if data.endswith(b"\n"):
+        return Chunk(start, data)
+    return Chunk(start, data[:line_max_bytes] + b"\n", cut=len(data) > line_max_bytes)
+
+
+def _line_start(text: Text, before: int, pace: Pace) -> Generator[None, None, int]:
+    """Where the line begins that goes on at ``before``."""
+    while before > 0:
+        yield None
+        start = max(0, before - pace.next_bytes())
+        found = text.read_at(start, before - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        before = start
+    return 0
+
+
+def _line_end(text: Text, after: int, pace: Pace) -> Generator[None, None, int]:
+    """Where the line ends, its line feed included, that has not ended at ``after``."""
+    while after < text.size_bytes:
+        yield None
+        data = text.read_at(after, min(pace.next_bytes(), text.size_bytes - after))
+        found = data.find(b"\n")
+        if found >= 0:
+            return after + found + 1
+        after += len(data)
+    return after

@@ -1,0 +1,297 @@
+"""The rows of one stream that a query is for, in order, step by step.
+
+A step reads at most one chunk. Its lines are filtered first; times are read only in lines that pass, in a few
+samples, and where a line must inherit one:
+
+- **A line without a time** (a stack trace) has that of the nearest line above with one. Reading forwards that is at
+  hand; reading backwards the lines at the top of a chunk wait for the chunk above it, through at most
+  `WAITING_MAX_BYTES` of text.
+- **Lines above the first time** of the stream have none; the next one below orders them.
+- **A file with no times** at either end is taken to have none: its lines are ordered by position, at the time of the
+  file's last change, and have no part in a query with a time range. The account says so.
+
+A stream is the virtual concatenation of its files, the oldest first, and a row's position is its byte offset there.
+The size of a compressed file is not known before it is unpacked, so each counts as `SPOOL_MAX_BYTES`, the most that
+is ever unpacked of one: positions grow with the text and do not depend on how much of it was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from datetime import tzinfo
+from typing import Final, NamedTuple
+
+from varlogd.errors import LogReadError
+from varlogd.logs.account import Account
+from varlogd.logs.catalogue import LogFile, LogStream
+from varlogd.logs.files import SPOOL_MAX_BYTES, OpenFiles
+from varlogd.logs.order import Held, Order
+from varlogd.logs.reader import CHUNK_FIRST_BYTES, Chunk, Pace, Text, backwards, forwards
+from varlogd.logs.timing import FileTimes
+from varlogd.query.scanner import LineScanner
+from varlogd.wire.limits import MIB
+from varlogd.wire.query import Query
+
+WAITING_MAX_BYTES: Final = 1 * MIB
+"""Text through which lines wait for a line with a time: the longest stack traces have some hundred KiB."""
+
+CHUNK_ROWS_MAX: Final = 8192
+"""Rows from one chunk, past which smaller chunks are read: a row in memory costs 250 bytes more than its text."""
+
+BINARY_PROBE_BYTES: Final = 512
+"""A file with a NUL in its first bytes is not a log of lines."""
+
+
+class Asked(NamedTuple):
+    """What a query asks of every stream of this host. ``chunk_max_bytes`` bounds what is read, and held, at once."""
+
+    query: Query
+    scanner: LineScanner
+    zone: tzinfo
+    chunk_max_bytes: int
+
+    @property
+    def backwards(self) -> bool:
+        """Whether the newest rows are wanted first."""
+        return self.query.direction == "newest_first"
+
+    @property
+    def ranged(self) -> bool:
+        """Whether a row's time decides if it is wanted."""
+        return self.query.start_ns is not None or self.query.end_ns is not None
+
+    def wants(self, time: int) -> bool:
+        """Whether a time is in the range, which has its start and not its end."""
+        start, end = self.query.start_ns, self.query.end_ns
+        return (start is None or start <= time) and (end is None or time < end)
+
+    def is_past(self, place: int) -> bool:
+        """Whether nothing that sorts from ``place`` on can be in the range."""
+        if self.backwards:
+            return self.query.start_ns is not None and -place < self.query.start_ns
+        return self.query.end_ns is not None and place >= self.query.end_ns
+
+
+class _Line(NamedTuple):
+    """A line that passed and waits for its time; ``mtime_ns`` is that of its file."""
+
+    position: int
+    line: bytes
+    cut: bool
+    mtime_ns: int
+
+
+class _File(NamedTuple):
+    """A file being read: where in the stream it begins, its text and its times."""
+
+    listed: LogFile
+    base: int
+    text: Text
+    times: FileTimes
+
+
+class StreamRows:
+    """One stream under one query. Each `advance` is a step; what it made certain is then in ``rows``, in order.
+
+    Times and positions in rows are negated if the newest are wanted first (see `order`).
+    """
+
+    def __init__(self, stream: LogStream, asked: Asked, files: OpenFiles, account: Account) -> None:
+        self.stream = stream
+        self.rows: list[Held] = []
+        self._asked = asked
+        self._files = files
+        self._account = account
+        self._sign = -1 if asked.backwards else 1
+        self._order = Order()
+        self._waiting: list[_Line] = []
+        self._waited_bytes = 0
+        self._time_above: int | None = None  # reading forwards: what a line without a time inherits
+        self._time_below: int | None = None  # reading backwards: what orders lines above the first time
+        self._cut_lines = 0
+        self._noted: set[str] = set()
+        self._steps = self._all_files()
+
+    @property
+    def floor(self) -> int:
+        """The least place that a row not yet in ``rows`` can have."""
+        return self._order.floor
+
+    def advance(self) -> bool:
+        """Read on by at most a chunk; false if there is nothing more to read."""
+        try:
+            next(self._steps)
+        except StopIteration:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Read no further, and put into the account what is to be said of what was read."""
+        self._steps.close()
+        name = self.stream.name
+        if self._order.displaced:
+            text = f"{name}: {self._order.displaced} lines far out of time order stand where the file has them"
+            self._account.note(text)
+        if self._cut_lines:
+            text = f"{name}: {self._cut_lines} lines were too long: their ends are neither searched nor shown"
+            self._account.note(text)
+        self._order.displaced = self._cut_lines = 0
+
+    # --- reading ---
+
+    def _all_files(self) -> Generator[None, None, None]:
+        chain = self._chain()
+        for base, listed in reversed(chain) if self._asked.backwards else chain:
+            try:
+                yield from self._one_file(base, listed)
+            except LogReadError as error:
+                self._account.missing(f"{self.stream.name_of(listed)}: {error}")
+                self._give_up_waiting()
+                self._time_above = None
+            if self._is_past():
+                break
+        self._give_up_waiting()
+        self.rows += self._order.finish()
+
+    def _chain(self) -> list[tuple[int, LogFile]]:
+        """The files from old to new, each with the position where it begins, but for those older than the range."""
+        chain, base = [], 0
+        for listed in reversed(self.stream.files):
+            if self._asked.query.start_ns is None or listed.mtime_ns >= self._asked.query.start_ns:
+                chain.append((base, listed))
+            base += SPOOL_MAX_BYTES if listed.packing else listed.size_bytes
+        return chain
+
+    def _one_file(self, base: int, listed: LogFile) -> Generator[None, None, None]:
+        text = yield from self._files.open(listed)
+        name = self.stream.name_of(listed)
+        if text.note:
+            self._account.missing(f"{name}: {text.note}")
+        try:
+            if b"\0" in text.read_at(0, min(BINARY_PROBE_BYTES, text.size_bytes)):
+                self._account.note(f"{name}: binary, not searched")
+                return
+            yield from self._chunks(_File(listed, base, text, FileTimes(text, self._asked.zone, listed.mtime_ns)))
+        finally:
+            text.close()
+
+    def _chunks(self, file: _File) -> Generator[None, None, None]:
+        pace = Pace(CHUNK_FIRST_BYTES, self._asked.chunk_max_bytes)
+        for chunk in (backwards if self._asked.backwards else forwards)(file.text, pace):
+            if chunk is not None:
+                self._cut_lines += chunk.cut
+                rows = self._take(file, chunk)
+                if rows > CHUNK_ROWS_MAX:
+                    pace.slow_down()
+                if self._is_past() or (file.times.absent and self._asked.ranged):
+                    return
+            yield None
+
+    def _is_past(self) -> bool:
+        return self._asked.is_past(self._order.bound)
+
+    # --- rows ---
+
+    def _take(self, file: _File, chunk: Chunk) -> int:
+        """Find the rows of a chunk and put them in order; returns how many passed."""
+        places = [self._sign * time for time in file.times.sample(chunk)]
+        if file.times.absent:
+            rows = self._untimed(file, chunk)
+        elif self._asked.backwards:
+            rows = self._going_up(file, chunk)
+        else:
+            rows = self._going_down(file, chunk)
+        passed = len(rows) + len(self._waiting)
+        if self._asked.ranged:
+            rows = [row for row in rows if self._asked.wants(self._sign * row[0] if row[2] is None else row[2])]
+        if rows or not self._waiting:
+            self.rows += self._order.add(rows, min(places, default=None))
+        self._waited_bytes += len(chunk.data) if self._waiting else -self._waited_bytes
+        if self._waited_bytes > WAITING_MAX_BYTES:
+            self._note("some lines have no time within 1 MiB of them")
+            self._give_up_waiting(default=0)  # reading forwards: before all that have a time
+        return passed
+
+    def _untimed(self, file: _File, chunk: Chunk) -> list[Held]:
+        """The rows of a file without times."""
+        self._give_up_waiting()
+        self._time_above = None
+        return self._by_position(self._passing(file, chunk))
+
+    def _going_up(self, file: _File, chunk: Chunk) -> list[Held]:
+        rows, top = self._timed(file, chunk)
+        if self._waiting and (above := file.times.last_in(chunk.data, 0, len(chunk.data))) is not None:
+            rows += self._inheriting(self._waiting, above, above)
+            self._waiting = []
+        self._waiting = top + self._waiting
+        if (below := file.times.first_in(chunk.data)) is not None:
+            self._time_below = below
+        return rows
+
+    def _going_down(self, file: _File, chunk: Chunk) -> list[Held]:
+        rows, top = self._timed(file, chunk)
+        if self._time_above is not None:
+            rows += self._inheriting(top, self._time_above, self._time_above)
+        else:
+            self._waiting += top
+            if self._waiting and (below := file.times.first_in(chunk.data)) is not None:
+                rows += self._inheriting(self._waiting, below, None)
+                self._waiting = []
+        if (last := file.times.last_in(chunk.data, 0, len(chunk.data))) is not None:
+            self._time_above = last
+        return rows
+
+    def _timed(self, file: _File, chunk: Chunk) -> tuple[list[Held], list[_Line]]:
+        """The rows of a chunk by their times, and the lines that passed above its first time."""
+        of, sign, data, cut = file.times.of, self._sign, chunk.data, chunk.cut
+        base = file.base + chunk.start
+        rows: list[Held] = []
+        top: list[_Line] = []
+        above, below = None, 0  # the time of the last line that passed, and where the next one begins
+        for start, line in self._asked.scanner.lines(data):
+            time = of(line)
+            if time is None and below < start:
+                time = file.times.last_in(data, below, start)
+            if time is None:
+                time = above
+            below = start + len(line) + 1
+            if time is None:
+                top.append(_Line(base + start, line, cut, file.listed.mtime_ns))
+                continue
+            above = time
+            rows.append((sign * time, sign * (base + start), time, line, cut))
+        return rows, top
+
+    def _passing(self, file: _File, chunk: Chunk) -> list[_Line]:
+        base, mtime_ns = file.base + chunk.start, file.listed.mtime_ns
+        return [_Line(base + at, line, chunk.cut, mtime_ns) for at, line in self._asked.scanner.lines(chunk.data)]
+
+    def _inheriting(self, lines: Iterable[_Line], key: int, time: int | None) -> list[Held]:
+        place = self._sign * key
+        return [(place, self._sign * line.position, time, line.line, line.cut) for line in lines]
+
+    def _by_position(self, lines: list[_Line]) -> list[Held]:
+        """Rows of lines that have no time at all: none if the query has a time range."""
+        if self._asked.ranged:
+            self._note("no timestamps: not searched, because the question has a time range")
+            return []
+        if lines:
+            self._note("no timestamps: ordered by position")
+        return [(self._sign * line.mtime_ns, self._sign * line.position, None, line.line, line.cut) for line in lines]
+
+    def _give_up_waiting(self, default: int | None = None) -> None:
+        """No time is to be had above the lines that wait: the one below orders them, or else ``default``."""
+        lines, self._waiting, self._waited_bytes = self._waiting, [], 0
+        if not lines:
+            return
+        key = default if self._time_below is None else self._time_below
+        if key is None:
+            rows = self._by_position(lines)
+        else:
+            rows = self._inheriting(lines, key, None) if self._asked.wants(key) else []
+        self.rows += self._order.add(rows, None)
+
+    def _note(self, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            self._account.note(f"{self.stream.name}: {text}")
