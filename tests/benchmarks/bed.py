@@ -163,6 +163,11 @@ class Node:
         self.read_bytes += len(whole)
         return whole.splitlines()
 
+    def last_words(self) -> str:
+        """The end of its log."""
+        lines = self.log.read_bytes().splitlines()[-NEWEST_LINES:]
+        return f"{self.name} said last:\n" + b"\n".join(lines).decode(errors="replace")
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -207,11 +212,10 @@ class Mesh:
         return time.monotonic() - began
 
     def wait_formed(self) -> None:
-        """Wait until all that runs is of one view. Raises BedError with what a node said last."""
+        """Wait until all are of one view. Raises BedError if they do not come to one, or a node ends."""
         if not wait_until([self], self.formed, FORM_TIMEOUT_S):
-            worst = min(self.nodes, key=lambda node: (node.runs, len(node.view)))
-            last = b"\n".join(worst.log.read_bytes().splitlines()[-NEWEST_LINES:]).decode(errors="replace")
-            raise BedError(f"{self.kind.title} has not come to one view; {worst.name} said last:\n{last}")
+            fewest = min(self.nodes, key=lambda node: len(node.view))
+            raise BedError(f"{self.kind.title} has not come to one view; {fewest.last_words()}")
 
     def start(self, node: Node, seed: Node | None) -> None:
         """Start a node, or start it again."""
@@ -249,11 +253,13 @@ class Mesh:
                     self.false_deaths.append(sighting)
 
     def formed(self) -> bool:
-        """Whether every node that runs holds exactly those that run for alive."""
-        running = {node.name for node in self.nodes if node.runs}
-        return all(
-            {name for name, word in node.view.items() if word == "up"} == running for node in self.nodes if node.runs
-        )
+        """Whether every node that was started holds exactly those for alive. Raises BedError if one has ended."""
+        started = [node for node in self.nodes if node.process is not None]
+        for node in started:
+            if not node.runs:
+                raise BedError(f"a node of {self.kind.title} has ended; {node.last_words()}")
+        names = {node.name for node in started}
+        return all({name for name, word in node.view.items() if word == "up"} == names for node in started)
 
     def first_words(self, of: Node, since: float, word: Word) -> dict[str, Sighting]:
         """When each other node first said ``word`` of a node after ``since``."""
