@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import pytest
 import trio
 
 from varlogd.errors import Closed
 from varlogd.mesh.links import GOSSIP_PATH, Links
 from varlogd.mesh.network import TcpNetwork
-from varlogd.mesh.transport import CLOSE_PROTOCOL, Route, Server, open_websocket
+from varlogd.mesh.transport import CLOSE_NORMAL, CLOSE_PROTOCOL, Route, Server, WebSocket, open_websocket
 from varlogd.wire.codec import encode_cbor
 from varlogd.wire.gossip import GossipMessage, Hello, Nack
 from varlogd.wire.limits import GOSSIP_FRAME_MAX_BYTES, GOSSIP_SUBPROTOCOL, PROTOCOL_VERSION
@@ -195,3 +196,32 @@ async def test_a_full_outbox_drops_the_oldest_and_counts() -> None:
         got = [(await b.hear())[1] for _ in range(64)]
         assert got == [Nack(seq) for seq in range(6, 70)]
         assert a.links.messages_dropped == 6
+
+
+@asynccontextmanager
+async def dialled_by(peer: Hello, node: Node) -> AsyncIterator[WebSocket]:
+    """A link that a peer of the test's own making has dialled and greeted."""
+    async with open_websocket(
+        NETWORK, node.address, GOSSIP_PATH, GOSSIP_SUBPROTOCOL, GOSSIP_FRAME_MAX_BYTES
+    ) as websocket:
+        await websocket.send(encode_cbor(peer), 5)
+        await websocket.receive()
+        yield websocket
+
+
+@pytest.mark.parametrize("later_epoch", [1, 2])
+async def test_the_link_of_a_peer_that_dials_anew_is_closed_though_it_never_said_goodbye(later_epoch: int) -> None:
+    """It lost power, or its goodbye was lost: nothing will ever come from the old link's other end."""
+    address = "127.0.0.1:1"
+    async with nodes("a") as (a,):
+        async with (
+            dialled_by(Hello(PROTOCOL_VERSION, "b", 1, address), a) as old,
+            dialled_by(Hello(PROTOCOL_VERSION, "b", later_epoch, address), a) as new,
+        ):
+            with trio.fail_after(5), pytest.raises(Closed) as closed:
+                await old.receive()
+            assert closed.value.close_code == CLOSE_NORMAL
+            a.links.send_nowait(address, Nack(7))
+            assert await new.receive() == encode_cbor(Nack(7))
+            assert len(a.links) == 1
+        assert await a.hear() == (address, "lost")

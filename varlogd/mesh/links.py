@@ -9,7 +9,8 @@ told upwards, and all three are hints, none a verdict: a link that broke, a dial
 reached ourselves. A link that either side closes on purpose (1000, 1001) is not a hint at all.
 
 When two nodes dial each other at once, both see two links. The one dialled by the smaller address stays; the
-other is closed by the node that dialled it, once its outbox is empty, so no message is lost over it.
+other is closed by the node that dialled it, once its outbox is empty, so no message is lost over it. A link whose
+peer dials anew, or after a reboot, is closed here: its other end is gone, perhaps without a word (lost power).
 """
 
 from __future__ import annotations
@@ -80,6 +81,10 @@ class _Link:
         """Close once the outbox is empty."""
         self.retiring = True
         self.wake.set()
+
+    def crosses(self, other: _Link) -> bool:
+        """Whether two links to one peer were dialled from its two ends. If not, the peer has given up the older."""
+        return self.dialler != other.dialler and (self.epoch == other.epoch or None in (self.epoch, other.epoch))
 
     def yields_to(self, other: _Link) -> bool:
         """Which of two links to one peer goes: that of an earlier boot, else the larger dialler's."""
@@ -256,7 +261,7 @@ class Links:
             for message in goes.outbox:
                 stays.post(message)
             goes.outbox.clear()
-            if goes.dialler == self.hello.address:
+            if goes.dialler == self.hello.address or not goes.crosses(stays):
                 goes.retire()
             return
         self._links[link.address] = link
