@@ -1,0 +1,310 @@
+"""A simulated machine, and the real daemon on it.
+
+The daemon gets a `varlogd.world.World` of ours and runs in a task of its own, which carries its `Process` in a
+context variable: every task below inherits it, so a log line is known by who wrote it, and a frozen process by
+its tasks.
+
+A crash by cancellation alone would run `finally` blocks that say goodbye. So a kill takes the network away
+first, shuts the process's mouth (its log lines no longer count), and only then cancels.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC
+from enum import Enum
+from pathlib import Path
+from typing import Final, TypeVar
+
+import trio
+
+from simulations.determinism import RunQueue
+from simulations.logs import EPOCH_NS, HostLog
+from simulations.network import SimulatedNetwork, Wires
+from simulations.trace import Kind, Trace
+from varlogd.config import Config
+from varlogd.daemon import Daemon
+from varlogd.swim.state import Member
+from varlogd.world import World
+
+T = TypeVar("T")
+
+PORT: Final = 8514
+
+STEP_S: Final = (0.000_2, 0.002)
+"""Shortest and longest step of blocking work, drawn: a chunk from memory, and one from a disk."""
+
+SCANS_MAX: Final = 4
+"""Steps at once on one host: the daemon's own default."""
+
+
+class Phase(Enum):
+    """What the simulator knows of a host's daemon."""
+
+    OFF = "off"  # never started
+    UP = "up"
+    LEAVING = "leaving"  # told to stop, and not gone yet
+    LEFT = "left"
+    CRASHED = "crashed"  # killed, or without power
+
+
+class InlineRunner:
+    """Blocking work in the loop itself, after a drawn virtual time: a thread would take real time, in which a
+    virtual clock runs away. A `varlogd.world.Runner`."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.extra_s = 0.0
+        self._rng = rng
+        self._limiter = trio.CapacityLimiter(SCANS_MAX)
+
+    def check(self) -> None:
+        """Nobody can have changed their mind: no time passes during a step. `run` is where it is noticed."""
+
+    async def run(self, step: Callable[[], T]) -> T:
+        async with self._limiter:
+            await trio.sleep(self._rng.uniform(*STEP_S) + self.extra_s)
+            return step()
+
+
+class Process:
+    """One boot of a daemon."""
+
+    def __init__(self, host: str, daemon: Daemon, network: SimulatedNetwork, runner: InlineRunner) -> None:
+        self.host = host
+        self.daemon = daemon
+        self.network = network
+        self.runner = runner
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
+        self.ready = False
+        self.frozen = False
+        self.gone = False  # killed: whatever its tasks still do did not happen
+        self.failure: Exception | None = None
+
+    @property
+    def view(self) -> Mapping[str, Member]:
+        """The mesh as this node sees it."""
+        return self.daemon.gossip.swim.members if self.ready else {}
+
+    @property
+    def questions(self) -> int:
+        """How many it is answering."""
+        return self.daemon.queries.running if self.ready else 0
+
+
+PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
+def is_frozen(task: trio.lowlevel.Task) -> bool:
+    """Whether a task belongs to a frozen process."""
+    process = task.context.get(PROCESS)
+    return process is not None and process.frozen
+
+
+@dataclass(frozen=True)
+class Site:
+    """What all hosts share."""
+
+    wires: Wires
+    trace: Trace
+    queue: RunQueue
+    nursery: trio.Nursery
+    seed: int
+    seeds: tuple[str, ...]
+
+
+class SimulatedHost:
+    """A machine: its disk, its power, and its daemon while that runs.
+
+    What the simulator remembers of it, in virtual seconds: ``phase_since``; ``disturbed_at``, when a fault
+    other than a kill last began or ended here, and ``calm_since``, since when there is none (infinity while
+    there is one); ``stood_still_at``, when it was last frozen or thawed; ``leave_at``, when it was last told
+    to leave.
+    """
+
+    def __init__(self, site: Site, log: HostLog, root: Path) -> None:
+        self.name = log.host
+        self.address = f"{self.name}:{PORT}"
+        self.log = log
+        self.phase = Phase.OFF
+        self.phase_since = 0.0
+        self.calm_since = 0.0
+        self.disturbed_at = 0.0
+        self.stood_still_at = -math.inf
+        self.leave_at = math.inf
+        self.last_process: Process | None = None
+        self.askers: dict[trio.CancelScope, None] = {}
+        self._site = site
+        self._root = root
+        self.boots = 0
+        self._faults = 0
+        self._disk_extra_s = 0.0
+
+    @property
+    def process(self) -> Process | None:
+        """The daemon, if there is one and it is not gone."""
+        process = self.last_process
+        return process if process is not None and self.phase in (Phase.UP, Phase.LEAVING) else None
+
+    @property
+    def epoch(self) -> int:
+        """Of the present boot, or the last; -1 before the first is ready."""
+        process = self.last_process
+        return process.daemon.gossip.swim.me.epoch if process is not None and process.ready else -1
+
+    @property
+    def running(self) -> Process | None:
+        """The daemon if it is up, ready and not frozen."""
+        process = self.process
+        return process if process is not None and process.ready and not process.frozen else None
+
+    async def start(self) -> None:
+        """Start the daemon; returns when it listens, or has failed to."""
+        if self.last_process is not None:
+            await self.last_process.over.wait()
+        self._site.wires.lighten(self.name)
+        self.boots += 1
+        process = self._boot()
+        self.last_process = process
+        self._enter(Phase.UP)
+        self._site.nursery.start_soon(self._run, process)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._crash(SimulatedNetwork.kill)
+
+    def power_off(self) -> None:
+        """The machine is gone, askers on it included."""
+        self._crash(SimulatedNetwork.vanish)
+        for scope in self.askers:
+            scope.cancel()
+        self._site.wires.darken(self.name)
+        self.disturbed_at = trio.current_time()
+
+    def leave(self) -> None:
+        """SIGTERM."""
+        process = self.process
+        if process is not None:
+            self._enter(Phase.LEAVING)
+            self.leave_at = self.phase_since
+            process.daemon.stop()
+
+    def freeze(self) -> Callable[[], None]:
+        """SIGSTOP; the result is SIGCONT, for this boot alone."""
+        process = self.process
+        if process is None:
+            return lambda: None
+        process.frozen = True
+        self.stood_still_at = trio.current_time()
+
+        def thaw() -> None:
+            if process.frozen:
+                process.frozen = False
+                self.stood_still_at = trio.current_time()
+                self._site.queue.look_again()
+
+        return thaw
+
+    def slow_disk(self, extra_s: float) -> None:
+        """Every step of work takes so much longer than now."""
+        self._disk_extra_s += extra_s
+        if self.last_process is not None:
+            self.last_process.runner.extra_s = self._disk_extra_s
+
+    def disturb(self) -> None:
+        """A fault begins that touches this host."""
+        self._faults += 1
+        self.disturbed_at = trio.current_time()
+        self.calm_since = math.inf
+
+    def calm(self) -> None:
+        """A fault ends."""
+        self._faults -= 1
+        self.disturbed_at = trio.current_time()
+        if not self._faults:
+            self.calm_since = self.disturbed_at
+
+    def _boot(self) -> Process:
+        site, boot = self._site, self.boots
+        network = SimulatedNetwork(site.wires, self.name)
+        runner = InlineRunner(random.Random(f"{site.seed}/disk/{self.name}/{boot}"))
+        runner.extra_s = self._disk_extra_s
+        world = World(
+            network=network,
+            rng=random.Random(f"{site.seed}/node/{self.name}/{boot}"),
+            runner=runner,
+            wall_ns=wall_ns,
+            zone=UTC,
+        )
+        config = Config(
+            name=self.name,
+            listen=self.address,
+            join=site.seeds,
+            roots=(str(self._root),),
+            allow_unauthenticated=True,
+        )
+        return Process(self.name, Daemon(config, world), network, runner)
+
+    async def _run(self, process: Process) -> None:
+        PROCESS.set(process)
+        try:
+            with process.scope:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(process.daemon.run)
+                    process.ready = True
+        except Exception as error:
+            if not process.gone:
+                process.failure = error
+                self._site.trace.add(trio.current_time(), self.name, Kind.LOG, f"the daemon failed: {error!r}")
+                self._crash(SimulatedNetwork.kill)
+        if not process.gone:
+            process.network.kill()
+            self._enter(Phase.LEFT)
+        process.over.set()
+
+    def _crash(self, end: Callable[[SimulatedNetwork], None]) -> None:
+        process = self.process
+        if process is None:
+            return
+        process.gone = True
+        end(process.network)
+        process.frozen = False
+        self._site.queue.look_again()
+        process.scope.cancel()
+        self._enter(Phase.CRASHED)
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.phase_since = trio.current_time()
+
+
+def wall_ns() -> int:
+    """The wall clock of every simulated host."""
+    return EPOCH_NS + round(trio.current_time() * 1e9)
+
+
+class LogCapture(logging.Handler):
+    """Log records of the simulated daemons, into the trace; ``faults`` are those that tell of an exception."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self.faults: list[tuple[float, str, str]] = []
+        self._trace = trace
+
+    def emit(self, record: logging.LogRecord) -> None:
+        process = PROCESS.get()
+        if process is None or process.gone:
+            return
+        now = trio.current_time()
+        fields: Mapping[str, object] = getattr(record, "fields", {})
+        text = " ".join([record.getMessage(), *(f"{key}={value}" for key, value in fields.items())])
+        if record.exc_info and record.exc_info[1]:
+            text += f": {record.exc_info[1]!r}"
+            self.faults.append((now, process.host, text))
+        member = record.name == "varlogd" and record.levelno >= logging.INFO
+        self._trace.add(now, process.host, Kind.MEMBER if member else Kind.LOG, text)

@@ -1,0 +1,317 @@
+"""What must always hold. The simulator knows what really happened, and each invariant compares.
+
+An invariant is shown every change of a node's view, looks at the whole world a few times a second and at the
+end, and judges every question when it is over. It returns the ways in which it is broken, in words; it changes
+nothing. The bounds are those of the default configuration at up to 128 nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from simulations.answers import answer_faults
+from simulations.asking import Asked
+from simulations.host import Phase, SimulatedHost
+from simulations.network import Wires
+from varlogd.swim.state import Member, State, rank
+from varlogd.wire.query import Outcome
+
+DETECTION_S: Final = 20.0
+"""From a crash to its being known everywhere."""
+
+ACCURACY_CALM_S: Final = 15.0
+"""A member that no fault has touched for this long is not declared dead: the longest suspicion is over by then."""
+
+HEAL_S: Final = 60.0
+"""From the end of the last fault to views that are all true."""
+
+CANCEL_S: Final = 1.0
+"""From an asker's end to the end of all work for it, where the network brings the news."""
+
+WELL_S: Final = 1.0
+"""A host that no fault has touched for this long before a question answers it."""
+
+ANSWER_SLACK_S: Final = 3.0
+"""Beyond a question's deadline: the dial, and a ledger over a slow network."""
+
+GONE: Final = (Phase.CRASHED, Phase.LEFT)
+
+
+class Change(NamedTuple):
+    """A node's view of one member changed."""
+
+    now: float
+    viewer: SimulatedHost
+    before: Member | None
+    after: Member | None
+
+
+class Scene(Protocol):
+    """The whole world, as an invariant may look at it."""
+
+    hosts: dict[str, SimulatedHost]
+    wires: Wires
+    asks: list[Asked]
+
+    @property
+    def own_faults(self) -> Sequence[tuple[float, str, str]]:
+        """Failures of a daemon's own: when, on which host, what."""
+        ...
+
+
+@dataclass(frozen=True)
+class Breach:
+    """An invariant is broken: when, how, and on which hosts."""
+
+    at: float
+    text: str
+    hosts: tuple[str, ...]
+
+
+class Invariant:
+    """The base: nothing is ever wrong. ``name`` and ``promise`` are shown to people."""
+
+    name = ""
+    promise = ""
+
+    def on_change(self, scene: Scene, change: Change) -> Iterator[Breach]:
+        yield from ()
+
+    def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
+        yield from ()
+
+    def on_answer(self, scene: Scene, asked: Asked, now: float) -> Iterator[Breach]:
+        yield from ()
+
+    def at_end(self, scene: Scene, now: float) -> Iterator[Breach]:
+        """Healed, and every daemon still running."""
+        yield from ()
+
+    def after_stop(self, scene: Scene, now: float) -> Iterator[Breach]:
+        """Every daemon has been stopped."""
+        yield from ()
+
+
+class Monotone(Invariant):
+    name = "monotone"
+    promise = "in every view (epoch, incarnation, state) of a member never goes back, and no member vanishes"
+
+    def on_change(self, scene: Scene, change: Change) -> Iterator[Breach]:
+        before, after = change.before, change.after
+        if before is not None and (after is None or rank(after) < rank(before)):
+            became = "nothing" if after is None else rank(after)
+            hosts = (change.viewer.name, before.name)
+            yield Breach(change.now, f"{hosts[0]}: {before.name} went from {rank(before)} to {became}", hosts)
+
+
+class Completeness(Invariant):
+    name = "completeness"
+    promise = f"a member that crashed or left is not live in any live view {DETECTION_S:g} s later"
+
+    def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
+        gone = [host for host in scene.hosts.values() if host.phase in GONE and host.phase_since <= now - DETECTION_S]
+        for viewer in _viewers(scene, now, DETECTION_S) if gone else ():
+            for host in gone:
+                held = viewer.process and viewer.process.view.get(host.name)
+                if held and held.live:
+                    since = f"{host.phase.value} since {host.phase_since:.3f}"
+                    hosts = (viewer.name, host.name)
+                    yield Breach(now, f"{viewer.name} holds {host.name} {held.state.name.lower()}: {since}", hosts)
+
+
+class Accuracy(Invariant):
+    name = "accuracy"
+    promise = f"no member that is up, reachable and free of faults for {ACCURACY_CALM_S:g} s is declared dead"
+
+    def on_change(self, scene: Scene, change: Change) -> Iterator[Breach]:
+        after = change.after
+        if after is None or after.state is not State.DEAD:
+            return
+        host = scene.hosts[after.name]
+        since = change.now - ACCURACY_CALM_S
+        untouched = host.phase is Phase.UP and host.phase_since <= since and host.calm_since <= since
+        if untouched and after.epoch == host.epoch and _reachable_by_all(scene, host, since):
+            hosts = (change.viewer.name, host.name)
+            yield Breach(change.now, f"{change.viewer.name} declares {host.name} dead, which is well", hosts)
+
+
+class Goodbye(Invariant):
+    name = "goodbye"
+    promise = "a member that leaves on purpose, its network being whole, is never dead in any view"
+
+    def on_change(self, scene: Scene, change: Change) -> Iterator[Breach]:
+        after = change.after
+        if after is None or after.state is not State.DEAD:
+            return
+        host = scene.hosts[after.name]
+        leaves = host.phase in (Phase.LEAVING, Phase.LEFT)
+        calm = max(host.calm_since, change.viewer.calm_since) <= host.leave_at
+        if leaves and calm and after.epoch == host.epoch:
+            hosts = (change.viewer.name, host.name)
+            yield Breach(change.now, f"{change.viewer.name} declares {host.name} dead, which has left", hosts)
+
+
+class Healed(Invariant):
+    name = "heal"
+    promise = f"{HEAL_S:g} s after the last fault all views are equal to the truth"
+
+    def at_end(self, scene: Scene, now: float) -> Iterator[Breach]:
+        for viewer in scene.hosts.values():
+            if viewer.phase is Phase.UP:
+                yield from (
+                    Breach(now, f"{viewer.name}: {untruth}", (viewer.name, host))
+                    for host, untruth in untruths(scene, viewer)
+                )
+
+
+class LedgerTruth(Invariant):
+    name = "ledger"
+    promise = (
+        "a ledger has exactly one entry for every member of the view at the start, rows are the ground truth of"
+        " who answered and nothing twice, in order, and short is never called complete"
+    )
+
+    def on_answer(self, scene: Scene, asked: Asked, now: float) -> Iterator[Breach]:
+        for text in answer_faults(asked, {name: host.log for name, host in scene.hosts.items()}):
+            yield Breach(now, f"question {asked.number} at {asked.step.host}: {text}", (asked.step.host,))
+
+
+class Answered(Invariant):
+    name = "answered"
+    promise = (
+        "a node that is up and not frozen answers every question by its deadline, whatever befalls the others, and"
+        " every host that is well and live in its view counts as answered"
+    )
+
+    def on_answer(self, scene: Scene, asked: Asked, now: float) -> Iterator[Breach]:
+        host = scene.hosts[asked.step.host]
+        gone = asked.step.gone_after_s is not None and asked.ledger is None
+        touched_at = max(host.phase_since, host.stood_still_at)
+        if gone or host.phase is not Phase.UP or not host.running or touched_at >= asked.began_at:
+            return
+        took_s = now - asked.began_at
+        question = f"question {asked.number} at {host.name}"
+        if asked.ledger is None:
+            yield Breach(now, f"{question}: no answer: {asked.failure}", (host.name,))
+            return
+        if took_s > asked.query.timeout_s + ANSWER_SLACK_S:
+            yield Breach(now, f"{question}: took {took_s:.1f} s", (host.name,))
+        for entry in asked.ledger.members:
+            if entry.outcome != Outcome.ANSWERED and _is_well(scene, asked, entry.host):
+                told = f"{entry.host} is {entry.outcome} ({entry.why}), and is well"
+                yield Breach(now, f"{question}: {told}", (host.name, entry.host))
+
+
+class Cancelled(Invariant):
+    name = "cancellation"
+    promise = (
+        f"no host works for an asker that has been gone for {CANCEL_S:g} s"
+        f" ({DETECTION_S:g} s where the network hid it)"
+    )
+
+    def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
+        if any(asked.ended_at is None for asked in scene.asks):
+            return
+        by = max((_work_ends_by(scene, asked) for asked in scene.asks), default=0.0)
+        for host in scene.hosts.values():
+            if by < now and host.running and host.running.questions and host.calm_since < now - DETECTION_S:
+                yield Breach(now, f"{host.name} still works on {host.running.questions} questions", (host.name,))
+
+
+class NoLeaks(Invariant):
+    name = "leaks"
+    promise = (
+        "at the end no question runs and no stream but one a peer is open; after the stop no task or stream is left"
+    )
+
+    def at_end(self, scene: Scene, now: float) -> Iterator[Breach]:
+        for host in scene.hosts.values():
+            if host.running is None:
+                continue
+            if host.running.questions:
+                yield Breach(now, f"{host.name} works on {host.running.questions} questions", (host.name,))
+            names = [stream.name for stream in host.running.network.streams]
+            if len(names) >= len(scene.hosts):
+                yield Breach(now, f"{host.name} has {len(names)} open streams: {', '.join(names)}", (host.name,))
+
+    def after_stop(self, scene: Scene, now: float) -> Iterator[Breach]:
+        for host in scene.hosts.values():
+            if host.last_process is not None and not host.last_process.over.is_set():
+                yield Breach(now, f"{host.name} has not stopped", (host.name,))
+        if streams := scene.wires.open_streams:
+            yield Breach(now, f"open streams: {', '.join(streams[:10])}", ())
+
+
+class NoOwnFaults(Invariant):
+    name = "own faults"
+    promise = "no daemon fails, and none logs an exception of its own"
+
+    def at_end(self, scene: Scene, now: float) -> Iterator[Breach]:
+        for at, host, text in scene.own_faults:
+            yield Breach(at, f"{host}: {text}", (host,))
+
+
+INVARIANTS: Final[tuple[Callable[[], Invariant], ...]] = (
+    Monotone,
+    Completeness,
+    Accuracy,
+    Goodbye,
+    Healed,
+    LedgerTruth,
+    Answered,
+    Cancelled,
+    NoLeaks,
+    NoOwnFaults,
+)
+
+
+def untruths(scene: Scene, viewer: SimulatedHost) -> Iterator[tuple[str, str]]:
+    """What a view has wrong: (host, in words)."""
+    view = viewer.process.view if viewer.process is not None else {}
+    for name, host in scene.hosts.items():
+        held = view.get(name)
+        if host.phase is Phase.UP:
+            if held is None or held.state is not State.ALIVE or held.epoch != host.epoch:
+                yield name, f"{name} is up, and held {_held(held)}"
+        elif held is not None and held.live:
+            yield name, f"{name} is {host.phase.value}, and held {_held(held)}"
+
+
+def _viewers(scene: Scene, now: float, settled_s: float) -> Iterator[SimulatedHost]:
+    """The hosts whose views count: up, running, and back from their own faults for so long."""
+    for host in scene.hosts.values():
+        if host.phase is Phase.UP and host.running and max(host.phase_since, host.disturbed_at) <= now - settled_s:
+            yield host
+
+
+def _is_well(scene: Scene, asked: Asked, name: str) -> bool:
+    """Whether a host was live in the view, up, reachable and free of faults from a while before a question on."""
+    host, since = scene.hosts[name], asked.began_at - WELL_S
+    live = asked.views[0].get(name, State.DEAD) <= State.SUSPECT
+    untouched = host.phase is Phase.UP and max(host.phase_since, host.calm_since) <= since
+    return live and untouched and scene.wires.connected_since(asked.step.host, name) <= since
+
+
+def _reachable_by_all(scene: Scene, host: SimulatedHost, since: float) -> bool:
+    """Whether every live node has been able to exchange messages with ``host`` all the time since then."""
+    return all(
+        scene.wires.connected_since(host.name, other.name) <= since
+        for other in scene.hosts.values()
+        if other.phase in (Phase.UP, Phase.LEAVING)
+    )
+
+
+def _work_ends_by(scene: Scene, asked: Asked) -> float:
+    """When the last host must have stopped working for this question."""
+    ended_at = asked.ended_at or 0.0
+    disturbed_at = max(host.disturbed_at for host in scene.hosts.values())
+    hidden = disturbed_at >= asked.began_at or any(host.calm_since > asked.began_at for host in scene.hosts.values())
+    return max(ended_at, disturbed_at) + DETECTION_S if hidden else ended_at + CANCEL_S
+
+
+def _held(member: Member | None) -> str:
+    if member is None:
+        return "for unknown"
+    return f"{member.state.name.lower()} at epoch {member.epoch}, incarnation {member.incarnation}"

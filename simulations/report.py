@@ -1,0 +1,107 @@
+"""What people read of a run: a timeline, the invariants, what was reached, and how to see it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from simulations.invariants import Breach
+from simulations.run import Report
+from simulations.trace import Event, Kind
+
+SAME_NEWS_S: Final = 5.0
+"""The same news from several nodes within this time is one line of the timeline."""
+
+SHOWN: Final = (Kind.FAULT, Kind.MEMBER, Kind.ASK, Kind.BROKEN)
+
+LAST_EVENTS: Final = 12
+"""Of each host involved in a broken invariant."""
+
+
+@dataclass
+class _News:
+    """One line of the timeline: what, and when which hosts said so."""
+
+    first: Event
+    also: list[Event]
+
+    def line(self) -> str:
+        others = "".join(f", {event.host} +{event.at - self.first.at:.3f}" for event in self.also)
+        return f"{self.first.at:9.3f}  {self.first.host or '*':<5} {self.first.text}{others}"
+
+
+def lines(report: Report, replay: str) -> Iterator[str]:
+    """Everything after the seed. ``replay``: the command that shows it again."""
+    plan = report.plan
+    yield f"{plan.scenario}: {len(plan.hosts)} nodes, {len(plan.steps)} steps, {report.virtual_s:.0f} virtual seconds"
+    yield ""
+    yield from (news.line() for news in _grouped(report.events))
+    yield ""
+    yield from (_verdict(report, invariant.name, invariant.promise) for invariant in report.invariants)
+    yield ""
+    yield f"reached: {_reached(report)}"
+    yield "every view true, s after: " + "; ".join(f"{what} {took_s:.1f}" for what, took_s in report.settled)
+    per_second = report.messages / (len(plan.hosts) * report.virtual_s)
+    yield f"load: {report.messages} messages, {per_second:.1f} a node and second; {report.wire_bytes} bytes"
+    yield f"trace: {report.digest}"
+    if not report.passed:
+        yield ""
+        yield from _post_mortem(report)
+    yield f"replay: {replay}"
+
+
+def _grouped(events: Iterable[Event]) -> list[_News]:
+    """The timeline, with what several hosts say at about the same time in one place."""
+    told: list[_News] = []
+    recent: dict[str, _News] = {}
+    for event in events:
+        if event.kind not in SHOWN:
+            continue
+        news = recent.get(event.text)
+        if event.kind is Kind.MEMBER and news is not None and event.at - news.first.at <= SAME_NEWS_S:
+            news.also.append(event)
+            continue
+        recent[event.text] = _News(event, [])
+        told.append(recent[event.text])
+    return told
+
+
+def _verdict(report: Report, name: str, promise: str) -> str:
+    broken = report.breaches[name]
+    if not broken:
+        return f"ok      {name}: {promise}"
+    return f"BROKEN  {name}: {promise}\n        at {broken[0].at:.3f} s: {broken[0].text}"
+
+
+def _reached(report: Report) -> str:
+    """Counts of the states that make a run worth its time."""
+    counts = {
+        word: sum(event.text.startswith(word) for event in report.events if event.kind is Kind.MEMBER)
+        for word in ("member suspect", "member dead", "member left", "refuted")
+    }
+    counts["asker cancelled"] = sum("asker is dead" in event.text for event in report.events)
+    outcomes: dict[str, int] = {}
+    for asked in report.asks:
+        for entry in asked.ledger.members if asked.ledger else ():
+            outcomes[str(entry.outcome)] = outcomes.get(str(entry.outcome), 0) + 1
+    unanswered = sum(asked.ledger is None for asked in report.asks)
+    told = [f"{count} {word}" for word, count in (*counts.items(), *sorted(outcomes.items())) if count]
+    return ", ".join([*told, f"{len(report.asks)} questions, {unanswered} without a ledger"])
+
+
+def _post_mortem(report: Report) -> Iterator[str]:
+    """The first broken invariant, and what the hosts involved did last."""
+    name, breach = min(
+        ((name, breach) for name, breaches in report.breaches.items() for breach in breaches),
+        key=lambda found: found[1].at,
+    )
+    yield f"first broken: {name} at {breach.at:.3f} s: {breach.text}"
+    for host in breach.hosts:
+        yield f"the last events of {host}:"
+        yield from (f"{event.at:9.3f}  {event.text}" for event in _last(report.events, host, breach))
+    yield ""
+
+
+def _last(events: Sequence[Event], host: str, breach: Breach) -> Sequence[Event]:
+    return [event for event in events if event.host == host and event.at <= breach.at][-LAST_EVENTS:]

@@ -1,0 +1,366 @@
+"""One run: build the hosts, let the plan happen, heal, demand convergence, stop, and judge.
+
+    0 s           all hosts start, within `START_SPAN_S`
+    ...           the steps of the plan
+    + HEAL_S      after the last step is over everything must be true again
+    + STOP_S      all daemons leave; nothing may remain
+
+A run never touches the real clock, network, threads or chance (`determinism`), but for a temporary directory
+with the hosts' logs, whose path is not part of the trace.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from simulations.asking import QUESTIONS, Asked, View, put
+from simulations.clock import run_virtually
+from simulations.determinism import RunQueue, install_run_queue, seeded, trapped
+from simulations.host import LogCapture, Phase, SimulatedHost, Site, is_frozen
+from simulations.invariants import HEAL_S, INVARIANTS, Breach, Change, Invariant, untruths
+from simulations.logs import EPOCH_NS, HostLog
+from simulations.network import Wires
+from simulations.plan import (
+    Ask,
+    Freeze,
+    Kill,
+    Leave,
+    OneWay,
+    Partition,
+    Plan,
+    PowerOff,
+    SlowDisk,
+    SlowNetwork,
+    Start,
+    Step,
+    describe,
+)
+from simulations.trace import Event, Kind, Trace
+from varlogd.swim.state import Member
+
+START_SPAN_S: Final = 2.0
+"""All daemons start within this time, in any order: seeds may come up after those that want to join them."""
+
+LOOK_S: Final = 0.25
+"""Between two looks at the whole world."""
+
+STOP_S: Final = 10.0
+"""From the word to stop until nothing may remain: the daemon's drain and the polite closes, with room."""
+
+BREACHES_MAX: Final = 5
+"""Of one invariant, kept: the first says most."""
+
+SEEDS: Final = 3
+"""Hosts that everybody joins through."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run. ``breaches`` is by invariant; ``settled``: how long (s) after each fault, or its end,
+    every view was true."""
+
+    plan: Plan
+    events: Sequence[Event]
+    digest: str
+    invariants: Sequence[Invariant]
+    breaches: Mapping[str, Sequence[Breach]]
+    asks: Sequence[Asked]
+    virtual_s: float
+    settled: Sequence[tuple[str, float]]
+    messages: int
+    wire_bytes: int
+
+    @property
+    def passed(self) -> bool:
+        return not any(self.breaches.values())
+
+
+def run(plan: Plan) -> Report:
+    """Let a plan happen. The same plan gives the same report, in any process."""
+    with tempfile.TemporaryDirectory(prefix="varlogd-simulation-") as root:
+        simulation = _Simulation(plan, Path(root))
+        chance = random.Random(f"{plan.seed}/libraries")
+        with seeded(chance, simulation.wall_s), _logs_to(simulation.capture), _losses_to(simulation.lost):
+            run_virtually(simulation.main, simulation.at_rest)
+        return simulation.report()
+
+
+class _Simulation:
+    """The world of one run: an `invariants.Scene`."""
+
+    def __init__(self, plan: Plan, root: Path) -> None:
+        self.trace = Trace()
+        self.capture = LogCapture(self.trace)
+        self.wires = Wires(plan.hosts, random.Random(f"{plan.seed}/network"), self.trace)
+        self.hosts: dict[str, SimulatedHost] = {}
+        self.asks: list[Asked] = []
+        self.breaches: dict[str, list[Breach]] = {}
+        self._plan = plan
+        self._rng = random.Random(f"{plan.seed}/start")
+        self._invariants = [make() for make in INVARIANTS]
+        self._logs = self._write_logs(root)
+        self._root = root
+        self._views: dict[tuple[str, int], dict[str, Member]] = {}
+        self._next_look = 0.0
+        self._unsettled: list[tuple[str, float]] = []
+        self._settled: list[tuple[str, float]] = []
+        self._now = 0.0
+        self._messages = 0
+        self._lost: list[tuple[float, str, str]] = []
+
+    @property
+    def own_faults(self) -> Sequence[tuple[float, str, str]]:
+        failures = [
+            (host.phase_since, name, f"the daemon failed: {host.last_process.failure!r}")
+            for name, host in self.hosts.items()
+            if host.last_process is not None and host.last_process.failure is not None
+        ]
+        return [*self.capture.faults, *failures, *self._lost]
+
+    def lost(self, what: str) -> None:
+        """Something went wrong where no code could catch it: a finalizer, an object never closed."""
+        self._lost.append((self._now, "*", what))
+
+    def wall_s(self) -> float:
+        """For log records: the simulated wall clock."""
+        return EPOCH_NS / 1e9 + self._now
+
+    async def main(self) -> None:
+        """The whole run; the root task of its `trio.run`."""
+        queue = install_run_queue(is_frozen)
+        with trapped():
+            async with trio.open_nursery() as nursery:
+                self._build(queue, nursery)
+                nursery.start_soon(self._start_all)
+                for step in self._plan.steps:
+                    nursery.start_soon(self._take, step)
+                await trio.sleep_until(self._plan.settled_s + HEAL_S)
+                self._ask_invariants(lambda invariant: invariant.at_end(self, self._now))
+                await self._stop_all()
+                self._ask_invariants(lambda invariant: invariant.after_stop(self, self._now))
+                nursery.cancel_scope.cancel()
+
+    def at_rest(self, now: float) -> None:
+        """Look at the world at the end of an instant."""
+        self._now = now
+        changes = [change for host in self.hosts.values() for change in self._changes(host)]
+        for change in changes:
+            self._ask_invariants(partial(_on_change, self, change))
+        if changes or now >= self._next_look:
+            self._settle(now)
+        if now >= self._next_look:
+            self._next_look = now + LOOK_S
+            self._ask_invariants(lambda invariant: invariant.on_look(self, now))
+
+    def report(self) -> Report:
+        return Report(
+            plan=self._plan,
+            events=self.trace.events,
+            digest=self.trace.digest,
+            invariants=self._invariants,
+            breaches=self.breaches,
+            asks=self.asks,
+            virtual_s=self._now,
+            settled=self._settled,
+            messages=self._messages,
+            wire_bytes=self.trace.wire_bytes,
+        )
+
+    def _write_logs(self, root: Path) -> list[HostLog]:
+        logs = []
+        for index, name in enumerate(self._plan.hosts):
+            log = HostLog(name, index, random.Random(f"{self._plan.seed}/logs/{name}"))
+            log.write(root / name)
+            logs.append(log)
+        return logs
+
+    def _build(self, queue: RunQueue, nursery: trio.Nursery) -> None:
+        seeds = tuple(f"{name}:8514" for name in self._plan.hosts[:SEEDS])
+        site = Site(self.wires, self.trace, queue, nursery, self._plan.seed, seeds)
+        for log in self._logs:
+            self.hosts[log.host] = SimulatedHost(site, log, self._root / log.host)
+
+    async def _start_all(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for host in self.hosts.values():
+                nursery.start_soon(self._start_at, self._rng.uniform(0, START_SPAN_S), host)
+
+    async def _start_at(self, at_s: float, host: SimulatedHost) -> None:
+        await trio.sleep_until(at_s)
+        await host.start()
+
+    async def _stop_all(self) -> None:
+        for host in self.hosts.values():
+            if host.running is not None:
+                self._messages += host.running.daemon.gossip.links.messages_sent
+            host.leave()
+        await trio.sleep(STOP_S)
+
+    # What a step does
+
+    async def _take(self, step: Step) -> None:
+        await trio.sleep_until(step.at_s)
+        if isinstance(step, Ask):
+            await self._ask(step)
+            return
+        self._note(describe(step))
+        match step:
+            case Kill(_, name):
+                self.hosts[name].kill()
+            case PowerOff(_, name):
+                self.hosts[name].power_off()
+            case Leave(_, name):
+                self.hosts[name].leave()
+            case Start(_, name):
+                if self.hosts[name].phase is not Phase.UP:
+                    await self.hosts[name].start()
+            case Freeze() | Partition() | OneWay() | SlowNetwork() | SlowDisk():
+                undo = self._begin(step)
+                await trio.sleep(step.duration_s)
+                self._note(f"over: {describe(step)}")
+                undo()
+        if not isinstance(step, SlowDisk):
+            self._unsettled.append((describe(step), trio.current_time()))
+
+    def _note(self, what: str) -> None:
+        self.trace.add(trio.current_time(), "", Kind.FAULT, what)
+
+    def _begin(self, step: Freeze | Partition | OneWay | SlowNetwork | SlowDisk) -> Callable[[], None]:
+        """Do what lasts; the result undoes it."""
+        match step:
+            case SlowDisk(_, names, extra_s, _):
+                self._slow_disks(names, extra_s)
+                return lambda: self._slow_disks(names, -extra_s)
+            case Freeze(_, name, _):
+                return self._disturbed([name], self.hosts[name].freeze())
+            case SlowNetwork(_, name, extra_s, _):
+                self.wires.slow_down(name, extra_s)
+                return self._disturbed([name], lambda: self.wires.slow_down(name, -extra_s))
+            case OneWay(_, src, dst, _):
+                return self._cut([(src, dst)], [src, dst])
+            case Partition(_, sides, _):
+                across = [
+                    pair
+                    for one, other in combinations(sides, 2)
+                    for a in one
+                    for b in other
+                    for pair in ((a, b), (b, a))
+                ]
+                return self._cut(across, [name for side in sides for name in side])
+
+    def _slow_disks(self, names: Sequence[str], extra_s: float) -> None:
+        for name in names:
+            self.hosts[name].slow_disk(extra_s)
+
+    def _cut(self, pairs: Sequence[tuple[str, str]], names: Sequence[str]) -> Callable[[], None]:
+        self.wires.cut(pairs)
+        return self._disturbed(names, lambda: self.wires.mend(pairs))
+
+    def _disturbed(self, names: Sequence[str], undo: Callable[[], None]) -> Callable[[], None]:
+        """Remember which hosts are touched by a fault until it is undone."""
+        for name in names:
+            self.hosts[name].disturb()
+
+        def over() -> None:
+            undo()
+            for name in names:
+                self.hosts[name].calm()
+
+        return over
+
+    async def _ask(self, step: Ask) -> None:
+        host, now = self.hosts[step.host], trio.current_time()
+        query = QUESTIONS[step.question]
+        asked = Asked(len(self.asks) + 1, step, query, now, [_states(host)])
+        self.asks.append(asked)
+        self.trace.add(now, host.name, Kind.ASK, f"question {asked.number}: {describe(step)}")
+        await put(asked, host, self.wires)
+        self._now = trio.current_time()
+        told = f"question {asked.number} after {self._now - now:.3f} s: {asked.told()}"
+        self.trace.add(self._now, host.name, Kind.ASK, told)
+        self._ask_invariants(lambda invariant: invariant.on_answer(self, asked, self._now))
+
+    # What is seen
+
+    def _changes(self, host: SimulatedHost) -> Iterator[Change]:
+        """What is new in a host's view since the last look."""
+        process = host.process
+        if process is None or not process.ready:
+            return
+        boot = (host.name, host.boots)
+        known = self._views.get(boot, {})
+        if process.view == known:
+            return
+        self._views[boot] = seen = dict(process.view)
+        for name in {**known, **seen}:
+            if known.get(name) is not seen.get(name):
+                yield Change(self._now, host, known.get(name), seen.get(name))
+        for asked in self.asks:
+            if asked.step.host == host.name:
+                asked.saw(_states(host))
+
+    def _settle(self, now: float) -> None:
+        """If all views are true, so are they after every fault up to now."""
+        viewers = (host for host in self.hosts.values() if host.phase is Phase.UP)
+        if self._unsettled and all(next(untruths(self, viewer), None) is None for viewer in viewers):
+            self._settled += [(what, now - at) for what, at in self._unsettled]
+            self._unsettled.clear()
+
+    def _ask_invariants(self, ask: Callable[[Invariant], Iterator[Breach]]) -> None:
+        for invariant in self._invariants:
+            kept = self.breaches.setdefault(invariant.name, [])
+            for breach in ask(invariant):
+                if len(kept) < BREACHES_MAX:
+                    kept.append(breach)
+                    self.trace.add(self._now, "", Kind.BROKEN, f"{invariant.name}: {breach.text}")
+
+
+def _on_change(simulation: _Simulation, change: Change, invariant: Invariant) -> Iterator[Breach]:
+    return invariant.on_change(simulation, change)
+
+
+def _states(host: SimulatedHost) -> View:
+    """A node's view now: empty if it does not run."""
+    return {name: member.state for name, member in host.process.view.items()} if host.process is not None else {}
+
+
+@contextmanager
+def _losses_to(lost: Callable[[str], None]) -> Iterator[None]:
+    """What Python can only warn of (an exception in a finalizer, something never closed) is told to ``lost``."""
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda loss: lost(f"{loss.err_msg or 'exception ignored'}: {loss.exc_value!r}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ResourceWarning)
+            yield
+    finally:
+        sys.unraisablehook = before
+
+
+@contextmanager
+def _logs_to(capture: LogCapture) -> Iterator[None]:
+    """The daemons' log records go to ``capture`` alone."""
+    logger = logging.getLogger("varlogd")
+    level, propagate = logger.level, logger.propagate
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    logger.addHandler(capture)
+    try:
+        yield
+    finally:
+        logger.removeHandler(capture)
+        logger.setLevel(level)
+        logger.propagate = propagate

@@ -1,0 +1,175 @@
+"""The scenarios: each makes a plan from a seed. Its docstring is what people are told about it.
+
+The first steps come when the mesh has found itself; each scenario asks before, during and after its faults, and
+some questions are slow enough (`SlowDisk`) for the fault to happen in the middle of them. Times are drawn, so
+that seeds meet every phase of the protocol.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Final, get_args
+
+from simulations.plan import (
+    Ask,
+    Freeze,
+    Kill,
+    Leave,
+    OneWay,
+    Partition,
+    Plan,
+    PowerOff,
+    Question,
+    SlowDisk,
+    SlowNetwork,
+    Start,
+    Step,
+)
+
+NODES_MIN: Final = 3
+"""A mesh with somebody to ask indirectly."""
+
+NODES_MAX: Final = 200
+"""One process and Python: 64 nodes take minutes already."""
+
+WARM_S: Final = 8.0
+"""By then every host has joined."""
+
+SLOW_STEP_S: Final = 0.4
+"""A step of a scan on a slow disk: a question then takes seconds."""
+
+Scenario = Callable[[random.Random, tuple[str, ...]], list[Step]]
+
+
+def crash(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
+    """One process is killed and one machine loses power, each in the middle of a question; both come back."""
+    asked, killed, dark = rng.sample(hosts, 3)
+    kill_s = WARM_S + _draw(rng, 2, 4)
+    dark_s = kill_s + _draw(rng, 15, 20)
+    back_s = dark_s + _draw(rng, 22, 30)
+    return [
+        Ask(WARM_S, asked, "all"),
+        *_slow_answers(rng, hosts, kill_s, asked),
+        Kill(kill_s, killed),
+        *_asks_around(rng, asked, kill_s),
+        *_slow_answers(rng, hosts, dark_s, asked),
+        PowerOff(dark_s, dark),
+        *_asks_around(rng, asked, dark_s),
+        Start(back_s, killed),
+        Start(back_s + _draw(rng, 0, 3), dark),
+        *_asks_around(rng, killed, back_s),
+        *_killed_asker(rng, hosts, back_s + 25, asked),
+    ]
+
+
+def split(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
+    """The network falls into two parts for a while, with questions on both sides; then one way alone is cut."""
+    shuffled = rng.sample(hosts, len(hosts))
+    cut = rng.randint(1, len(hosts) // 2)
+    few, many = sorted(shuffled[:cut]), sorted(shuffled[cut:])
+    split_s = WARM_S + _draw(rng, 2, 4)
+    length_s = _draw(rng, 15, 45)
+    one_way_s = split_s + length_s + _draw(rng, 30, 40)
+    src, dst = rng.sample(hosts, 2)
+    return [
+        Ask(WARM_S, many[0], "all"),
+        *_slow_answers(rng, hosts, split_s, many[0]),
+        Partition(split_s, (tuple(few), tuple(many)), length_s),
+        *_asks_around(rng, many[-1], split_s),
+        *_asks_around(rng, few[0], split_s),
+        Ask(split_s + length_s - 0.5, few[0], "errors"),
+        *_asks_around(rng, many[0], split_s + length_s),
+        Ask(split_s + length_s + 25, few[-1], "all"),
+        OneWay(one_way_s, src, dst, _draw(rng, 2, 8)),
+        *_asks_around(rng, dst, one_way_s),
+    ]
+
+
+def hang(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
+    """A process stands still: shortly, then for long, then while it is the one that is asked; a network is slow."""
+    asked, frozen, slow = rng.sample(hosts, 3)
+    short_s = WARM_S + _draw(rng, 2, 4)
+    long_s = short_s + _draw(rng, 20, 25)
+    length_s = _draw(rng, 18, 30)
+    asked_s = long_s + length_s + _draw(rng, 20, 25)
+    slow_s = asked_s + _draw(rng, 20, 25)
+    return [
+        Ask(WARM_S, asked, "all"),
+        *_slow_answers(rng, hosts, short_s, asked),
+        Freeze(short_s, frozen, _draw(rng, 1.0, 3.0)),
+        *_asks_around(rng, asked, short_s),
+        *_slow_answers(rng, hosts, long_s, asked),
+        Freeze(long_s, frozen, length_s),
+        *_asks_around(rng, asked, long_s),
+        *_asks_around(rng, frozen, long_s + length_s),
+        *_slow_answers(rng, hosts, asked_s, asked),
+        Freeze(asked_s, asked, _draw(rng, 4, 12)),
+        SlowNetwork(slow_s, slow, _draw(rng, 0.05, 0.3), _draw(rng, 5, 15)),
+        *_asks_around(rng, asked, slow_s),
+    ]
+
+
+def churn(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
+    """For a minute hosts are killed, leave, lose power and come back, a third of them at once; askers come and go."""
+    steps: list[Step] = []
+    free_at = dict.fromkeys(hosts, WARM_S)
+    at_s = WARM_S + 2
+    while at_s < WARM_S + 62:
+        idle = [host for host in hosts if free_at[host] <= at_s]
+        if len(idle) > max(1, len(hosts) * 2 // 3):
+            victim = rng.choice(idle)
+            away_s = rng.choice((_draw(rng, 0.2, 3), _draw(rng, 5, 30)))
+            steps.append(rng.choice((Kill, Leave, PowerOff))(at_s, victim))
+            steps.append(Start(at_s + away_s, victim))
+            free_at[victim] = at_s + away_s + _draw(rng, 5, 15)
+        gone_after_s = rng.choice((None, None, _draw(rng, 0.01, 1.5)))
+        asked = rng.choice(hosts)
+        if gone_after_s is not None:
+            steps.append(SlowDisk(at_s, hosts, SLOW_STEP_S, 3.0))
+        steps.append(Ask(at_s + _draw(rng, -0.5, 1), asked, _question(rng), gone_after_s=gone_after_s))
+        at_s += _draw(rng, 0.5, 4)
+    return steps
+
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {"crash": crash, "split": split, "hang": hang, "churn": churn}
+
+
+def plan_of(scenario: str, seed: int, nodes: int) -> Plan:
+    """The plan of a scenario. Raises ValueError for a number of nodes out of bounds, KeyError for the name."""
+    if not NODES_MIN <= nodes <= NODES_MAX:
+        raise ValueError(f"--nodes is {NODES_MIN} to {NODES_MAX}, not {nodes}")
+    width = len(str(nodes))
+    hosts = tuple(f"n{number:0{width}}" for number in range(1, nodes + 1))
+    steps = SCENARIOS[scenario](random.Random(f"{seed}/plan/{scenario}"), hosts)
+    return Plan(scenario, seed, hosts, tuple(sorted(steps, key=lambda step: step.at_s)))
+
+
+def _asks_around(rng: random.Random, host: str, at_s: float) -> list[Step]:
+    """Questions just after something happened, while it is being noticed, and when it should be known."""
+    return [Ask(at_s + _draw(rng, *span), host, _question(rng)) for span in ((0.0, 0.1), (0.5, 2.0), (9.0, 12.0))]
+
+
+def _slow_answers(rng: random.Random, hosts: tuple[str, ...], at_s: float, asked: str) -> list[Step]:
+    """One question that is being answered when something happens at ``at_s``, and one whose asker has just gone."""
+    began_s = at_s - _draw(rng, 0.2, 1.2)
+    return [
+        SlowDisk(began_s - 0.1, hosts, SLOW_STEP_S, 4.0),
+        Ask(began_s, asked, "errors"),
+        Ask(began_s, asked, "all", gone_after_s=_draw(rng, 0.05, at_s - began_s + 0.5)),
+    ]
+
+
+def _killed_asker(rng: random.Random, hosts: tuple[str, ...], at_s: float, asked: str) -> list[Step]:
+    """The asked node itself is killed in the middle of its question, and comes back."""
+    return [*_slow_answers(rng, hosts, at_s, asked), Kill(at_s, asked), Start(at_s + _draw(rng, 3, 20), asked)]
+
+
+def _draw(rng: random.Random, low: float, high: float) -> float:
+    """A time, in milliseconds: short to print."""
+    return round(rng.uniform(low, high), 3)
+
+
+def _question(rng: random.Random) -> Question:
+    chosen: Question = rng.choice(get_args(Question))
+    return chosen

@@ -1,0 +1,57 @@
+"""The command: what it lists, what it prints, and its exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulations import __main__ as command
+from simulations.plan import Ask, Plan, to_json
+from simulations.scenarios import SCENARIOS
+
+QUIET = Plan("quiet", 7, ("n1", "n2", "n3"), (Ask(9, "n1", "all"),))
+
+
+def test_without_arguments_it_lists_the_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main([]) == 0
+    told = capsys.readouterr().out
+    for name, scenario in SCENARIOS.items():
+        assert f"{name} " in told
+        assert (scenario.__doc__ or "?") in told
+
+
+def test_a_plan_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(to_json(QUIET))
+    assert command.main(["--plan", str(file)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "seed 7"
+    assert any("question 1 after" in line and "whole: 3 of 3 answered" in line for line in told)
+    assert sum(line.startswith("ok ") for line in told) == 10
+    assert told[-1] == f"replay: python -m simulations --plan {file}"
+
+
+def test_print_plan_does_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["split", "--seed", "3", "--print-plan"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith('{"scenario":"split","seed":3')
+    assert '"type":"partition"' in told
+
+
+def test_a_seed_is_drawn_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["split", "--print-plan"]) == 0
+    assert '"seed":' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["crash", "--nodes", "1"], "--nodes is 3 to 200, not 1"),
+        (["--plan", "no/such/file"], "No such file"),
+        (["--plan", __file__], "not a plan"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(arguments) == 2
+    assert why in capsys.readouterr().err

@@ -1,0 +1,60 @@
+"""Plans are data: they survive JSON, come from a seed alone, and say in words what they do."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulations.plan import Ask, Freeze, Partition, Plan, describe, end_of, from_json, to_json
+from simulations.scenarios import NODES_MAX, NODES_MIN, SCENARIOS, WARM_S, plan_of
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("nodes", [NODES_MIN, 5, 20])
+def test_a_plan_survives_json(scenario: str, nodes: int) -> None:
+    for seed in range(20):
+        plan = plan_of(scenario, seed, nodes)
+        assert from_json(to_json(plan)) == plan
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_plan_comes_from_its_seed(scenario: str) -> None:
+    assert plan_of(scenario, 1, 5) == plan_of(scenario, 1, 5)
+    assert plan_of(scenario, 1, 5) != plan_of(scenario, 2, 5)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_steps_are_in_order_after_the_start_and_about_hosts_there_are(scenario: str) -> None:
+    for seed in range(20):
+        plan = plan_of(scenario, seed, 4)
+        times = [step.at_s for step in plan.steps]
+        assert times == sorted(times)
+        assert times[0] >= WARM_S
+        assert plan.settled_s >= max(map(end_of, plan.steps))
+        for step in plan.steps:
+            named = [
+                getattr(step, "host", plan.hosts[0]),
+                *getattr(step, "hosts", ()),
+                *sum(getattr(step, "sides", ()), ()),
+            ]
+            assert set(named) <= set(plan.hosts)
+
+
+def test_every_scenario_asks_during_its_faults() -> None:
+    for scenario in SCENARIOS:
+        steps = plan_of(scenario, 1, 5).steps
+        faults = [step.at_s for step in steps if not isinstance(step, Ask)]
+        asks = [step.at_s for step in steps if isinstance(step, Ask)]
+        assert any(faults[0] < at_s < faults[-1] for at_s in asks), scenario
+
+
+def test_too_few_and_too_many_nodes() -> None:
+    for nodes in (NODES_MIN - 1, NODES_MAX + 1):
+        with pytest.raises(ValueError, match="--nodes is 3 to 200"):
+            plan_of("crash", 1, nodes)
+
+
+def test_steps_in_words() -> None:
+    assert describe(Partition(1, (("a", "b"), ("c",)), 20)) == "partition a b | c for 20 s"
+    assert describe(Freeze(1, "a", 2.5)) == "freeze a for 2.5 s"
+    assert describe(Ask(1, "a", "newest", gone_after_s=0.5)) == "ask a for newest, gone after 0.5 s"
+    assert Plan("any", 1, ("a",), (Freeze(1, "a", 2.5), Ask(1, "a", timeout_s=7))).settled_s == 8
