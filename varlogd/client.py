@@ -10,16 +10,16 @@ Leaving the ``async with`` early closes the socket, and that ends the work on ev
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from varlogd.config import ADDRESS_DEFAULT, split_address
-from varlogd.errors import QueryError, Unreachable
+from varlogd.errors import ProtocolError, QueryError
 from varlogd.mesh.asking import Question, open_question
 from varlogd.mesh.network import TcpNetwork
 from varlogd.query.block import Row, rows_of
 from varlogd.wire.query import (
-    Ask,
     AskFiles,
     AskMembers,
     AskRows,
@@ -40,8 +40,9 @@ class Answer:
     """The rows of one answer, in order, as they become certain; `ledger` when they have ended."""
 
     def __init__(self, question: Question, on_progress: Callable[[Progress], None] | None) -> None:
-        self._question = question
+        self._frames = question.frames()
         self._on_progress = on_progress
+        self._rows: deque[Row] = deque()
         self._ledger: Ledger | None = None
 
     @property
@@ -51,22 +52,41 @@ class Answer:
             raise QueryError("the answer has not ended: iterate over its rows first")
         return self._ledger
 
-    async def blocks(self) -> AsyncGenerator[list[Row], None]:
+    def blocks(self) -> AsyncIterator[list[Row]]:
         """The rows as they arrive, a block at a time: cheaper than one by one."""
-        async with aclosing(self._question.frames()) as frames:
-            async for frame in frames:
-                if isinstance(frame, Block):
-                    yield rows_of(frame)
-                elif isinstance(frame, Progress) and self._on_progress is not None:
-                    self._on_progress(frame)
-                elif isinstance(frame, Ledger):
-                    self._ledger = frame
+        return _Blocks(self)
 
-    async def __aiter__(self) -> AsyncIterator[Row]:
-        async with aclosing(self.blocks()) as blocks:
-            async for rows in blocks:
-                for row in rows:
-                    yield row
+    def __aiter__(self) -> Answer:
+        return self
+
+    async def __anext__(self) -> Row:
+        while not self._rows:
+            self._rows.extend(await self._next_block())
+        return self._rows.popleft()
+
+    async def _next_block(self) -> list[Row]:
+        """The rows of the next block. Raises StopAsyncIteration after the last."""
+        async for frame in self._frames:
+            if isinstance(frame, Block):
+                return rows_of(frame)
+            if isinstance(frame, Progress) and self._on_progress is not None:
+                self._on_progress(frame)
+            elif isinstance(frame, Ledger):
+                self._ledger = frame
+        raise StopAsyncIteration
+
+
+class _Blocks:
+    """The blocks of an answer. Not a generator: one that is left early would be suspended with the socket open."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def __aiter__(self) -> _Blocks:
+        return self
+
+    async def __anext__(self) -> list[Row]:
+        return await self._answer._next_block()
 
 
 @asynccontextmanager
@@ -84,29 +104,24 @@ async def ask(
 
 async def members(url: str) -> tuple[MemberInfo, ...]:
     """The mesh as the daemon at ``url`` sees it, by name. Raises as `ask`."""
-    async with _frames(url, AskMembers()) as frames:
-        async for frame in frames:
+    found: list[MemberInfo] = []
+    async with open_question(TcpNetwork(), address_of(url), AskMembers()) as question:
+        async for frame in question.frames():
             if isinstance(frame, Members):
-                return frame.members
-    raise Unreachable("the answer ended early")
+                found.extend(frame.members)
+    return tuple(found)
 
 
 async def files(url: str, query: Query) -> tuple[list[StreamInfo], Ledger]:
     """The streams that ``query.matchers`` choose, on every live host, by host and name. Raises as `ask`."""
     found: list[StreamInfo] = []
-    async with _frames(url, AskFiles(query)) as frames:
-        async for frame in frames:
+    async with open_question(TcpNetwork(), address_of(url), AskFiles(query)) as question:
+        async for frame in question.frames():
             if isinstance(frame, Files):
                 found.extend(frame.files)
             elif isinstance(frame, Ledger):
                 return sorted(found, key=lambda info: (info.host, info.stream)), frame
-    raise Unreachable("the answer ended early")
-
-
-@asynccontextmanager
-async def _frames(url: str, ask_: Ask) -> AsyncIterator[AsyncIterator[Block | Files | Progress | Ledger | Members]]:
-    async with open_question(TcpNetwork(), address_of(url), ask_) as question, aclosing(question.frames()) as frames:
-        yield frames
+    raise ProtocolError("an answer without a ledger")
 
 
 def address_of(url: str) -> str:
