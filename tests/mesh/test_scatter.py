@@ -14,7 +14,7 @@ from varlogd.mesh.scatter import BUSY_GRACES, Gather
 from varlogd.mesh.sink import Sink
 from varlogd.query.block import Row, block_of, rows_of
 from varlogd.query.ledger import LedgerBook
-from varlogd.wire.query import Block, Entry, Ledger, Outcome, Query
+from varlogd.wire.query import Block, Entry, Ledger, Outcome, Progress, Query
 
 Clock = trio.testing.MockClock
 Script = Callable[[Sink], Awaitable[Entry]]
@@ -158,7 +158,7 @@ async def test_a_host_that_works_is_waited_for_longer(autojump_clock: Clock) -> 
     async def busy(sink: Sink) -> Entry:
         for done in range(6):
             await trio.sleep(0.5)
-            sink.progress(done)
+            sink.progress(Progress(bytes_scanned=done))
         await sink.block(block("b", 1))
         return Entry(host="b", outcome=Outcome.ANSWERED, rows=1)
 
@@ -171,7 +171,7 @@ async def test_but_not_for_ever_and_its_rows_then_come_marked_late(autojump_cloc
     async def busy(sink: Sink) -> Entry:
         for done in range(14):
             await trio.sleep(0.5)
-            sink.progress(done)
+            sink.progress(Progress(bytes_scanned=done))
         await sink.block(block("b", 1))
         return Entry(host="b", outcome=Outcome.ANSWERED, rows=1)
 
@@ -238,7 +238,7 @@ async def test_a_host_that_is_not_read_from_is_not_silent(autojump_clock: Clock)
     async def slow(sink: Sink) -> Entry:
         for done in range(20):
             await trio.sleep(0.5)
-            sink.progress(done)
+            sink.progress(Progress(bytes_scanned=done))
         await sink.block(block("b", 0))
         return Entry(host="b", outcome=Outcome.ANSWERED, rows=1)
 

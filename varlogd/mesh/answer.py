@@ -13,7 +13,7 @@ import trio
 from varlogd.errors import LogReadError
 from varlogd.logs.scan import HostLogs, Scan
 from varlogd.mesh.sink import Sink
-from varlogd.wire.query import Block, Entry, Outcome, Query, StreamInfo
+from varlogd.wire.query import Block, Entry, Outcome, Progress, Query
 from varlogd.world import Runner
 
 
@@ -32,18 +32,22 @@ class HostAnswer:
         with closing(scan):
             while True:
                 block, more = await self._runner.run(lambda: _pull(scan))
-                sink.progress(scan.bytes_scanned)
+                sink.progress(
+                    Progress(bytes_scanned=scan.bytes_scanned, streams=scan.streams, notes=tuple(scan.notes))
+                )
                 if block is not None:
                     await sink.block(block)
                 if not more:
                     return self._entry(scan, trio.current_time() - began)
 
-    async def files(self, query: Query) -> tuple[list[StreamInfo], Entry]:
-        """The streams of this host that the query's matchers choose, and its line of the ledger."""
+    async def files(self, query: Query, sink: Sink) -> Entry:
+        """Send the streams of this host that the query's matchers choose to ``sink`` and return its line of the
+        ledger."""
         began = trio.current_time()
         found = await self._runner.run(lambda: self._logs.files(query, self._runner.check))
+        await sink.files(found)
         elapsed_s = trio.current_time() - began
-        return found, Entry(host=self._host, outcome=Outcome.ANSWERED, streams=len(found), elapsed_s=elapsed_s)
+        return Entry(host=self._host, outcome=Outcome.ANSWERED, streams=len(found), elapsed_s=elapsed_s)
 
     def _entry(self, scan: Scan, elapsed_s: float) -> Entry:
         return Entry(

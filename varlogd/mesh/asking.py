@@ -5,8 +5,8 @@ Used between daemons (the asked node asks the others) and by `varlogd.client`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -25,6 +25,8 @@ from varlogd.wire.limits import (
 from varlogd.wire.query import (
     Answer,
     Ask,
+    AskFiles,
+    AskRows,
     Block,
     Entry,
     ErrorFrame,
@@ -33,10 +35,12 @@ from varlogd.wire.query import (
     Members,
     Progress,
     ServerHello,
-    StreamInfo,
 )
 
 QUERY_PATH = "/query"
+
+Frame = Block | Files | Progress | Ledger | Members
+"""What an answer consists of. A ledger, or the last of the members, ends it."""
 
 
 class Question:
@@ -44,22 +48,30 @@ class Question:
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
+        self._ended = False
 
-    async def frames(self) -> AsyncGenerator[Block | Files | Progress | Ledger | Members, None]:
-        """Every frame up to the one that ends the answer (a ledger, or the members).
+    def frames(self) -> AsyncIterator[Frame]:
+        """Every frame up to the one that ends the answer (a ledger, or the last members).
 
         Raises what an error frame says (QueryError, PatternError, Refused), Unreachable if the connection
         breaks off first, ProtocolError for anything else.
         """
-        while True:
-            frame = await self._receive()
-            if isinstance(frame, ErrorFrame):
-                raise _error_of(frame)
-            if isinstance(frame, ServerHello):
-                raise ProtocolError("a second hello")
-            yield frame
-            if isinstance(frame, Ledger | Members):
-                return
+        return self
+
+    def __aiter__(self) -> Question:
+        return self
+
+    async def __anext__(self) -> Frame:
+        # Not a generator: whoever stops early would leave one suspended for the garbage collector to end.
+        if self._ended:
+            raise StopAsyncIteration
+        frame = await self._receive()
+        if isinstance(frame, ErrorFrame):
+            raise _error_of(frame)
+        if isinstance(frame, ServerHello):
+            raise ProtocolError("a second hello")
+        self._ended = isinstance(frame, Ledger) or (isinstance(frame, Members) and not frame.more)
+        return frame
 
     async def _receive(self) -> Answer:
         data = await self._websocket.receive()
@@ -94,28 +106,19 @@ async def open_question(network: Network, address: str, ask: Ask) -> AsyncIterat
         yield question
 
 
-async def ask_rows(network: Network, address: str, ask: Ask, sink: Sink) -> Entry:
+async def ask_host(network: Network, address: str, ask: AskRows | AskFiles, sink: Sink) -> Entry:
     """Have one host answer from its own logs into ``sink``; its line of the ledger."""
-    async with open_question(network, address, ask) as question, aclosing(question.frames()) as frames:
-        async for frame in frames:
-            if isinstance(frame, Block):
-                await sink.block(frame)
-            elif isinstance(frame, Progress):
-                sink.progress(frame.bytes_scanned)
-            elif isinstance(frame, Ledger):
-                return _only_entry(frame)
-    raise ProtocolError("an answer without a ledger")
-
-
-async def ask_files(network: Network, address: str, ask: Ask) -> tuple[list[StreamInfo], Entry]:
-    """Have one host list its streams."""
-    found: list[StreamInfo] = []
-    async with open_question(network, address, ask) as question, aclosing(question.frames()) as frames:
-        async for frame in frames:
-            if isinstance(frame, Files):
-                found.extend(frame.files)
-            elif isinstance(frame, Ledger):
-                return found, _only_entry(frame)
+    async with open_question(network, address, ask) as question:
+        async for frame in question.frames():
+            match frame:
+                case Block():
+                    await sink.block(frame)
+                case Files(files):
+                    await sink.files(files)
+                case Progress():
+                    sink.progress(frame)
+                case Ledger():
+                    return _only_entry(frame)
     raise ProtocolError("an answer without a ledger")
 
 

@@ -1,7 +1,8 @@
 """Scatter and gather: one question to every live member, one ordered answer, one honest ledger.
 
-A child task for each member asks it and pushes its blocks into the merge (`query.merge`, pure). One task,
-the pump, emits what has become certain, and is the only place that looks at the clock:
+A child task for each member asks it and pushes its blocks into the merge (`query.merge`, pure); streams, which have
+no order to keep, pass it by. One task, the pump, emits what has become certain, and is the only place that looks at
+the clock:
 
 * **grace**: rows of others that wait only for a host that has shown no sign of life for ``grace_s`` are
   released; a host that works but finds nothing is waited for `BUSY_GRACES` times as long;
@@ -16,19 +17,21 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, Protocol
 
 import trio
 from msgspec import structs
 
-from varlogd.errors import Refused, VarlogdError
+from varlogd.errors import ProtocolError, Refused, VarlogdError
 from varlogd.mesh.sink import Sink
 from varlogd.query.block import row_count
-from varlogd.query.ledger import LedgerBook
+from varlogd.query.ledger import LedgerBook, clipped, clipped_entry
 from varlogd.query.merge import Merge
-from varlogd.wire.query import Block, Entry, Ledger, Outcome, Progress, Query
+from varlogd.wire.limits import STREAMS_PER_HOST_MAX
+from varlogd.wire.query import Block, Entry, Files, Ledger, Outcome, Progress, Query, StreamInfo
 
 BUSY_GRACES: Final = 5
 """How many graces a host may hold rows back while it shows that it works: a scan that finds nothing is not a
@@ -44,7 +47,7 @@ TICK_S: Final = 0.1
 class Ask(Protocol):
     """How one member is asked: by its websocket, or this node itself."""
 
-    async def __call__(self, host: str, sink: Sink) -> Entry: ...
+    async def __call__(self, host: str, sink: Sink, /) -> Entry: ...
 
 
 @dataclass(slots=True)
@@ -54,7 +57,8 @@ class _Part:
     host: str
     heard_at: float
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    bytes_scanned: int = 0
+    known: Progress = field(default_factory=Progress)
+    streams_listed: int = 0
     waited_since: float | None = None
     held: bool = False  # not read from at present: its silence is ours
     open: bool = True
@@ -69,11 +73,11 @@ class Gather:
         book: LedgerBook,
         hosts: Iterable[str],
         ask: Ask,
-        emit: Callable[[Block], Awaitable[None]],
+        emit: Callable[[Block | Files], Awaitable[None]],
         stall_s: float,
     ) -> None:
         """``hosts``: the live members to ask, all in ``book``, which holds the others' outcomes already.
-        ``emit`` is awaited with each block of the answer, in order."""
+        ``emit`` is awaited with each part of the answer, blocks in order."""
         now = trio.current_time()
         self._query = query
         self._book = book
@@ -82,7 +86,7 @@ class Gather:
         self._stall_s = stall_s
         self._parts = {host: _Part(host, now) for host in hosts}
         self._merge = Merge(self._parts, query.direction, query.limit)
-        self._ready: deque[Block] = deque()
+        self._ready: deque[Block | Files] = deque()
         self._deadline = now + query.timeout_s
         self._changed = trio.Event()
         self._room = trio.Event()
@@ -90,7 +94,7 @@ class Gather:
         self._began = now
 
     async def run(self) -> Ledger:
-        """Ask, emit every block, and return the ledger. Raises what ``emit`` raises, and nothing of a host's."""
+        """Ask, emit the whole answer, and return the ledger. Raises what ``emit`` raises, and nothing of a host's."""
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             for part in self._parts.values():
@@ -120,10 +124,12 @@ class Gather:
     def progress(self) -> Progress:
         """How far the question has come."""
         return Progress(
-            bytes_scanned=sum(part.bytes_scanned for part in self._parts.values()),
+            bytes_scanned=sum(part.known.bytes_scanned for part in self._parts.values()),
             rows=self._merge.rows,
             hosts_done=sum(not part.open for part in self._parts.values()),
             hosts=len(self._parts),
+            streams=sum(part.known.streams for part in self._parts.values()),
+            notes=tuple(chain.from_iterable(part.known.notes for part in self._parts.values())),
         )
 
     async def _run_part(self, part: _Part) -> None:
@@ -140,13 +146,14 @@ class Gather:
     def _end(self, part: _Part, entry: Entry) -> None:
         """A part is over: write its outcome down, and let its rows hold nobody back any more."""
         part.open = False
-        part.bytes_scanned = max(part.bytes_scanned, entry.bytes_scanned)
-        self._book.told(structs.replace(entry, bytes_scanned=part.bytes_scanned))
+        scanned = max(part.known.bytes_scanned, entry.bytes_scanned)
+        part.known = structs.replace(part.known, bytes_scanned=scanned)
+        self._book.told(clipped_entry(structs.replace(entry, bytes_scanned=scanned)))
         self._take(self._merge.end(part.host))
         part.scope.cancel()
 
-    def _take(self, blocks: list[Block]) -> None:
-        self._ready.extend(blocks)
+    def _take(self, certain: Iterable[Block | Files]) -> None:
+        self._ready.extend(certain)
         self._changed.set()
 
     async def _pump(self) -> None:
@@ -163,10 +170,11 @@ class Gather:
                 await self._changed.wait()
             self._look_at_silences(trio.current_time())
 
-    async def _deliver(self, block: Block) -> None:
+    async def _deliver(self, certain: Block | Files) -> None:
         began = trio.current_time()
-        await self._emit(block)
-        self._count(block)
+        await self._emit(certain)
+        if isinstance(certain, Block):
+            self._count(certain)
         paused_s = trio.current_time() - began
         self._deadline += paused_s
         for part in self._parts.values():
@@ -221,7 +229,16 @@ class Gather:
             elif part.host in behind:
                 self._end(part, self._late(part, "the limit was reached before its rows came"))
             else:
-                self._end(part, Entry(host=part.host, outcome=Outcome.ANSWERED, elapsed_s=self._elapsed_s()))
+                self._end(part, self._ended_by_limit(part))
+
+    def _ended_by_limit(self, part: _Part) -> Entry:
+        return Entry(
+            host=part.host,
+            outcome=Outcome.ANSWERED,
+            streams=part.known.streams,
+            notes=part.known.notes,
+            elapsed_s=self._elapsed_s(),
+        )
 
     def _late(self, part: _Part, why: str) -> Entry:
         return Entry(host=part.host, outcome=Outcome.LATE, why=why, elapsed_s=self._elapsed_s())
@@ -243,32 +260,25 @@ class _PartSink:
         self._part = part
 
     async def block(self, block: Block) -> None:
-        gather, part = self._gather, self._part
-        part.held = True
-        await gather._wait_room(part.host)
-        part.held = False
-        part.heard_at = trio.current_time()
-        gather._take(gather._merge.push(part.host, block))
+        await self._wait_room()
+        self._gather._take(self._gather._merge.push(self._part.host, block))
 
-    def progress(self, bytes_scanned: int) -> None:
+    async def files(self, found: Sequence[StreamInfo]) -> None:
+        part = self._part
+        if any(info.host != part.host for info in found):
+            raise ProtocolError(f"{part.host} lists streams of another host")
+        part.streams_listed += len(found)
+        if part.streams_listed > STREAMS_PER_HOST_MAX:
+            raise ProtocolError(f"{part.host} lists more than {STREAMS_PER_HOST_MAX} streams")
+        await self._wait_room()
+        self._gather._take([Files(tuple(structs.replace(info, note=clipped(info.note)) for info in found))])
+
+    def progress(self, progress: Progress) -> None:
         self._part.heard_at = trio.current_time()
-        self._part.bytes_scanned = bytes_scanned
+        self._part.known = progress
 
-
-async def gather_all(
-    hosts: Mapping[str, Callable[[], Awaitable[Entry]]],
-    book: LedgerBook,
-    timeout_s: float,
-) -> None:
-    """Run one call for each host, for answers that have no order to keep; every outcome goes into ``book``."""
-
-    async def one(host: str, call: Callable[[], Awaitable[Entry]]) -> None:
-        try:
-            book.told(await call())
-        except VarlogdError as error:
-            book.told(Entry(host=host, outcome=outcome_of(error), why=str(error)))
-
-    with trio.move_on_after(timeout_s):
-        async with trio.open_nursery() as nursery:
-            for host, call in hosts.items():
-                nursery.start_soon(one, host, call)
+    async def _wait_room(self) -> None:
+        self._part.held = True
+        await self._gather._wait_room(self._part.host)
+        self._part.held = False
+        self._part.heard_at = trio.current_time()

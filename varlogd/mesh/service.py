@@ -8,21 +8,22 @@ question runs in: the local scan, the websockets to other hosts, the progress be
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import trio
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from varlogd import __version__
 from varlogd.config import QueryConfig
 from varlogd.errors import Closed, PatternError, ProtocolError, QueryError, Refused, VarlogdError
 from varlogd.mesh.answer import HostAnswer
-from varlogd.mesh.asking import ask_files, ask_rows
+from varlogd.mesh.asking import ask_host
+from varlogd.mesh.frames import frames_of
 from varlogd.mesh.network import Network
-from varlogd.mesh.scatter import Gather, gather_all
+from varlogd.mesh.scatter import Gather
 from varlogd.mesh.sink import Sink
 from varlogd.mesh.transport import (
     CLOSE_BAD_QUESTION,
@@ -33,14 +34,13 @@ from varlogd.mesh.transport import (
     CLOSE_PROTOCOL,
     WebSocket,
 )
-from varlogd.query.block import row_count
-from varlogd.query.json_rows import json_rows_of
 from varlogd.query.ledger import LedgerBook
 from varlogd.query.match import matches_host, validate
 from varlogd.swim.state import Member, State
-from varlogd.wire.codec import decode_cbor, decode_json, encode_cbor, encode_json
+from varlogd.wire.codec import decode_cbor, decode_json
 from varlogd.wire.limits import (
     ANSWER_WRITE_TIMEOUT_S,
+    CLOSE_TIMEOUT_S,
     HELLO_TIMEOUT_S,
     JSON_SUBPROTOCOL,
     PROTOCOL_VERSION,
@@ -57,10 +57,8 @@ from varlogd.wire.query import (
     Ledger,
     MemberInfo,
     Members,
-    Progress,
     Query,
     ServerHello,
-    StreamInfo,
 )
 
 log = logging.getLogger(__name__)
@@ -68,8 +66,8 @@ log = logging.getLogger(__name__)
 BEAT_S: Final = 0.5
 """Between signs of life: half the default grace, so that a host that works is never taken for one that hangs."""
 
-FILES_PER_FRAME: Final = 2000
-"""Streams listed in one frame: well under the frame's bound."""
+LAST_WORDS_S: Final = 2 * CLOSE_TIMEOUT_S
+"""How long a daemon that shuts down waits for the questions it has cut to say so: an error frame, and a close."""
 
 _CLOSE_CODES: Final[tuple[tuple[type[VarlogdError], int], ...]] = (
     (QueryError, CLOSE_BAD_QUESTION),
@@ -89,18 +87,18 @@ class Mesh(Protocol):
 
 @dataclass(eq=False)
 class _Running:
-    """A question under way; ``asker`` is the daemon it is answered for, if it is one."""
+    """A question under way. It ends with its scope."""
 
-    asker: str
+    ask: AskRows | AskFiles
+    gather: Gather
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    gather: Gather | None = None
-    bytes_scanned: int = 0
-    rows: int = 0
 
-    def progress(self) -> Progress:
-        if self.gather is not None:
-            return self.gather.progress()
-        return Progress(bytes_scanned=self.bytes_scanned, rows=self.rows)
+    async def ledger(self) -> Ledger:
+        """Answer all but the ledger, which is the result."""
+        ledger = await self.gather.run()
+        if self.ask.scope == "mesh":
+            return ledger
+        return structs.replace(ledger, limit_reached=ledger.rows == self.ask.query.limit)
 
 
 class _Voice:
@@ -116,15 +114,10 @@ class _Voice:
         """Whether a frame is being written: a sign of life in itself."""
         return self._writing.locked()
 
-    async def say(self, message: Struct) -> None:
-        if not self._json:
-            data: bytes | str = encode_cbor(message)
-        elif isinstance(message, Block):
-            data = encode_json(json_rows_of(message))
-        else:
-            data = encode_json(message)
+    async def say(self, message: Struct, timeout_s: float = ANSWER_WRITE_TIMEOUT_S) -> None:
         async with self._writing:
-            await self._websocket.send(data, ANSWER_WRITE_TIMEOUT_S)
+            for data in frames_of(message, json=self._json):
+                await self._websocket.send(data, timeout_s)
 
     async def hear(self) -> Ask:
         data = await self._websocket.receive()
@@ -164,30 +157,32 @@ class QueryService:
         except Closed:
             raise
         except VarlogdError as error:
-            await voice.say(_error_frame(error))
-            await websocket.close(_close_code(error), _first_line(str(error)))
+            await _fail(websocket, voice, _error_frame(error), _close_code(error))
         except Exception:
             log.exception("a question failed through a fault of ours")
-            await voice.say(ErrorFrame(code="internal", message="a fault in varlogd; its log has the details"))
-            await websocket.close(CLOSE_INTERNAL, "a fault in varlogd")
+            frame = ErrorFrame(code="internal", message="a fault in varlogd; its log has the details")
+            await _fail(websocket, voice, frame, CLOSE_INTERNAL)
 
     def member_died(self, member: Member) -> None:
         """Stop all work for an asker that is dead, and stop waiting for its answers."""
         since_ns = self._mesh.wall_ns(member.since)
         for running in list(self._running):
-            if running.asker == member.name:
+            if running.ask.asker == member.name:
                 log.info("asker is dead: its question is cancelled", extra={"fields": {"asker": member.name}})
                 running.scope.cancel()
-            elif running.gather is not None:
+            else:
                 running.gather.died(member.name, since_ns)
 
     async def drain(self, drain_s: float) -> None:
-        """Refuse new questions, let the running ones end for up to ``drain_s``, then cancel the rest."""
+        """Refuse new questions, let the running ones end for up to ``drain_s``, then cancel the rest and let them
+        say so."""
         self._leaving = True
         with trio.move_on_after(drain_s):
             await self._idle.wait()
         for running in list(self._running):
             running.scope.cancel()
+        with trio.move_on_after(LAST_WORDS_S):
+            await self._idle.wait()
 
     async def _converse(self, websocket: WebSocket, voice: _Voice) -> None:
         ask: Ask | None = None
@@ -197,25 +192,29 @@ class QueryService:
             await websocket.close(CLOSE_POLICY, f"no question within {HELLO_TIMEOUT_S:g} s")
             return
         if isinstance(ask, AskMembers):
-            await voice.say(self._members())
-            await websocket.close(CLOSE_NORMAL)
-            return
+            await voice.say(Members(self._members()))
+        else:
+            await self._answer_to(ask, websocket, voice)
+        await websocket.close(CLOSE_NORMAL)
+
+    async def _answer_to(self, ask: AskRows | AskFiles, websocket: WebSocket, voice: _Voice) -> None:
         validate(ask.query)
         if ask.query.timeout_s > self._timeout_max_s:
             raise QueryError(f"timeout_s is at most {self._timeout_max_s:g} here (timeout_max_s)")
-        with self._admitted(ask.asker) as running, running.scope:
-            await self._work(ask, running, websocket, voice)
-        if running.scope.cancelled_caught:
-            raise Refused("cancelled: this daemon is leaving, or the one that asked is dead")
-        await websocket.close(CLOSE_NORMAL)
+        with self._admitted(ask, voice) as running:
+            with running.scope:
+                await _work(running, websocket, voice)
+            if running.scope.cancelled_caught:
+                error = Refused("cancelled: this daemon is leaving, or the one that asked is dead")
+                await _fail(websocket, voice, _error_frame(error), _close_code(error))
 
     @contextmanager
-    def _admitted(self, asker: str) -> Iterator[_Running]:
+    def _admitted(self, ask: AskRows | AskFiles, voice: _Voice) -> Iterator[_Running]:
         if self._leaving:
             raise Refused("leaving: this daemon is shutting down")
         if len(self._running) >= self._queries_max:
             raise Refused(f"busy: {len(self._running)} questions are being answered, and the limit is queries_max")
-        running = _Running(asker)
+        running = _Running(ask, self._gather(ask, voice))
         self._running[running] = None
         self._idle = trio.Event()
         try:
@@ -225,65 +224,49 @@ class QueryService:
             if not self._running:
                 self._idle.set()
 
-    async def _work(self, ask: AskRows | AskFiles, running: _Running, websocket: WebSocket, voice: _Voice) -> None:
-        """Answer, with a beat of progress, until the answer ends or the asker hangs up."""
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch_hangup, websocket, nursery.cancel_scope)
-            nursery.start_soon(_beat, running, voice)
-            try:
-                ledger = await self._answer_to(ask, running, voice)
-                await voice.say(ledger)
-            except Exception as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-
-    async def _answer_to(self, ask: AskRows | AskFiles, running: _Running, voice: _Voice) -> Ledger:
-        if isinstance(ask, AskFiles):
-            return await self._files(ask, voice)
+    def _gather(self, ask: AskRows | AskFiles, voice: _Voice) -> Gather:
+        # A listing is one long step that shows no sign of life: only the deadline ends it.
+        stall_s = self._stall_s if isinstance(ask, AskRows) else float("inf")
         if ask.scope == "host":
-            return await self._own_rows(ask.query, running, voice)
-        return await self._mesh_rows(ask.query, running, voice)
+            return self._host_gather(ask, voice, stall_s)
+        return self._mesh_gather(ask, voice, stall_s)
 
-    async def _own_rows(self, query: Query, running: _Running, voice: _Voice) -> Ledger:
+    def _host_gather(self, ask: AskRows | AskFiles, voice: _Voice, stall_s: float) -> Gather:
+        """This host's part. The scan keeps to the limit by itself: cut at it, it would have no ledger to tell."""
+        told: tuple[int, tuple[str, ...]] | None = None
+
+        async def emit(certain: Block | Files) -> None:
+            nonlocal told
+            known = gather.progress()
+            if told != (known.streams, known.notes):
+                told = (known.streams, known.notes)
+                await voice.say(known)
+            await voice.say(certain)
+
+        async def ask_ourselves(_host: str, sink: Sink) -> Entry:
+            return await self._own_part(ask, sink)
+
+        unlimited = structs.replace(ask.query, limit=None)
         book = LedgerBook(self._host, {self._host: None})
-        book.told(await self._answer.rows(query, _VoiceSink(running, voice)))
-        return book.close({self._host: running.rows}, elapsed_s=0.0, limit_reached=running.rows == query.limit)
+        gather = Gather(unlimited, book, [self._host], ask_ourselves, emit, stall_s)
+        return gather
 
-    async def _mesh_rows(self, query: Query, running: _Running, voice: _Voice) -> Ledger:
-        book, live = self._view(query)
-
-        async def ask_host(host: str, sink: Sink) -> Entry:
-            if host == self._host:
-                return await self._answer.rows(query, sink)
-            ask = AskRows(query, scope="host", asker=self._host)
-            return await ask_rows(self._network, live[host], ask, sink)
-
-        running.gather = Gather(query, book, live, ask_host, voice.say, self._stall_s)
-        return await running.gather.run()
-
-    async def _files(self, ask: AskFiles, voice: _Voice) -> Ledger:
-        began = trio.current_time()
+    def _mesh_gather(self, ask: AskRows | AskFiles, voice: _Voice, stall_s: float) -> Gather:
+        """The parts of all live members that the matchers choose, this host's included."""
         book, live = self._view(ask.query)
-        if ask.scope == "host":
-            book, live = LedgerBook(self._host, {self._host: None}), {self._host: ""}
 
-        def call_of(host: str, address: str) -> Callable[[], Awaitable[Entry]]:
-            async def call() -> Entry:
-                if host == self._host:
-                    found, entry = await self._answer.files(ask.query)
-                else:
-                    question = AskFiles(ask.query, scope="host", asker=self._host)
-                    found, entry = await ask_files(self._network, address, question)
-                await _say_files(found, voice)
-                return entry
+        async def ask_member(host: str, sink: Sink) -> Entry:
+            if host == self._host:
+                return await self._own_part(ask, sink)
+            question = structs.replace(ask, scope="host", asker=self._host)
+            return await ask_host(self._network, live[host], question, sink)
 
-            return call
+        return Gather(ask.query, book, live, ask_member, voice.say, stall_s)
 
-        await gather_all({host: call_of(host, address) for host, address in live.items()}, book, ask.query.timeout_s)
-        return book.close({}, elapsed_s=trio.current_time() - began, limit_reached=False)
+    async def _own_part(self, ask: AskRows | AskFiles, sink: Sink) -> Entry:
+        if isinstance(ask, AskRows):
+            return await self._answer.rows(ask.query, sink)
+        return await self._answer.files(ask.query, sink)
 
     def _view(self, query: Query) -> tuple[LedgerBook, dict[str, str]]:
         """The ledger opened with every member the matchers choose, and the addresses of the live ones."""
@@ -299,53 +282,44 @@ class QueryService:
         }
         return LedgerBook(self._host, opened), live
 
-    def _members(self) -> Members:
-        return Members(
-            members=tuple(
-                MemberInfo(
-                    name=member.name,
-                    state=member.state.name.lower(),  # type: ignore[arg-type]
-                    address=member.address,
-                    tags=dict(member.tags),
-                    epoch=member.epoch,
-                    incarnation=member.incarnation,
-                    since_ns=self._mesh.wall_ns(member.since),
-                    asked=name == self._host,
-                )
-                for name, member in sorted(self._mesh.members().items())
+    def _members(self) -> tuple[MemberInfo, ...]:
+        return tuple(
+            MemberInfo(
+                name=member.name,
+                state=member.state.name.lower(),  # type: ignore[arg-type]
+                address=member.address,
+                tags=dict(member.tags),
+                epoch=member.epoch,
+                incarnation=member.incarnation,
+                since_ns=self._mesh.wall_ns(member.since),
+                asked=name == self._host,
             )
+            for name, member in sorted(self._mesh.members().items())
         )
 
 
-class _VoiceSink:
-    """Rows of this host alone, straight to the asker."""
-
-    def __init__(self, running: _Running, voice: _Voice) -> None:
-        self._running = running
-        self._voice = voice
-
-    async def block(self, block: Block) -> None:
-        if not self._running.rows:  # an asker whose limit this block reaches hears no more of us
-            await self._voice.say(self._running.progress())
-        self._running.rows += row_count(block)
-        await self._voice.say(block)
-
-    def progress(self, bytes_scanned: int) -> None:
-        self._running.bytes_scanned = bytes_scanned
+async def _work(running: _Running, websocket: WebSocket, voice: _Voice) -> None:
+    """Answer, with a beat of progress, until the answer ends or the asker hangs up."""
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch_hangup, websocket, nursery.cancel_scope)
+        nursery.start_soon(_beat, running.gather, voice)
+        try:
+            await voice.say(await running.ledger())
+        except Exception as error:
+            failure = error  # raised as it is below: a nursery would make a group of it
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
-async def _say_files(found: list[StreamInfo], voice: _Voice) -> None:
-    for start in range(0, len(found), FILES_PER_FRAME):
-        await voice.say(Files(tuple(found[start : start + FILES_PER_FRAME])))
-
-
-async def _beat(running: _Running, voice: _Voice) -> None:
+async def _beat(gather: Gather, voice: _Voice) -> None:
     while True:
         await trio.sleep(BEAT_S)
         if voice.busy:
             continue
         try:
-            await voice.say(running.progress())
+            await voice.say(gather.progress())
         except Closed:
             return
 
@@ -361,6 +335,12 @@ async def _watch_hangup(websocket: WebSocket, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
+async def _fail(websocket: WebSocket, voice: _Voice, error: ErrorFrame, close_code: int) -> None:
+    """Say why there is no answer, to an asker who may be long gone: it gets little time to listen."""
+    await voice.say(error, CLOSE_TIMEOUT_S)
+    await websocket.close(close_code, error.message.partition("\n")[0])
+
+
 def _error_frame(error: VarlogdError) -> ErrorFrame:
     if isinstance(error, PatternError):
         return ErrorFrame(code=error.code, message=error.reason, pattern=error.pattern, offset=error.offset)
@@ -369,7 +349,3 @@ def _error_frame(error: VarlogdError) -> ErrorFrame:
 
 def _close_code(error: VarlogdError) -> int:
     return next((code for kind, code in _CLOSE_CODES if isinstance(error, kind)), CLOSE_INTERNAL)
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0]

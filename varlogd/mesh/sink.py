@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from varlogd.wire.query import Block
+from varlogd.wire.query import Block, Progress, StreamInfo
 
 
 class Sink(Protocol):
-    """Takes rows and signs of life."""
+    """Takes rows, streams and signs of life."""
 
     async def block(self, block: Block) -> None:
         """Take rows; waits while there is no room."""
         ...
 
-    def progress(self, bytes_scanned: int) -> None:
-        """A sign of life, and how far it got."""
+    async def files(self, found: Sequence[StreamInfo]) -> None:
+        """Take streams that can be asked for; waits while there is no room."""
+        ...
+
+    def progress(self, progress: Progress) -> None:
+        """A sign of life, how far it got, and what an asker must know of the rows that come next."""
         ...

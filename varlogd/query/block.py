@@ -19,7 +19,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from varlogd.errors import ProtocolError
-from varlogd.wire.limits import BLOCK_ROWS_MAX, BLOCK_TARGET_BYTES
+from varlogd.wire.limits import BLOCK_MAX_BYTES, BLOCK_ROWS_MAX, BLOCK_TARGET_BYTES
 from varlogd.wire.query import NO_TIME, Block, Direction, Source
 
 OrderKey = tuple[int, str, str, int]
@@ -124,6 +124,8 @@ def check_block(block: Block, direction: Direction) -> None:
     count = len(keys)
     if count == 0 or block.lines.count(b"\n") != count - 1:
         raise ProtocolError("a block whose columns differ in length")
+    if count > BLOCK_ROWS_MAX or len(block.lines) > BLOCK_MAX_BYTES:
+        raise ProtocolError("a block of more rows or more text than fit into one")
     positions = _column(block.positions, count)
     if block.times:
         _column(block.times, count)

@@ -17,6 +17,9 @@ from varlogd.wire.query import WHOLE, Entry, Ledger, Outcome
 Gone = tuple[str, int]
 """Of a member that is not asked: its state, ``dead`` or ``left``, and since when (ns)."""
 
+TEXT_MAX_CHARS: Final = 2048
+"""Of reasons and notes in one entry: a ledger of hundreds of members stays well within one frame."""
+
 NO_WORD: Final = "no word from it"
 """Why a member of which nothing was told is late."""
 
@@ -76,6 +79,25 @@ class LedgerBook:
             why = f"it says it sent {entry.rows} rows, and {rows} arrived"
             entry = structs.replace(entry, outcome=Outcome.FAILED, why=why)
         return structs.replace(entry, rows=rows, late_s=self._waited_s[host])
+
+
+def clipped(text: str) -> str:
+    """A reason or a note, as much of it as one may take."""
+    return text if len(text) <= TEXT_MAX_CHARS else text[: TEXT_MAX_CHARS - 1] + "…"
+
+
+def clipped_entry(entry: Entry) -> Entry:
+    """An entry as a ledger takes it, however much a host has to say; of notes left out the number is told."""
+    why = clipped(entry.why)
+    room = TEXT_MAX_CHARS - len(why)
+    notes: list[str] = []
+    for note in entry.notes:
+        room -= len(note)
+        if room < 0:
+            notes.append(f"and {len(entry.notes) - len(notes)} more notes")
+            break
+        notes.append(note)
+    return structs.replace(entry, why=why, notes=tuple(notes))
 
 
 def _gone(host: str, state: str, since_ns: int) -> Entry:

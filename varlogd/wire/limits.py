@@ -39,6 +39,9 @@ BLOCK_ROWS_MAX: Final = 4096
 LINE_MAX_BYTES: Final = 256 * KIB
 """A longer line is cut here and marked as cut."""
 
+BLOCK_MAX_BYTES: Final = BLOCK_TARGET_BYTES + LINE_MAX_BYTES + BLOCK_ROWS_MAX
+"""The text of one block at most: a line at its limit that came when the block was all but full, and line feeds."""
+
 DEPTH_MAX: Final = 8
 """Nesting in a message. The deepest of ours has five levels."""
 
@@ -51,6 +54,12 @@ TAG_MAX_CHARS: Final = 256
 
 MEMBERS_MAX: Final = 20_000
 """Members in one table or one message: a bound on what a stranger's gossip can make us hold."""
+
+STREAM_MAX_CHARS: Final = 16 * KIB
+"""A stream's name: a path of 4 KiB of which no byte is UTF-8, each shown as ``\\xff``."""
+
+STREAMS_PER_HOST_MAX: Final = 20_000
+"""Streams one host may list; a catalogue has half as many files. It bounds what a peer can make an asker hold."""
 
 PATTERNS_MAX: Final = 64
 """Patterns in one question."""

@@ -18,8 +18,8 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from varlogd.wire.gossip import Name, Tags
-from varlogd.wire.limits import MATCHERS_MAX, PATTERN_MAX_CHARS, PATTERNS_MAX
+from varlogd.wire.gossip import Count, Name, Tags
+from varlogd.wire.limits import MATCHERS_MAX, PATTERN_MAX_CHARS, PATTERNS_MAX, STREAM_MAX_CHARS
 
 NO_TIME: Final = -(1 << 63)
 """In a column of times: this row has none."""
@@ -27,6 +27,10 @@ NO_TIME: Final = -(1 << 63)
 Direction = Literal["newest_first", "oldest_first"]
 Text = Annotated[str, Meta(max_length=PATTERN_MAX_CHARS)]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
+Nanoseconds = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""Since 1970: the years 1677 to 2262. What is larger does not fit the columns, nor CBOR without a tag."""
+Elapsed = Annotated[float, Meta(ge=0, le=1e9)]
+StreamName = Annotated[str, Meta(max_length=STREAM_MAX_CHARS)]
 
 TIMEOUT_DEFAULT_S: Final = 30.0
 """A question's deadline. Long enough to scan some gigabytes a host; a host that *hangs* is given up sooner."""
@@ -58,9 +62,9 @@ class Query(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     matchers: Annotated[tuple[Matcher, ...], Meta(max_length=MATCHERS_MAX)] = ()
     filters: Annotated[tuple[LineFilter, ...], Meta(max_length=MATCHERS_MAX)] = ()
-    start_ns: int | None = None
-    end_ns: int | None = None
-    limit: Annotated[int, Meta(ge=1)] | None = None
+    start_ns: Nanoseconds | None = None
+    end_ns: Nanoseconds | None = None
+    limit: Annotated[int, Meta(ge=1, lt=1 << 62)] | None = None
     direction: Direction = "newest_first"
     timeout_s: Seconds = TIMEOUT_DEFAULT_S
     grace_s: Seconds = GRACE_DEFAULT_S
@@ -105,7 +109,7 @@ class Source(Struct, frozen=True, array_like=True):
     """Where a row comes from."""
 
     host: str
-    stream: str
+    stream: StreamName
 
 
 class Block(Struct, frozen=True, tag="rows", kw_only=True):
@@ -151,10 +155,10 @@ class StreamInfo(Struct, frozen=True, kw_only=True):
     """One stream of one host: the files of its rotation chain, their size together, its newest entry."""
 
     host: str
-    stream: str
-    files: int
-    size_bytes: int
-    newest_ns: int | None
+    stream: StreamName
+    files: Count
+    size_bytes: Count
+    newest_ns: Nanoseconds | None
     note: str = ""
 
 
@@ -163,12 +167,16 @@ class Files(Struct, frozen=True, tag="files"):
 
 
 class Progress(Struct, frozen=True, tag="progress", kw_only=True):
-    """A sign of life about once a second while work goes on, and what it has come to."""
+    """A sign of life about twice a second while work goes on, and what it has come to. A host that answers for
+    itself alone (scope ``host``) has told its ``streams`` and ``notes``, as its ledger will, before any rows they
+    are about: an asker who stops at its limit never reads that ledger."""
 
-    bytes_scanned: int = 0
-    rows: int = 0
-    hosts_done: int = 0
-    hosts: int = 1
+    bytes_scanned: Count = 0
+    rows: Count = 0
+    hosts_done: Count = 0
+    hosts: Count = 1
+    streams: Count = 0
+    notes: tuple[str, ...] = ()
 
 
 class Outcome(StrEnum):
@@ -194,13 +202,13 @@ class Entry(Struct, frozen=True, kw_only=True):
 
     host: str
     outcome: Outcome
-    rows: int = 0
-    bytes_scanned: int = 0
-    elapsed_s: float = 0.0
-    streams: int = 0
+    rows: Count = 0
+    bytes_scanned: Count = 0
+    elapsed_s: Elapsed = 0.0
+    streams: Count = 0
     why: str = ""
-    since_ns: int | None = None
-    late_s: float = 0.0
+    since_ns: Nanoseconds | None = None
+    late_s: Elapsed = 0.0
     notes: tuple[str, ...] = ()
 
 
@@ -231,7 +239,10 @@ class MemberInfo(Struct, frozen=True, kw_only=True):
 
 
 class Members(Struct, frozen=True, tag="members"):
+    """Some members; ``more``: others follow in another frame, because all would not fit into one."""
+
     members: tuple[MemberInfo, ...]
+    more: bool = False
 
 
 class ErrorFrame(Struct, frozen=True, tag="error", kw_only=True):

@@ -1,0 +1,554 @@
+"""The answering side of `/query`, over real sockets, with logs that do as they are told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from tests.daemons import until
+from varlogd.config import QueryConfig
+from varlogd.errors import Closed, LogReadError
+from varlogd.mesh import service
+from varlogd.mesh.asking import QUERY_PATH
+from varlogd.mesh.network import TcpNetwork
+from varlogd.mesh.service import QueryService
+from varlogd.mesh.sink import Sink
+from varlogd.mesh.transport import Route, Server, WebSocket, open_websocket
+from varlogd.query.block import Row, block_of, rows_of
+from varlogd.query.json_rows import json_row_of
+from varlogd.swim.state import Member, State
+from varlogd.wire.codec import decode_cbor, encode_cbor
+from varlogd.wire.limits import (
+    ANSWER_FRAME_MAX_BYTES,
+    CBOR_SUBPROTOCOL,
+    JSON_SUBPROTOCOL,
+    LINE_MAX_BYTES,
+    REQUEST_MAX_BYTES,
+)
+from varlogd.wire.query import (
+    Answer,
+    AskFiles,
+    AskMembers,
+    AskRows,
+    Block,
+    Entry,
+    Files,
+    LineFilter,
+    Matcher,
+    Members,
+    Outcome,
+    Progress,
+    Query,
+    StreamInfo,
+)
+
+NETWORK = TcpNetwork()
+EVERYTHING: dict[str, Any] = {"type": "query", "query": {}}
+
+Script = Callable[[Query, Sink], Awaitable[None]]
+
+
+def rows_script(*rows: Row) -> Script:
+    async def script(_query: Query, sink: Sink) -> None:
+        await sink.block(block_of(rows))
+
+    return script
+
+
+async def five(_query: Query, sink: Sink) -> None:
+    await sink.block(block_of([Row(5, "a", "s", 0, 5, b"five")]))
+
+
+async def forever(_query: Query, _sink: Sink) -> None:
+    await trio.sleep_forever()
+
+
+class Logs:
+    """Stands for this host's logs."""
+
+    def __init__(self, host: str, script: Script) -> None:
+        self.host = host
+        self.script = script
+        self.streams = 1
+
+    async def rows(self, query: Query, sink: Sink) -> Entry:
+        counting = _Counting(sink)
+        await self.script(query, counting)
+        return Entry(host=self.host, outcome=Outcome.ANSWERED, rows=counting.rows, streams=1, notes=("a note",))
+
+    async def files(self, _query: Query, sink: Sink) -> Entry:
+        found = [
+            StreamInfo(host=self.host, stream=f"{number}.log", files=1, size_bytes=10, newest_ns=None)
+            for number in range(self.streams)
+        ]
+        await sink.files(found)
+        return Entry(host=self.host, outcome=Outcome.ANSWERED, streams=self.streams)
+
+
+class _Counting:
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.rows = 0
+
+    async def block(self, block: Block) -> None:
+        self.rows += len(block.keys) // 8
+        await self._sink.block(block)
+
+    async def files(self, found: Sequence[StreamInfo]) -> None:
+        await self._sink.files(found)
+
+    def progress(self, progress: Progress) -> None:
+        self._sink.progress(progress)
+
+
+class Node:
+    """A query service behind a socket, in a mesh that is a table."""
+
+    def __init__(self, name: str, members: dict[str, Member], script: Script, limits: QueryConfig) -> None:
+        self.name = name
+        self.logs = Logs(name, script)
+        self._members = members
+        self.service = QueryService(name, self, self.logs, NETWORK, limits)  # type: ignore[arg-type]
+        self.address = ""
+
+    def members(self) -> dict[str, Member]:
+        return self._members
+
+    def wall_ns(self, at: float) -> int:
+        return round(at)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        route = Route(
+            self.service.serve, (CBOR_SUBPROTOCOL, JSON_SUBPROTOCOL), REQUEST_MAX_BYTES, default=JSON_SUBPROTOCOL
+        )
+        listeners, self.address = await NETWORK.listen("127.0.0.1:0")
+        self.join(self.name)
+        task_status.started()
+        await Server({QUERY_PATH: route}, {}, 100).serve(listeners)
+
+    def join(self, name: str, state: State = State.ALIVE, **tags: str) -> None:
+        """Put a member into the table."""
+        self._members[name] = Member(name, 1, 0, state, self.address, tags, since=7.0)
+
+
+@asynccontextmanager
+async def nodes(*names: str, script: Script = five, **limits: Any) -> AsyncIterator[list[Node]]:
+    members: dict[str, Member] = {}
+    made = [Node(name, members, script, QueryConfig(**limits)) for name in names]
+    async with trio.open_nursery() as nursery:
+        for node in made:
+            await nursery.start(node.run)
+        with trio.fail_after(10):
+            yield made
+        nursery.cancel_scope.cancel()
+
+
+class Conversation:
+    """What a client and a node say to each other."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self.websocket = websocket
+        self.closed = Closed(0)
+
+    async def say(self, message: msgspec.Struct | dict[str, Any] | str | bytes) -> None:
+        if isinstance(message, dict):
+            message = msgspec.json.encode(message).decode()
+        elif isinstance(message, msgspec.Struct):
+            message = encode_cbor(message)
+        await self.websocket.send(message, 5)
+
+    async def hear(self) -> Any:
+        data = await self.websocket.receive()
+        return msgspec.json.decode(data) if isinstance(data, str) else decode_cbor(data, Answer)
+
+    async def rest(self) -> list[Any]:
+        """Every frame up to the close, but for signs of life; `closed` is how it closed."""
+        heard = []
+        while True:
+            try:
+                frame = await self.hear()
+            except Closed as closed:
+                self.closed = closed
+                return heard
+            if not (isinstance(frame, Progress) or (isinstance(frame, dict) and frame["type"] == "progress")):
+                heard.append(frame)
+
+
+@asynccontextmanager
+async def talking(node: Node, subprotocol: str = JSON_SUBPROTOCOL) -> AsyncIterator[Conversation]:
+    async with open_websocket(NETWORK, node.address, QUERY_PATH, subprotocol, ANSWER_FRAME_MAX_BYTES) as websocket:
+        yield Conversation(websocket)
+
+
+async def conversation(
+    node: Node, message: msgspec.Struct | dict[str, Any] | str | bytes, subprotocol: str = JSON_SUBPROTOCOL
+) -> tuple[list[Any], Closed]:
+    """Say one thing; everything heard but the hello, and the close."""
+    async with talking(node, subprotocol) as talk:
+        await talk.say(message)
+        _hello, *heard = await talk.rest()
+        return heard, talk.closed
+
+
+async def test_a_hello_comes_first_and_a_ledger_and_a_close_last() -> None:
+    async with nodes("a") as (a,), talking(a) as talk:
+        hello = await talk.hear()
+        assert (hello["type"], hello["protocol"], hello["node"]) == ("hello", 1, "a")
+        await talk.say(EVERYTHING)
+        rows, ledger = await talk.rest()
+        assert [row["line"] for row in rows["rows"]] == ["five"]
+        assert (ledger["type"], ledger["complete"], ledger["rows"]) == ("ledger", True, 1)
+        assert talk.closed.close_code == 1000
+        assert a.service.running == 0
+
+
+async def test_a_second_frame_ends_the_answer() -> None:
+    async with nodes("a", script=forever) as (a,), talking(a) as talk:
+        await talk.say(EVERYTHING)
+        await talk.say(EVERYTHING)
+        await talk.rest()
+        assert (talk.closed.close_code, talk.closed.reason) == (1002, "one question per websocket")
+        await until(lambda: a.service.running == 0)
+
+
+async def test_no_question_in_time_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "HELLO_TIMEOUT_S", 0.05)
+    async with nodes("a") as (a,), talking(a) as talk:
+        assert [frame["type"] for frame in await talk.rest()] == ["hello"]
+        assert (talk.closed.close_code, talk.closed.reason) == (1008, "no question within 0.05 s")
+
+
+@pytest.mark.parametrize(
+    ("message", "subprotocol", "told"),
+    [
+        ("{", JSON_SUBPROTOCOL, "not JSON"),
+        ("[]", JSON_SUBPROTOCOL, "Expected `object`"),
+        ("[" * 60_000, JSON_SUBPROTOCOL, ""),
+        ('{"type": "query", "query": ' + '{"a":' * 10_000, JSON_SUBPROTOCOL, ""),
+        ("\N{BELL}", JSON_SUBPROTOCOL, "not JSON"),
+        ({"type": "riddle"}, JSON_SUBPROTOCOL, "Invalid value 'riddle'"),
+        ({"query": {}}, JSON_SUBPROTOCOL, "missing required field `type`"),
+        ({"type": "query"}, JSON_SUBPROTOCOL, "missing required field `query`"),
+        ({**EVERYTHING, "limit": 1}, JSON_SUBPROTOCOL, "unknown field `limit`"),
+        ({"type": "query", "query": {"filter": []}}, JSON_SUBPROTOCOL, "unknown field `filter`"),
+        ({"type": "query", "query": {"limit": 0}}, JSON_SUBPROTOCOL, "$.query.limit"),
+        ({"type": "query", "query": {"limit": 10**30}}, JSON_SUBPROTOCOL, ""),
+        ({"type": "query", "query": {"timeout_s": 0}}, JSON_SUBPROTOCOL, "$.query.timeout_s"),
+        ({"type": "query", "query": {"direction": "sideways"}}, JSON_SUBPROTOCOL, "$.query.direction"),
+        (
+            {"type": "query", "query": {"matchers": [{"label": "host", "op": "==", "value": "a"}]}},
+            JSON_SUBPROTOCOL,
+            "$.query.matchers[0].op",
+        ),
+        (
+            {"type": "query", "query": {"filters": [{"op": "|=", "patterns": [], "case": 1}]}},
+            JSON_SUBPROTOCOL,
+            "$.query.filters[0]",
+        ),
+        (b"{}", JSON_SUBPROTOCOL, "the other way round"),
+        ("{}", CBOR_SUBPROTOCOL, "the other way round"),
+        (b"", CBOR_SUBPROTOCOL, "not a CBOR message"),
+        (b"\xff\xfe", CBOR_SUBPROTOCOL, "not a CBOR message"),
+        (b"\x81" * 60_000, CBOR_SUBPROTOCOL, "not a CBOR message"),
+        (b"\xa0", CBOR_SUBPROTOCOL, "missing required field `type`"),
+        (encode_cbor(AskMembers()) + b"\x00", CBOR_SUBPROTOCOL, "bytes after the end"),
+    ],
+)
+async def test_what_is_no_question_is_told_why(message: Any, subprotocol: str, told: str) -> None:
+    async with nodes("a") as (a,):
+        [error], closed = await conversation(a, message, subprotocol)
+        error = error if isinstance(error, dict) else msgspec.to_builtins(error)
+        assert (error["type"], error["code"]) == ("error", "bad_message")
+        assert told in error["message"]
+        assert closed.close_code == 1002
+        heard, _ = await conversation(a, EVERYTHING)
+        assert heard[-1]["complete"], "it still answers"
+
+
+async def test_a_lone_surrogate_is_no_text() -> None:
+    async with nodes("a") as (a,):
+        for op in ("|=", "|~"):
+            filters = '[{"op": "' + op + '", "patterns": ["\\ud800"]}]'
+            [error], closed = await conversation(a, '{"type": "query", "query": {"filters": ' + filters + "}}")
+            assert (error["type"], closed.close_code) == ("error", 1002)
+
+
+async def test_a_bad_pattern_is_pointed_at() -> None:
+    async with nodes("a") as (a,):
+        filters = [{"op": "|~", "patterns": ["fine", "bad(pattern"]}]
+        [error], closed = await conversation(a, {"type": "query", "query": {"filters": filters}})
+        assert (error["code"], error["pattern"], error["offset"]) == ("bad_pattern", "bad(pattern", 3)
+        assert closed.close_code == 4400
+        matchers = [{"label": "host", "op": "=~", "value": "*"}]
+        [error], closed = await conversation(a, {"type": "files", "query": {"matchers": matchers}})
+        assert (error["code"], error["pattern"], error["offset"], closed.close_code) == ("bad_pattern", "*", 0, 4400)
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"start_ns": 5, "end_ns": 5}, "the time range is empty"),
+        ({"timeout_s": 601}, "timeout_s is at most 600"),
+    ],
+)
+async def test_a_question_that_cannot_be_answered_as_it_is_put(query: dict[str, Any], told: str) -> None:
+    async with nodes("a") as (a,):
+        [error], closed = await conversation(a, {"type": "query", "query": query})
+        assert (error["code"], closed.close_code) == ("bad_query", 4400)
+        assert told in error["message"]
+
+
+@pytest.mark.parametrize("size_bytes", [REQUEST_MAX_BYTES + 1, 10_000_000])
+async def test_an_oversize_question_is_closed_with_1009(size_bytes: int) -> None:
+    async with nodes("a") as (a,), talking(a) as talk:
+        with suppress(Closed):
+            await talk.say("x" * size_bytes)
+        await talk.rest()
+        assert talk.closed.close_code == 1009
+
+
+async def test_too_many_questions_are_refused_until_one_ends() -> None:
+    async with nodes("a", script=forever, queries_max=1) as (a,):
+        async with talking(a) as talk:
+            await talk.say(EVERYTHING)
+            await talk.hear()
+            await until(lambda: a.service.running == 1)
+            [error], closed = await conversation(a, EVERYTHING)
+            assert (error["code"], closed.close_code) == ("refused", 1013)
+            assert "busy" in error["message"]
+            [members], closed = await conversation(a, {"type": "members"})
+            assert (members["type"], closed.close_code) == ("members", 1000)
+        a.logs.script = rows_script(Row(1, "a", "s", 0, 1, b"x"))
+        await until(lambda: a.service.running == 0)
+        heard, closed = await conversation(a, EVERYTHING)
+        assert heard[-1]["complete"]
+
+
+async def test_who_leaves_lets_answers_finish_and_refuses_new_ones() -> None:
+    finish = trio.Event()
+
+    async def until_told(_query: Query, sink: Sink) -> None:
+        await finish.wait()
+        await sink.block(block_of([Row(1, "a", "s", 0, 1, b"the end")]))
+
+    async with nodes("a", script=until_told) as (a,), talking(a) as talk, trio.open_nursery() as nursery:
+        await talk.say(EVERYTHING)
+        await talk.hear()
+        await until(lambda: a.service.running == 1)
+        nursery.start_soon(a.service.drain, 30.0)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        [error], closed = await conversation(a, EVERYTHING)
+        assert (error["code"], closed.close_code) == ("refused", 1013)
+        assert "leaving" in error["message"]
+        finish.set()
+        rows, ledger = await talk.rest()
+        assert rows["rows"][0]["line"] == "the end"
+        assert ledger["complete"]
+
+
+async def test_a_drain_that_takes_too_long_says_so_to_those_it_cuts() -> None:
+    async with nodes("a", script=forever) as (a,), talking(a) as talk:
+        await talk.say(EVERYTHING)
+        await talk.hear()
+        await until(lambda: a.service.running == 1)
+        await a.service.drain(0.01)
+        assert a.service.running == 0, "when it returns the last word has been said"
+        [error] = await talk.rest()
+        assert (error["code"], talk.closed.close_code) == ("refused", 1013)
+
+
+TROUBLED = (
+    Row(-(1 << 63) + 1, "a", "s", 0, None, b"before all times"),
+    Row(5, "a", "s", 0, 5, b"plain \xc3\xa9 \x1b[31m"),
+    Row(6, "a", "t", 3, 4, b"not \xff UTF-8 \x80", cut=True),
+    Row(7, "a", "t", 9, None, b""),
+    Row((1 << 63) - 1, "a", "t", 10, (1 << 63) - 1, b"the last moment"),
+)
+
+
+async def test_json_and_cbor_tell_the_same() -> None:
+    query = Query(direction="oldest_first")
+    async with nodes("a", script=rows_script(*TROUBLED)) as (a,):
+        [block, ledger], _ = await conversation(a, AskRows(query), CBOR_SUBPROTOCOL)
+        [rows, json_ledger], _ = await conversation(a, {"type": "query", "query": msgspec.to_builtins(query)})
+    assert tuple(rows_of(block)) == TROUBLED
+    assert rows["rows"] == [msgspec.to_builtins(json_row_of(row)) for row in TROUBLED]
+    told = msgspec.to_builtins(ledger)
+    for each in (told, json_ledger, *told["members"], *json_ledger["members"]):
+        del each["elapsed_s"]
+    assert json_ledger == msgspec.json.decode(msgspec.json.encode(told))
+
+
+async def test_every_frame_of_json_fits_its_bound_whatever_the_lines() -> None:
+    worst = b"\x01" * (LINE_MAX_BYTES - 1) + b"\xff"
+    rows = [Row(1, "a", "s", 0, 1, worst[: 64 * 1024 - 1]), Row(2, "a", "s", 1, 2, worst)]
+    async with nodes("a", script=rows_script(*rows)) as (a,):
+        heard, closed = await conversation(a, {"type": "query", "query": {"direction": "oldest_first"}})
+    assert closed.close_code == 1000
+    assert [row["position"] for frame in heard[:-1] for row in frame["rows"]] == [0, 1]
+
+
+async def test_members() -> None:
+    async with nodes("a") as (a,):
+        a.join("b", State.DEAD, role="db")
+        [members], closed = await conversation(a, AskMembers(), CBOR_SUBPROTOCOL)
+    assert isinstance(members, Members)
+    assert [(member.name, member.state, member.asked) for member in members.members] == [
+        ("a", "alive", True),
+        ("b", "dead", False),
+    ]
+    assert members.members[1].tags == {"role": "db"}
+    assert members.members[1].since_ns == 7
+    assert closed.close_code == 1000
+
+
+async def test_long_lists_come_in_several_frames_and_end_with_a_ledger() -> None:
+    async with nodes("a", "b") as (a, b):
+        a.logs.streams, b.logs.streams = 5000, 1
+        *frames, ledger = (await conversation(a, AskFiles(), CBOR_SUBPROTOCOL))[0]
+        assert all(isinstance(frame, Files) for frame in frames)
+        assert len(frames) > 2
+        assert sorted((info.host, info.stream) for frame in frames for info in frame.files) == sorted(
+            [("b", "0.log"), *(("a", f"{number}.log") for number in range(5000))]
+        )
+        assert [(entry.host, entry.outcome, entry.streams) for entry in ledger.members] == [
+            ("a", Outcome.ANSWERED, 5000),
+            ("b", Outcome.ANSWERED, 1),
+        ]
+        for number in range(5000):
+            a.join(f"m{number}", State.DEAD)
+        frames, closed = await conversation(a, {"type": "members"})
+        assert [frame["more"] for frame in frames] == [True] * (len(frames) - 1) + [False]
+        assert len({member["name"] for frame in frames for member in frame["members"]}) == 5002
+        assert closed.close_code == 1000
+
+
+async def test_what_must_be_known_of_rows_goes_before_them() -> None:
+    async def noted(_query: Query, sink: Sink) -> None:
+        sink.progress(Progress(bytes_scanned=9, streams=3, notes=("app.log has no times",)))
+        await sink.block(block_of([Row(2, "b", "s", 0, None, b"x"), Row(1, "b", "s", 1, None, b"y")]))
+        await trio.sleep_forever()
+
+    async with nodes("a", "b", script=noted) as (a, _):
+        query = {"limit": 1, "matchers": [{"label": "host", "op": "=", "value": "b"}]}
+        heard, _ = await conversation(a, {"type": "query", "query": query})
+        [entry] = heard[-1]["members"]
+        assert heard[-1]["limit_reached"]
+        assert (entry["outcome"], entry["streams"], entry["bytes_scanned"]) == ("answered", 3, 9)
+        assert entry["notes"] == ["app.log has no times"]
+
+
+async def test_the_scope_of_a_host_is_its_own_logs() -> None:
+    async def own(_query: Query, sink: Sink) -> None:
+        raise NotImplementedError
+
+    async with nodes("a", "b", script=own) as made:
+        for node in made:
+            node.logs.script = rows_script(Row(1, node.name, "s", 0, 1, node.name.encode()))
+        for ask in ({"type": "query", "query": {}}, {"type": "files"}):
+            for scope, hosts in (("mesh", ["a", "b"]), ("host", ["a"])):
+                heard, _ = await conversation(made[0], {**ask, "scope": scope})
+                assert [entry["host"] for entry in heard[-1]["members"]] == hosts
+                rows = [row for frame in heard[:-1] for row in frame.get("rows", frame.get("files"))]
+                assert sorted(row["host"] for row in rows) == hosts
+
+
+async def test_the_ledger_names_every_member_that_the_matchers_choose() -> None:
+    async with nodes("a") as (a,):
+        a.join("b", State.DEAD, role="web")
+        a.join("c", State.LEFT, role="web")
+        a.join("d", State.DEAD, role="db")
+        web = Query(matchers=(Matcher("role", "=", "web"),))
+        [ledger], _ = await conversation(a, AskRows(web), CBOR_SUBPROTOCOL)
+        assert [(entry.host, entry.outcome, entry.since_ns) for entry in ledger.members] == [
+            ("b", Outcome.DEAD, 7),
+            ("c", Outcome.LEFT, 7),
+        ]
+        assert not ledger.complete
+        nobody = Query(matchers=(Matcher("role", "=", "mail"),))
+        [ledger], _ = await conversation(a, AskRows(nobody), CBOR_SUBPROTOCOL)
+        assert ledger.members == ()
+
+
+async def test_a_log_that_cannot_be_read_is_a_failed_part_not_a_failed_answer() -> None:
+    async def unreadable(_query: Query, _sink: Sink) -> None:
+        raise LogReadError("the disk is gone")
+
+    async with nodes("a", script=unreadable) as (a,):
+        for scope in ("mesh", "host"):
+            [ledger], closed = await conversation(a, {**EVERYTHING, "scope": scope})
+            assert [(entry["outcome"], entry["why"]) for entry in ledger["members"]] == [
+                ("failed", "the disk is gone")
+            ]
+            assert (ledger["complete"], closed.close_code) == (False, 1000)
+
+
+async def test_a_fault_of_ours_is_said_to_be_one_and_stays_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async def faulty(_query: Query, _sink: Sink) -> None:
+        raise RuntimeError("secret details")
+
+    async with nodes("a", script=faulty) as (a,):
+        [error], closed = await conversation(a, EVERYTHING)
+        assert (error["code"], closed.close_code) == ("internal", 1011)
+        assert "secret" not in error["message"]
+        assert "secret details" in caplog.text
+        assert a.service.running == 0
+        a.logs.script = rows_script(Row(1, "a", "s", 0, 1, b"x"))
+        heard, _ = await conversation(a, EVERYTHING)
+        assert heard[-1]["complete"]
+
+
+async def test_the_death_of_the_asker_ends_its_questions_and_no_others() -> None:
+    async with nodes("a", script=forever) as (a,), talking(a) as for_b, talking(a) as for_nobody:
+        await for_b.say({**EVERYTHING, "scope": "host", "asker": "b"})
+        await for_nobody.say(EVERYTHING)
+        await until(lambda: a.service.running == 2)
+        a.service.member_died(Member("b", 1, 0, State.DEAD, "", {}, since=1.0))
+        await for_b.rest()
+        assert for_b.closed.close_code == 1013
+        await until(lambda: a.service.running == 1)
+
+
+@pytest.mark.parametrize("scope", ["mesh", "host"])
+async def test_the_deadline_ends_an_answer_of_either_scope(scope: str) -> None:
+    async with nodes("a", script=forever) as (a,):
+        [ledger], closed = await conversation(a, {"type": "query", "query": {"timeout_s": 0.1}, "scope": scope})
+        assert [(entry["outcome"], entry["why"]) for entry in ledger["members"]] == [
+            ("late", "not finished within 0.1 s")
+        ]
+        assert (ledger["complete"], closed.close_code, a.service.running) == (False, 1000, 0)
+
+
+async def test_signs_of_life_come_while_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "BEAT_S", 0.01)
+
+    async def searching(_query: Query, sink: Sink) -> None:
+        for done in range(1_000_000):
+            sink.progress(Progress(bytes_scanned=done))
+            await trio.sleep(0.001)
+
+    async with nodes("a", script=searching) as (a,), talking(a) as talk:
+        await talk.say({"type": "query", "query": {}})
+        await talk.hear()
+        seen = [await talk.hear() for _ in range(5)]
+        assert {frame["type"] for frame in seen} == {"progress"}
+        scanned = [frame["bytes_scanned"] for frame in seen]
+        assert scanned == sorted(scanned)
+        assert scanned[-1] > scanned[0]
+
+
+async def test_one_filter_of_many_patterns_is_heard() -> None:
+    heard_by_logs: list[Query] = []
+
+    async def notes(query: Query, _sink: Sink) -> None:
+        heard_by_logs.append(query)
+
+    query = Query(filters=(LineFilter("|~", ("a", "b"), ignore_case=True),), limit=3, start_ns=1, end_ns=2)
+    async with nodes("a", script=notes) as (a,):
+        await conversation(a, AskRows(query, scope="host"), CBOR_SUBPROTOCOL)
+    assert heard_by_logs == [query]

@@ -1,0 +1,78 @@
+"""A message of `/query` as frames: what would not fit into one frame goes in several.
+
+A block fits as CBOR; as JSON, escapes can make it seven times larger. Lists of streams and of members have no bound
+of their own. Every frame made here is under `ANSWER_FRAME_MAX_BYTES`, whatever names and lines hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from msgspec import Struct
+
+from varlogd.query.block import row_count, split_block
+from varlogd.query.json_rows import json_rows_of
+from varlogd.wire.codec import encode_cbor, encode_json
+from varlogd.wire.limits import KIB, MIB
+from varlogd.wire.query import Block, Files, MemberInfo, Members, StreamInfo
+
+T = TypeVar("T")
+
+JSON_TARGET_BYTES: Final = 1 * MIB
+"""A block of more than one row that is larger as JSON is divided: many clients take no more unless told to."""
+
+LISTED_TARGET_CHARS: Final = 256 * KIB
+"""Text in one frame that lists things: JSON escapes make up to six times as many bytes of it."""
+
+LISTED_ITEM_CHARS: Final = 128
+"""What a thing listed takes beside its names and notes: keys and numbers."""
+
+
+def frames_of(message: Struct, *, json: bool) -> Iterator[bytes | str]:
+    """The frames of one message, in order: text if ``json``, else CBOR."""
+    encode = encode_json if json else encode_cbor
+    match message:
+        case Block() if json:
+            yield from _json_blocks(message)
+        case Files(files):
+            for some in _parts(files, _stream_chars):
+                yield encode(Files(some))
+        case Members(members):
+            parts = list(_parts(members, _member_chars))
+            for number, part in enumerate(parts, 1):
+                yield encode(Members(part, more=number < len(parts)))
+        case _:
+            yield encode(message)
+
+
+def _json_blocks(block: Block) -> Iterator[str]:
+    frame = encode_json(json_rows_of(block))
+    if len(frame.encode()) <= JSON_TARGET_BYTES or row_count(block) == 1:
+        yield frame
+        return
+    for half in split_block(block, row_count(block) // 2):
+        yield from _json_blocks(half)
+
+
+def _parts(items: Sequence[T], chars_of: Callable[[T], int]) -> Iterator[tuple[T, ...]]:
+    """``items`` in tuples of at most `LISTED_TARGET_CHARS`, but at least one item, each."""
+    part: list[T] = []
+    room = LISTED_TARGET_CHARS
+    for item in items:
+        size = LISTED_ITEM_CHARS + chars_of(item)
+        if part and size > room:
+            yield tuple(part)
+            part, room = [], LISTED_TARGET_CHARS
+        part.append(item)
+        room -= size
+    if part:
+        yield tuple(part)
+
+
+def _stream_chars(info: StreamInfo) -> int:
+    return len(info.host) + len(info.stream) + len(info.note)
+
+
+def _member_chars(member: MemberInfo) -> int:
+    return len(member.name) + len(member.address) + sum(map(len, (*member.tags, *member.tags.values())))
