@@ -210,9 +210,13 @@ class SimulatedHost:
 
         return thaw
 
+    @property
+    def disk_is_slow(self) -> bool:
+        return self._disk_extra_s > 0
+
     def slow_disk(self, extra_s: float) -> None:
         """Every step of work takes so much longer than now."""
-        self._disk_extra_s += extra_s
+        self._disk_extra_s = max(0.0, self._disk_extra_s + extra_s)
         if self.last_process is not None:
             self.last_process.runner.extra_s = self._disk_extra_s
 

@@ -182,7 +182,7 @@ class Answered(Invariant):
     name = "answered"
     promise = (
         "a node that is up and not frozen answers every question by its deadline, whatever befalls the others, and"
-        " every host that is well and live in its view counts as answered"
+        " every host that is well and live in its view counts as answered (or as late, with a slow disk)"
     )
 
     def on_answer(self, scene: Scene, asked: Asked, now: float) -> Iterator[Breach]:
@@ -199,7 +199,8 @@ class Answered(Invariant):
         if took_s > asked.query.timeout_s + ANSWER_SLACK_S:
             yield Breach(now, f"{question}: took {took_s:.1f} s", (host.name,))
         for entry in asked.ledger.members:
-            if entry.outcome != Outcome.ANSWERED and _is_well(scene, asked, entry.host):
+            excused = entry.outcome == Outcome.LATE and scene.hosts[entry.host].disk_is_slow
+            if entry.outcome != Outcome.ANSWERED and not excused and _is_well(scene, asked, entry.host):
                 told = f"{entry.host} is {entry.outcome} ({entry.why}), and is well"
                 yield Breach(now, f"{question}: {told}", (host.name, entry.host))
 
@@ -208,16 +209,16 @@ class Cancelled(Invariant):
     name = "cancellation"
     promise = (
         f"no host works for an asker that has been gone for {CANCEL_S:g} s"
-        f" ({DETECTION_S:g} s where the network hid it)"
+        f" (where the network hid it: since the asked node is known to be dead, and {DETECTION_S:g} s at most)"
     )
 
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
         if any(asked.ended_at is None for asked in scene.asks):
             return
-        by = max((_work_ends_by(scene, asked) for asked in scene.asks), default=0.0)
         for host in scene.hosts.values():
-            if by < now and host.running and host.running.questions and host.calm_since < now - DETECTION_S:
-                yield Breach(now, f"{host.name} still works on {host.running.questions} questions", (host.name,))
+            working = host.running is not None and host.running.questions > 0
+            if working and all(_work_ends_by(scene, asked, host) < now for asked in scene.asks):
+                yield Breach(now, f"{host.name} still works on a question", (host.name,))
 
 
 class NoLeaks(Invariant):
@@ -303,12 +304,18 @@ def _reachable_by_all(scene: Scene, host: SimulatedHost, since: float) -> bool:
     )
 
 
-def _work_ends_by(scene: Scene, asked: Asked) -> float:
-    """When the last host must have stopped working for this question."""
+def _work_ends_by(scene: Scene, asked: Asked, worker: SimulatedHost) -> float:
+    """When a host must have stopped working for a question whose asker is gone."""
     ended_at = asked.ended_at or 0.0
     disturbed_at = max(host.disturbed_at for host in scene.hosts.values())
     hidden = disturbed_at >= asked.began_at or any(host.calm_since > asked.began_at for host in scene.hosts.values())
-    return max(ended_at, disturbed_at) + DETECTION_S if hidden else ended_at + CANCEL_S
+    if not hidden:
+        return ended_at + CANCEL_S
+    latest = max(ended_at, disturbed_at) + DETECTION_S
+    held = worker.process and worker.process.view.get(asked.step.host)
+    if held and held.state is State.DEAD:
+        return min(latest, max(ended_at, held.since) + CANCEL_S)
+    return latest
 
 
 def _held(member: Member | None) -> str:

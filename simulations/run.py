@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 import trio
+from msgspec import structs
 
 from simulations.asking import QUESTIONS, Asked, View, put
 from simulations.clock import run_virtually
@@ -283,7 +284,7 @@ class _Simulation:
 
     async def _ask(self, step: Ask) -> None:
         host, now = self.hosts[step.host], trio.current_time()
-        query = QUESTIONS[step.question]
+        query = structs.replace(QUESTIONS[step.question], timeout_s=step.timeout_s)
         asked = Asked(len(self.asks) + 1, step, query, now, [_states(host)])
         self.asks.append(asked)
         self.trace.add(now, host.name, Kind.ASK, f"question {asked.number}: {describe(step)}")

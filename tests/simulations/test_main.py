@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from simulations import __main__ as command
+from simulations.invariants import Breach
 from simulations.plan import Ask, Plan, to_json
+from simulations.run import run
 from simulations.scenarios import SCENARIOS
 
 QUIET = Plan("quiet", 7, ("n1", "n2", "n3"), (Ask(9, "n1", "all"),))
@@ -55,3 +58,25 @@ def test_a_seed_is_drawn_and_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_usage(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(arguments) == 2
     assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("digest", "told"), [(None, "the same trace"), ("another", "ANOTHER TRACE")])
+def test_a_broken_invariant_is_run_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    digest: str | None,
+    told: str,
+) -> None:
+    report = replace(run(QUIET), breaches={"heal": [Breach(12.5, "n1: n2 is up, and held dead", ("n1", "n2"))]})
+    report = replace(report, breaches={invariant.name: [] for invariant in report.invariants} | dict(report.breaches))
+    reports = iter([report, replace(report, digest=digest or report.digest)])
+    monkeypatch.setattr(command, "run", lambda _plan: next(reports))
+    file = tmp_path / "plan.json"
+    file.write_text(to_json(QUIET))
+    assert command.main(["--plan", str(file)]) == 1
+    shown = capsys.readouterr().out
+    assert "BROKEN  heal" in shown
+    assert "first broken: heal at 12.500 s: n1: n2 is up, and held dead" in shown
+    assert "the last events of n2:" in shown
+    assert told in shown.splitlines()[-1]

@@ -1,0 +1,209 @@
+"""Faults planted in the daemon, each of which an invariant must find: they test the tests.
+
+Each plan is short and does what brings the fault to light; without the fault it passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import trio
+from msgspec import structs
+
+from simulations.plan import Ask, Freeze, Kill, Leave, Partition, Plan, PowerOff, SlowDisk, Step
+from simulations.run import Report, run
+from varlogd.errors import Closed
+from varlogd.mesh import answer, gossip, scatter, service
+from varlogd.query.ledger import LedgerBook
+from varlogd.swim import core, exchange, identity, probe
+from varlogd.swim.state import Member, State
+from varlogd.wire.gossip import Claim
+from varlogd.wire.query import Block, Entry, Ledger, Outcome
+
+HOSTS = ("n1", "n2", "n3", "n4")
+
+ALL_SLOW = SlowDisk(9.9, HOSTS, 0.4, 4.0)
+FREEZE: tuple[Step, ...] = (Freeze(10, "n3", 8.0),)
+KILL: tuple[Step, ...] = (Kill(10, "n3"), Ask(10.5, "n1"), Ask(20, "n1"))
+KILL_WHILE_ASKED: tuple[Step, ...] = (ALL_SLOW, Ask(10, "n1", "all"), Kill(11.0, "n4"))
+LEAVE: tuple[Step, ...] = (Leave(10, "n3"),)
+POWER_OFF: tuple[Step, ...] = (PowerOff(10, "n3"), Ask(20, "n1"))
+SPLIT: tuple[Step, ...] = (Partition(10, (("n1", "n2"), ("n3", "n4")), 30.0),)
+HANG_UP: tuple[Step, ...] = (SlowDisk(9.9, HOSTS, 2.0, 20.0), Ask(10, "n1", "all", gone_after_s=0.5))
+ASK: tuple[Step, ...] = (Ask(10, "n1", "all"),)
+ONE_SLOW: tuple[Step, ...] = (SlowDisk(9.9, ("n4",), 4.0, 60.0), Ask(10, "n1", "all", timeout_s=2.0))
+ASKER_LOST: tuple[Step, ...] = (
+    SlowDisk(9.9, HOSTS, 2.4, 60.0),
+    Ask(10, "n1", "all", timeout_s=60.0),
+    PowerOff(11, "n1"),
+)
+
+Patch = pytest.MonkeyPatch
+
+
+def no_refutation(patch: Patch) -> None:
+    patch.setattr(identity.Identity, "hear", lambda _self, _claim: None)
+
+
+def no_reconnect(patch: Patch) -> None:
+    patch.setattr(exchange.Exchange, "_call_absent", lambda _self: None)
+
+
+def no_probes(patch: Patch) -> None:
+    patch.setattr(probe.Prober, "_probe", lambda _self, _name: None)
+
+
+def deaf_from_25_s_on(patch: Patch) -> None:
+    """Neither acks nor accusations are heard: everybody declares everybody dead, without any fault."""
+    on_ack, hear = probe.Prober.on_ack, identity.Identity.hear
+    patch.setattr(probe.Prober, "on_ack", lambda *said: on_ack(*said) if trio.current_time() < 25 else None)
+    patch.setattr(identity.Identity, "hear", lambda *said: hear(*said) if trio.current_time() < 25 else None)
+
+
+def the_last_word_wins(patch: Patch) -> None:
+    def merge(held: Claim | None, heard: Claim) -> Claim:
+        return held if held == heard and held is not None else heard
+
+    patch.setattr(core, "merge", merge)
+
+
+def no_goodbye(patch: Patch) -> None:
+    async def leave(_self: gossip.GossipLoop) -> None:
+        await trio.lowlevel.checkpoint()
+
+    patch.setattr(gossip.GossipLoop, "leave", leave)
+
+
+def always_complete(patch: Patch) -> None:
+    close = LedgerBook.close
+
+    def lie(self: LedgerBook, delivered: Any, **figures: Any) -> Ledger:
+        return structs.replace(close(self, delivered, **figures), complete=True)
+
+    patch.setattr(LedgerBook, "close", lie)
+
+
+def failed_counts_as_answered(patch: Patch) -> None:
+    told = LedgerBook.told
+
+    def lie(self: LedgerBook, entry: Entry) -> None:
+        told(self, structs.replace(entry, outcome=Outcome.ANSWERED, rows=0))
+
+    patch.setattr(LedgerBook, "told", lie)
+
+
+def the_dead_are_not_named(patch: Patch) -> None:
+    view = service.QueryService._view
+
+    def live_only(self: service.QueryService, query: Any) -> Any:
+        mesh = self._mesh
+        self._mesh = _LiveOnly(mesh)
+        try:
+            return view(self, query)
+        finally:
+            self._mesh = mesh
+
+    patch.setattr(service.QueryService, "_view", live_only)
+
+
+class _LiveOnly:
+    def __init__(self, mesh: service.Mesh) -> None:
+        self._mesh = mesh
+
+    def members(self) -> dict[str, Member]:
+        return {name: member for name, member in self._mesh.members().items() if member.state <= State.SUSPECT}
+
+    def wall_ns(self, at: float) -> int:
+        return self._mesh.wall_ns(at)
+
+
+def rows_twice(patch: Patch) -> None:
+    deliver = scatter.Gather._deliver
+
+    async def twice(self: scatter.Gather, block: Block) -> None:
+        await deliver(self, block)
+        await deliver(self, block)
+
+    patch.setattr(scatter.Gather, "_deliver", twice)
+
+
+def rows_lost(patch: Patch) -> None:
+    pull = answer._pull
+    patch.setattr(answer, "_pull", lambda scan: (None, pull(scan)[1]))
+
+
+def hang_up_unnoticed(patch: Patch) -> None:
+    async def sleep(_websocket: Any, _scope: Any) -> None:
+        await trio.sleep_forever()
+
+    async def on_and_on(self: service._Voice, message: Any) -> None:
+        try:
+            await say(self, message)
+        except Closed:
+            return
+
+    say = service._Voice.say
+    patch.setattr(service, "_watch_hangup", sleep)
+    patch.setattr(service._Voice, "say", on_and_on)
+
+
+def an_exception_in_a_scan(patch: Patch) -> None:
+    def broken(_scan: Any) -> Any:
+        raise ValueError("planted")
+
+    patch.setattr(answer, "_pull", broken)
+
+
+def no_deadline(patch: Patch) -> None:
+    init = scatter.Gather.__init__
+
+    def endless(self: scatter.Gather, query: Any, *others: Any) -> None:
+        init(self, structs.replace(query, timeout_s=3000.0), *others)
+
+    patch.setattr(scatter.Gather, "__init__", endless)
+
+
+def work_for_the_dead(patch: Patch) -> None:
+    patch.setattr(service.QueryService, "member_died", lambda _self, _member: None)
+
+
+PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
+    "no refutation": (no_refutation, FREEZE, "heal"),
+    "no reconnect": (no_reconnect, SPLIT, "heal"),
+    "no probes": (no_probes, POWER_OFF, "completeness"),
+    "deaf from 25 s on": (deaf_from_25_s_on, ASK, "accuracy"),
+    "the last word wins": (the_last_word_wins, FREEZE, "monotone"),
+    "no goodbye": (no_goodbye, LEAVE, "goodbye"),
+    "always complete": (always_complete, KILL, "ledger"),
+    "failed counts as answered": (failed_counts_as_answered, KILL_WHILE_ASKED, "ledger"),
+    "the dead are not named": (the_dead_are_not_named, KILL, "ledger"),
+    "rows twice": (rows_twice, ASK, "ledger"),
+    "rows lost": (rows_lost, ASK, "answered"),
+    "a hang-up unnoticed": (hang_up_unnoticed, HANG_UP, "cancellation"),
+    "an exception in a scan": (an_exception_in_a_scan, ASK, "own faults"),
+    "no deadline": (no_deadline, ONE_SLOW, "answered"),
+    "work for the dead": (work_for_the_dead, ASKER_LOST, "cancellation"),
+}
+
+
+def happen(steps: Sequence[Step]) -> Report:
+    return run(Plan("planted", 1, HOSTS, tuple(steps)))
+
+
+def broken(report: Report) -> set[str]:
+    return {name for name, breaches in report.breaches.items() if breaches}
+
+
+@pytest.mark.parametrize(("plant", "steps", "invariant"), PLANTED.values(), ids=PLANTED)
+def test_it_is_found(
+    monkeypatch: pytest.MonkeyPatch, plant: Callable[[Patch], None], steps: Sequence[Step], invariant: str
+) -> None:
+    plant(monkeypatch)
+    assert invariant in broken(happen(steps))
+
+
+@pytest.mark.parametrize("steps", dict.fromkeys(steps for _plant, steps, _invariant in PLANTED.values()))
+def test_without_it_all_holds(steps: Sequence[Step]) -> None:
+    assert broken(happen(steps)) == set()
