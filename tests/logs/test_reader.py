@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.errors import LogReadError
@@ -85,6 +85,7 @@ pieces = st.sampled_from([b"\n", b"\n\n", b"\r\n", b"a", b"bc", b"\x00", b"\xff\
 texts = st.lists(pieces, max_size=40).map(b"".join)
 
 
+@settings(deadline=None)
 @given(texts, st.integers(1, 40), st.integers(0, 3), st.sampled_from([backwards, forwards]))
 def test_the_lines_are_those_of_the_file(data: bytes, first: int, doublings: int, reader: Reader) -> None:
     pace = Pace(first, first << doublings)
@@ -94,6 +95,7 @@ def test_the_lines_are_those_of_the_file(data: bytes, first: int, doublings: int
     assert starts == sorted(starts, reverse=reader is backwards)
 
 
+@settings(deadline=None)
 @given(texts, st.integers(1, 12), st.integers(0, 30), st.sampled_from([backwards, forwards]))
 def test_longer_lines_are_cut_and_marked(data: bytes, chunk: int, more: int, reader: Reader) -> None:
     line_max = chunk + more

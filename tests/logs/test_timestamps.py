@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.logs.timestamps import CACHE_MAX, HostZone, Timestamps
@@ -178,6 +178,7 @@ def test_the_zone_of_the_host_is_that_of_the_c_library(monkeypatch: pytest.Monke
         time.tzset()
 
 
+@settings(deadline=None)
 @given(
     st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)),
     st.integers(0, 999_999_999),
@@ -190,6 +191,7 @@ def test_any_rfc_3339_time_comes_back(moment: datetime, fraction_ns: int, zone: 
     assert stamps().of(line) == ns(moment, fraction_ns)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_line(line: bytes) -> None:
     times = stamps()

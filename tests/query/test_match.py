@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.errors import PatternError, QueryError
@@ -137,6 +137,7 @@ parts = st.text(alphabet="ab*?", min_size=1, max_size=4).filter(lambda part: "**
 names = st.text(alphabet="abc", min_size=1, max_size=4)
 
 
+@settings(deadline=None)
 @given(st.lists(parts, min_size=1, max_size=3), st.lists(names, min_size=1, max_size=4))
 def test_globs_without_double_stars_are_those_of_pathlib(glob: list[str], name: list[str]) -> None:
     """`PurePath.match` of a relative pattern matches from the right, component by component."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import re2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.errors import PatternError
@@ -165,6 +165,7 @@ def test_patterns_that_speak_of_the_whole_text_are_known(text: str, spans: bool)
     assert compile_pattern(text).spans_lines is spans
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=r"ab()[]{}*+?|\^$.-:<>P=!imsQE1,é" + "\n", max_size=30))
 def test_any_text_compiles_or_says_where_not(text: str) -> None:
     try:
@@ -176,6 +177,7 @@ def test_any_text_compiles_or_says_where_not(text: str) -> None:
         assert _accepted_by_re2(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.booleans(), st.binary(max_size=60))
 def test_a_literal_is_found_where_its_bytes_are(text: str, in_it: bool, line: bytes) -> None:
     needle = text.encode()

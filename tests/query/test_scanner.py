@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import re2
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from varlogd.errors import PatternError
@@ -65,6 +65,7 @@ def filters(draw: st.DrawFn) -> LineFilter:
     return LineFilter(op, tuple(texts), draw(st.booleans()))
 
 
+@settings(deadline=None)
 @given(st.lists(filters(), max_size=3), st.lists(lines, max_size=12))
 def test_scanning_a_buffer_equals_re2_line_by_line(asked: list[LineFilter], text: list[bytes]) -> None:
     try:

@@ -16,7 +16,7 @@ import os
 import tempfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -90,6 +90,20 @@ class Unpacked:
 
 Opened = Plain | Unpacked
 
+_Unpacker = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
+_UNPACKERS: Final[dict[str, Callable[[IO[bytes]], _Unpacker]]] = {
+    "gz": lambda packed: gzip.GzipFile(fileobj=packed),
+    "bz2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+}
+
+
+def unsupported(file: LogFile) -> str:
+    """Why a file's compression cannot be undone; empty if it can, or if the file has none."""
+    if not file.packing or file.packing in _UNPACKERS:
+        return ""
+    return f".{file.packing} is not supported: unpack it to have it searched"
+
 
 class OpenFiles:
     """All that one scan has open; ``close`` closes it."""
@@ -157,8 +171,10 @@ class OpenFiles:
             self._spool = None
 
     def _unpack(self, file: LogFile) -> Generator[None, None, Unpacked]:
+        if why := unsupported(file):
+            raise LogReadError(why)
         text = Unpacked(self)
-        with os.fdopen(open_listed(file), "rb") as packed, _unpacker(file.packing, packed) as unpacker:
+        with os.fdopen(open_listed(file), "rb") as packed, _UNPACKERS[file.packing](packed) as unpacker:
             while True:
                 try:
                     piece = unpacker.read1(PIECE_BYTES)  # `read` would lose what it has when it meets damage
@@ -197,14 +213,3 @@ class OpenFiles:
             text.note = f"only {text.size_bytes} bytes of it were unpacked: the limit of {SPOOL_MAX_BYTES} is reached"
             return False
         return True
-
-
-def _unpacker(packing: str, packed: IO[bytes]) -> gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile:
-    match packing:
-        case "gz":
-            return gzip.GzipFile(fileobj=packed)
-        case "bz2":
-            return bz2.BZ2File(packed)
-        case "xz":
-            return lzma.LZMAFile(packed)
-    raise LogReadError(f".{packing} is not supported by this Python: unpack it to have it searched")

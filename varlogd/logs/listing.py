@@ -7,7 +7,7 @@ from datetime import tzinfo
 
 from varlogd.errors import LogReadError
 from varlogd.logs.catalogue import LogFile, LogStream, open_listed
-from varlogd.logs.files import OpenFiles, Plain
+from varlogd.logs.files import OpenFiles, Plain, unsupported
 from varlogd.logs.reader import CHUNK_FIRST_BYTES, Pace, backwards
 from varlogd.logs.timing import FileTimes
 from varlogd.wire.query import StreamInfo
@@ -20,9 +20,13 @@ def stream_info(host: str, stream: LogStream, files: OpenFiles, zone: tzinfo) ->
     for file in stream.files:
         try:
             os.close(open_listed(file))
-            readable.append(file)
+            why = unsupported(file)
         except LogReadError as error:
-            notes.append(f"{stream.name_of(file)}: {error}")
+            why = str(error)
+        if why:
+            notes.append(f"{stream.name_of(file)}: {why}")
+        else:
+            readable.append(file)
     newest_ns = None
     if newest := next((file for file in readable if file.size_bytes), None):
         newest_ns, note = _newest_entry(newest, files, zone)

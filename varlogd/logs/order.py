@@ -6,7 +6,7 @@ next chunk's rows are then certain. Rows displaced by up to a chunk come out in 
 are more than two chunks' rows held.
 
 A row displaced further (a clock set back, a merged file) keeps its time, but is ordered where the file has it: its
-*place* is moved to the nearest that keeps the order, and counted in `displaced`. One such row moves no other:
+*place* is moved to the nearest that keeps the order, and `moved` is then true. One such row moves no other:
 
 - a row that would sort before what is already out is placed there, at the *floor*;
 - a row that is still held when the chunk after next has come is placed before that chunk's rows.
@@ -38,7 +38,7 @@ class Order:
     """The rows of one stream, chunk by chunk, into the order of their places."""
 
     def __init__(self) -> None:
-        self.displaced = 0
+        self.moved = False
         self.bound = NOWHERE
         self._last_low: int | None = None
         self._last_out = NOWHERE
@@ -71,9 +71,9 @@ class Order:
         self._see(low if threshold is None else threshold if low is None else min(low, threshold))
         return certain
 
-    def finish(self) -> list[Held]:
-        """All that is still held: nothing more will come."""
-        return _merged(self._older, self._previous)
+    def finish(self, rows: list[Held]) -> list[Held]:
+        """All that is still held, and ``rows``, the last that there are."""
+        return _merged(self._older, _merged(self._previous, self._raised(rows, self.floor)))
 
     def _see(self, low: int | None) -> None:
         if low is None:
@@ -85,13 +85,13 @@ class Order:
     def _raised(self, rows: list[Held], floor: int) -> list[Held]:
         """``rows`` sorted, none of them below ``floor``."""
         if any(row[0] < floor for row in rows):
-            self.displaced += sum(row[0] < floor for row in rows)
+            self.moved = True
             rows = [(floor, *row[1:]) if row[0] < floor else row for row in rows]
         return sorted(rows)
 
     def _lowered(self, rows: list[Held], place: int) -> list[Held]:
         """``rows``, all of them at ``place``."""
-        self.displaced += len(rows)
+        self.moved = True
         return sorted((place, *row[1:]) for row in rows)
 
 

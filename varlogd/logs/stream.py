@@ -39,7 +39,7 @@ CHUNK_ROWS_MAX: Final = 8192
 """Rows from one chunk, past which smaller chunks are read: a row in memory costs 250 bytes more than its text."""
 
 BINARY_PROBE_BYTES: Final = 512
-"""A file with a NUL in its first bytes is not a log of lines."""
+"""A file is not a log if of the lines in its first bytes half or more have a NUL; a stray one is left by a crash."""
 
 
 class Asked(NamedTuple):
@@ -109,6 +109,7 @@ class StreamRows:
         self._time_above: int | None = None  # reading forwards: what a line without a time inherits
         self._time_below: int | None = None  # reading backwards: what orders lines above the first time
         self._cut_lines = 0
+        self._displaced = 0
         self._noted: set[str] = set()
         self._steps = self._all_files()
 
@@ -129,13 +130,11 @@ class StreamRows:
         """Read no further, and put into the account what is to be said of what was read."""
         self._steps.close()
         name = self.stream.name
-        if self._order.displaced:
-            text = f"{name}: {self._order.displaced} lines far out of time order stand where the file has them"
-            self._account.note(text)
+        if self._displaced:
+            self._account.note(f"{name}: {self._displaced} lines far out of time order stand where the file has them")
         if self._cut_lines:
-            text = f"{name}: {self._cut_lines} lines were too long: their ends are neither searched nor shown"
-            self._account.note(text)
-        self._order.displaced = self._cut_lines = 0
+            self._account.note(f"{name}: {self._cut_lines} lines too long: their ends are neither searched nor shown")
+        self._displaced = self._cut_lines = 0
 
     # --- reading ---
 
@@ -146,12 +145,11 @@ class StreamRows:
                 yield from self._one_file(base, listed)
             except LogReadError as error:
                 self._account.missing(f"{self.stream.name_of(listed)}: {error}")
-                self._give_up_waiting()
+                self._give(self._order.add(self._given_up(), None))
                 self._time_above = None
             if self._is_past():
                 break
-        self._give_up_waiting()
-        self.rows += self._order.finish()
+        self._give(self._order.finish(self._given_up()))
 
     def _chain(self) -> list[tuple[int, LogFile]]:
         """The files from old to new, each with the position where it begins, but for those older than the range."""
@@ -168,7 +166,7 @@ class StreamRows:
         if text.note:
             self._account.missing(f"{name}: {text.note}")
         try:
-            if b"\0" in text.read_at(0, min(BINARY_PROBE_BYTES, text.size_bytes)):
+            if _is_binary(text.read_at(0, min(BINARY_PROBE_BYTES, text.size_bytes))):
                 self._account.note(f"{name}: binary, not searched")
                 return
             yield from self._chunks(_File(listed, base, text, FileTimes(text, self._asked.zone, listed.mtime_ns)))
@@ -196,7 +194,8 @@ class StreamRows:
         """Find the rows of a chunk and put them in order; returns how many passed."""
         places = [self._sign * time for time in file.times.sample(chunk)]
         if file.times.absent:
-            rows = self._untimed(file, chunk)
+            self._time_above = None
+            rows = self._given_up() + self._by_position(self._passing(file, chunk))
         elif self._asked.backwards:
             rows = self._going_up(file, chunk)
         else:
@@ -204,25 +203,23 @@ class StreamRows:
         passed = len(rows) + len(self._waiting)
         if self._asked.ranged:
             rows = [row for row in rows if self._asked.wants(self._sign * row[0] if row[2] is None else row[2])]
-        if rows or not self._waiting:
-            self.rows += self._order.add(rows, min(places, default=None))
-        self._waited_bytes += len(chunk.data) if self._waiting else -self._waited_bytes
+        self._waited_bytes += len(chunk.data) if self._waiting else 0
         if self._waited_bytes > WAITING_MAX_BYTES:
             self._note("some lines have no time within 1 MiB of them")
-            self._give_up_waiting(default=0)  # reading forwards: before all that have a time
+            rows += self._given_up(default=None if self._asked.backwards else 0)  # 0: before all that have a time
+        if rows or not self._waiting:
+            self._give(self._order.add(rows, min(places, default=None)))
         return passed
 
-    def _untimed(self, file: _File, chunk: Chunk) -> list[Held]:
-        """The rows of a file without times."""
-        self._give_up_waiting()
-        self._time_above = None
-        return self._by_position(self._passing(file, chunk))
+    def _give(self, certain: list[Held]) -> None:
+        self.rows += certain
+        if self._order.moved:
+            self._displaced += sum(row[2] is not None and row[0] != self._sign * row[2] for row in certain)
 
     def _going_up(self, file: _File, chunk: Chunk) -> list[Held]:
         rows, top = self._timed(file, chunk)
         if self._waiting and (above := file.times.last_in(chunk.data, 0, len(chunk.data))) is not None:
-            rows += self._inheriting(self._waiting, above, above)
-            self._waiting = []
+            rows += self._inheriting(self._no_longer_waiting(), above, above)
         self._waiting = top + self._waiting
         if (below := file.times.first_in(chunk.data)) is not None:
             self._time_below = below
@@ -235,8 +232,7 @@ class StreamRows:
         else:
             self._waiting += top
             if self._waiting and (below := file.times.first_in(chunk.data)) is not None:
-                rows += self._inheriting(self._waiting, below, None)
-                self._waiting = []
+                rows += self._inheriting(self._no_longer_waiting(), below, None)
         if (last := file.times.last_in(chunk.data, 0, len(chunk.data))) is not None:
             self._time_above = last
         return rows
@@ -279,19 +275,26 @@ class StreamRows:
             self._note("no timestamps: ordered by position")
         return [(self._sign * line.mtime_ns, self._sign * line.position, None, line.line, line.cut) for line in lines]
 
-    def _give_up_waiting(self, default: int | None = None) -> None:
-        """No time is to be had above the lines that wait: the one below orders them, or else ``default``."""
-        lines, self._waiting, self._waited_bytes = self._waiting, [], 0
-        if not lines:
-            return
+    def _given_up(self, default: int | None = None) -> list[Held]:
+        """The rows of lines that wait in vain: the time below orders them, or else ``default``, or else position."""
+        lines = self._no_longer_waiting()
         key = default if self._time_below is None else self._time_below
+        if not lines:
+            return []
         if key is None:
-            rows = self._by_position(lines)
-        else:
-            rows = self._inheriting(lines, key, None) if self._asked.wants(key) else []
-        self.rows += self._order.add(rows, None)
+            return self._by_position(lines)
+        return self._inheriting(lines, key, None) if self._asked.wants(key) else []
+
+    def _no_longer_waiting(self) -> list[_Line]:
+        lines, self._waiting, self._waited_bytes = self._waiting, [], 0
+        return lines
 
     def _note(self, text: str) -> None:
         if text not in self._noted:
             self._noted.add(text)
             self._account.note(f"{self.stream.name}: {text}")
+
+
+def _is_binary(head: bytes) -> bool:
+    lines = head.split(b"\n")
+    return 2 * sum(b"\0" in line for line in lines) >= len(lines)

@@ -1,0 +1,140 @@
+"""Files that cannot be read, are damaged, or change while they are read: nothing is lost without a word."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.logs.hosts import OLDEST, at_ns, first_block, line, logs_of, scanned
+from varlogd.logs.files import SPOOL_MAX_BYTES
+from varlogd.query.block import Row, row_count, rows_of
+from varlogd.wire.query import Matcher, Query
+
+Nobody = Callable[[Path], AbstractContextManager[None]]
+
+pytestmark = pytest.mark.usefixtures("nothing_left_open")
+
+
+def test_what_may_not_be_read_makes_the_answer_partial(tmp_path: Path, without_privileges: Nobody) -> None:
+    for name in ("open.log", "secret/audit.log", "error.log"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(line(1))
+    (tmp_path / "error.log").chmod(0o600 if os.geteuid() == 0 else 0)
+    (tmp_path / "secret").chmod(0o700 if os.geteuid() == 0 else 0)
+    with without_privileges(tmp_path):
+        rows, scan = scanned(tmp_path)
+        assert [row.stream for row in rows] == ["open.log"]
+        assert scan.truncated == "secret/: permission denied (and 1 more)"
+        assert sorted(scan.notes) == ["error.log: permission denied", "secret/: permission denied"]
+        _, scan = scanned(tmp_path, Query(matchers=(Matcher("stream", "=", "open.log"),)))
+        assert (scan.truncated, scan.notes) == ("", [])
+        _, scan = scanned(tmp_path, Query(matchers=(Matcher("stream", "=", "error.log"),)))
+        assert scan.truncated == "error.log: permission denied"
+        infos = {info.stream: info for info in logs_of(tmp_path).files(Query(), lambda: None)}
+    (tmp_path / "secret").chmod(0o700)
+    assert infos["error.log"].note == "error.log: permission denied"
+    assert infos["secret/"].note == "permission denied"
+    assert infos["open.log"].note == ""
+
+
+def test_damaged_compressed_files_make_the_answer_partial(tmp_path: Path) -> None:
+    data = "".join(line(number) for number in range(20_000)).encode()
+    (tmp_path / "x.log.1.gz").write_bytes(gzip.compress(data)[:-3000])
+    (tmp_path / "x.log").write_text(line(30_000))
+    rows, scan = scanned(tmp_path)
+    assert 10_000 < len(rows) < 20_001
+    assert scan.truncated.startswith("x.log.1.gz: damaged after ")
+
+
+def test_zst_makes_the_answer_partial(tmp_path: Path) -> None:
+    (tmp_path / "x.log.1.zst").write_bytes(b"\x28\xb5\x2f\xfd")
+    (tmp_path / "x.log").write_text(line(1))
+    rows, scan = scanned(tmp_path)
+    assert len(rows) == 1
+    assert "x.log.1.zst: .zst is not supported" in scan.truncated
+    assert "zst" in logs_of(tmp_path).files(Query(), lambda: None)[0].note
+
+
+def test_a_compressed_file_is_unpacked_only_when_it_is_reached(tmp_path: Path) -> None:
+    (tmp_path / "x.log.1.gz").write_bytes(b"not even gzip")
+    (tmp_path / "x.log").write_text("".join(line(number) for number in range(5000)))
+    rows, scan = scanned(tmp_path, Query(limit=100))
+    assert (len(rows), scan.truncated) == (100, "")
+
+
+def test_chains_with_every_compression(tmp_path: Path) -> None:
+    (tmp_path / "x.log.3.bz2").write_bytes(bz2.compress(line(1, "a").encode()))
+    (tmp_path / "x.log.2.gz").write_bytes(gzip.compress(line(2, "b").encode()))
+    (tmp_path / "x.log.1").write_text(line(3, "c"))
+    (tmp_path / "x.log").write_text(line(4, "d"))
+    rows, _ = scanned(tmp_path, OLDEST)
+    assert texts(rows) == ["a", "b", "c", "d"]
+    plain = len(line(3, "c"))
+    assert [row.position for row in rows] == [0, SPOOL_MAX_BYTES, 2 * SPOOL_MAX_BYTES, 2 * SPOOL_MAX_BYTES + plain]
+    assert scanned(tmp_path)[0] == rows[::-1]
+
+
+def test_binary_files_are_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "core").write_bytes(b"\x7fELF\x02\x01\x01\x00" + bytes(1000) + b"error\n")
+    (tmp_path / "crashed.log").write_bytes(line(1).encode() + b"\0\0\0" + line(2).encode() + line(3).encode())
+    rows, scan = scanned(tmp_path)
+    assert {row.stream for row in rows} == {"crashed.log"}
+    assert scan.notes == ["core: binary, not searched"]
+    assert not scan.truncated
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("".join(line(number, "." * 100) for number in range(40_000)))
+    with logs_of(tmp_path).scan(Query(), lambda: None) as scan:
+        first_block(scan)
+        os.truncate(path, 0)
+        rest = [block for block in scan if block is not None]
+    assert sum(map(row_count, rest)) < 40_000
+    assert scan.truncated == "x.log: became shorter while it was read"
+
+
+def test_a_file_that_grows_is_read_to_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("".join(line(number, "." * 100) for number in range(10_000)))
+    with logs_of(tmp_path).scan(OLDEST, lambda: None) as scan:
+        found = len(first_block(scan))
+        with path.open("a") as growing:
+            growing.write(line(20_000) * 1000)
+        found += sum(row_count(block) for block in scan if block is not None)
+    assert found == 10_000
+    assert not scan.truncated
+
+
+def test_rotation_under_the_reader_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    for name, first in (("x.log.1", 0), ("x.log", 5000)):
+        (tmp_path / name).write_text("".join(line(first + number, "." * 100) for number in range(5000)))
+    with logs_of(tmp_path).scan(Query(), lambda: None) as scan:
+        rows = first_block(scan)
+        (tmp_path / "x.log.1").rename(tmp_path / "x.log.2")
+        (tmp_path / "x.log").rename(tmp_path / "x.log.1")
+        (tmp_path / "x.log").write_text(line(99_999, "new"))
+        rows += [row for block in scan if block is not None for row in rows_of(block)]
+    assert [row.time for row in rows] == [at_ns(number) for number in range(9999, -1, -1)]
+    assert not scan.truncated
+
+
+def test_a_file_deleted_before_its_turn_is_told(tmp_path: Path) -> None:
+    for name, first in (("x.log.1", 0), ("x.log", 5000)):
+        (tmp_path / name).write_text("".join(line(first + number, "." * 100) for number in range(5000)))
+    with logs_of(tmp_path).scan(Query(), lambda: None) as scan:
+        rows = first_block(scan)
+        (tmp_path / "x.log.1").unlink()
+        rows += [row for block in scan if block is not None for row in rows_of(block)]
+    assert len(rows) == 5000
+    assert scan.truncated == "x.log.1: gone since it was listed"
+
+
+def texts(rows: list[Row]) -> list[str]:
+    return [row.line.decode().partition(" ")[2] for row in rows]
