@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 import trio
 
-LOOKS_PER_INSTANT_MAX: Final = 5_000_000
+LOOKS_PER_INSTANT_MAX: Final = 500_000
 """Looks at the clock without any time passing, after which somebody must be turning in a circle: an instant
 of a large mesh that heals takes some ten thousand."""
 

@@ -85,11 +85,17 @@ class Process:
         self.frozen = False
         self.gone = False  # killed: whatever its tasks still do did not happen
         self.failure: Exception | None = None
+        self.failed_at = 0.0
 
     @property
     def view(self) -> Mapping[str, Member]:
         """The mesh as this node sees it."""
         return self.daemon.gossip.swim.members if self.ready else {}
+
+    @property
+    def messages(self) -> int:
+        """How many gossip messages it has sent."""
+        return self.daemon.gossip.links.messages_sent if self.ready else 0
 
     @property
     def questions(self) -> int:
@@ -137,13 +143,17 @@ class SimulatedHost:
         self.disturbed_at = 0.0
         self.stood_still_at = -math.inf
         self.leave_at = math.inf
-        self.last_process: Process | None = None
+        self.processes: list[Process] = []
         self.askers: dict[trio.CancelScope, None] = {}
         self._site = site
         self._root = root
-        self.boots = 0
         self._faults = 0
         self._disk_extra_s = 0.0
+
+    @property
+    def last_process(self) -> Process | None:
+        """The daemon, running or not; None before the first boot."""
+        return self.processes[-1] if self.processes else None
 
     @property
     def process(self) -> Process | None:
@@ -168,9 +178,8 @@ class SimulatedHost:
         if self.last_process is not None:
             await self.last_process.over.wait()
         self._site.wires.lighten(self.name)
-        self.boots += 1
         process = self._boot()
-        self.last_process = process
+        self.processes.append(process)
         self._enter(Phase.UP)
         self._site.nursery.start_soon(self._run, process)
 
@@ -234,7 +243,7 @@ class SimulatedHost:
             self.calm_since = self.disturbed_at
 
     def _boot(self) -> Process:
-        site, boot = self._site, self.boots
+        site, boot = self._site, len(self.processes)
         network = SimulatedNetwork(site.wires, self.name)
         runner = InlineRunner(random.Random(f"{site.seed}/disk/{self.name}/{boot}"))
         runner.extra_s = self._disk_extra_s
@@ -263,7 +272,7 @@ class SimulatedHost:
                     process.ready = True
         except Exception as error:
             if not process.gone:
-                process.failure = error
+                process.failure, process.failed_at = error, trio.current_time()
                 self._site.trace.add(trio.current_time(), self.name, Kind.LOG, f"the daemon failed: {error!r}")
                 self._crash(SimulatedNetwork.kill)
         if not process.gone:

@@ -102,12 +102,20 @@ Step = Kill | PowerOff | Start | Leave | Freeze | Partition | OneWay | SlowNetwo
 
 
 class Plan(Struct, frozen=True):
-    """One run. All hosts are started in the first seconds, before any step."""
+    """One run. All hosts are started in the first seconds, before any step.
+
+    Raises ValueError for a step about a host that is not among ``hosts``.
+    """
 
     scenario: str
     seed: int
     hosts: tuple[str, ...]
     steps: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            if strangers := set(hosts_of(step)) - set(self.hosts):
+                raise ValueError(f"{describe(step)}: there is no {', '.join(sorted(strangers))}")
 
     @property
     def settled_s(self) -> float:
@@ -120,6 +128,19 @@ def end_of(step: Step) -> float:
     if isinstance(step, Ask):
         return step.at_s + (step.timeout_s if step.gone_after_s is None else step.gone_after_s)
     return step.at_s + getattr(step, "duration_s", 0.0)
+
+
+def hosts_of(step: Step) -> tuple[str, ...]:
+    """The hosts that a step is about."""
+    match step:
+        case SlowDisk(_, hosts):
+            return hosts
+        case Partition(_, sides):
+            return tuple(host for side in sides for host in side)
+        case OneWay(_, src, dst):
+            return (src, dst)
+        case _:
+            return (step.host,)
 
 
 def describe(step: Step) -> str:

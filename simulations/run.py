@@ -28,10 +28,10 @@ import trio
 from msgspec import structs
 
 from simulations.asking import QUESTIONS, Asked, View, put
-from simulations.clock import run_virtually
+from simulations.clock import Deadlock, Livelock, run_virtually
 from simulations.determinism import RunQueue, install_run_queue, seeded, trapped
 from simulations.host import LogCapture, Phase, SimulatedHost, Site, is_frozen
-from simulations.invariants import HEAL_S, INVARIANTS, Breach, Change, Invariant, untruths
+from simulations.invariants import HEAL_S, INVARIANTS, Breach, Change, Invariant, NoOwnFaults, untruths
 from simulations.logs import EPOCH_NS, HostLog
 from simulations.network import Wires
 from simulations.plan import (
@@ -95,7 +95,10 @@ def run(plan: Plan) -> Report:
         simulation = _Simulation(plan, Path(root))
         chance = random.Random(f"{plan.seed}/libraries")
         with seeded(chance, simulation.wall_s), _logs_to(simulation.capture), _losses_to(simulation.lost):
-            run_virtually(simulation.main, simulation.at_rest)
+            try:
+                run_virtually(simulation.main, simulation.at_rest)
+            except (Deadlock, Livelock) as trouble:
+                simulation.broke_off(trouble)
         return simulation.report()
 
 
@@ -108,10 +111,10 @@ class _Simulation:
         self.wires = Wires(plan.hosts, random.Random(f"{plan.seed}/network"), self.trace)
         self.hosts: dict[str, SimulatedHost] = {}
         self.asks: list[Asked] = []
-        self.breaches: dict[str, list[Breach]] = {}
         self._plan = plan
         self._rng = random.Random(f"{plan.seed}/start")
         self._invariants = [make() for make in INVARIANTS]
+        self.breaches: dict[str, list[Breach]] = {invariant.name: [] for invariant in self._invariants}
         self._logs = self._write_logs(root)
         self._root = root
         self._views: dict[tuple[str, int], dict[str, Member]] = {}
@@ -119,21 +122,25 @@ class _Simulation:
         self._unsettled: list[tuple[str, float]] = []
         self._settled: list[tuple[str, float]] = []
         self._now = 0.0
-        self._messages = 0
         self._lost: list[tuple[float, str, str]] = []
 
     @property
     def own_faults(self) -> Sequence[tuple[float, str, str]]:
         failures = [
-            (host.phase_since, name, f"the daemon failed: {host.last_process.failure!r}")
+            (process.failed_at, name, f"the daemon failed: {process.failure!r}")
             for name, host in self.hosts.items()
-            if host.last_process is not None and host.last_process.failure is not None
+            for process in host.processes
+            if process.failure is not None
         ]
         return [*self.capture.faults, *failures, *self._lost]
 
     def lost(self, what: str) -> None:
         """Something went wrong where no code could catch it: a finalizer, an object never closed."""
         self._lost.append((self._now, "*", what))
+
+    def broke_off(self, trouble: Deadlock | Livelock) -> None:
+        """The run could not go on."""
+        self.breaches[NoOwnFaults.name].append(Breach(self._now, str(trouble), ()))
 
     def wall_s(self) -> float:
         """For log records: the simulated wall clock."""
@@ -176,7 +183,7 @@ class _Simulation:
             asks=self.asks,
             virtual_s=self._now,
             settled=self._settled,
-            messages=self._messages,
+            messages=sum(process.messages for host in self.hosts.values() for process in host.processes),
             wire_bytes=self.trace.wire_bytes,
         )
 
@@ -205,8 +212,6 @@ class _Simulation:
 
     async def _stop_all(self) -> None:
         for host in self.hosts.values():
-            if host.running is not None:
-                self._messages += host.running.daemon.gossip.links.messages_sent
             host.leave()
         await trio.sleep(STOP_S)
 
@@ -301,7 +306,7 @@ class _Simulation:
         process = host.process
         if process is None or not process.ready:
             return
-        boot = (host.name, host.boots)
+        boot = (host.name, len(host.processes))
         known = self._views.get(boot, {})
         if process.view == known:
             return
@@ -322,7 +327,7 @@ class _Simulation:
 
     def _ask_invariants(self, ask: Callable[[Invariant], Iterator[Breach]]) -> None:
         for invariant in self._invariants:
-            kept = self.breaches.setdefault(invariant.name, [])
+            kept = self.breaches[invariant.name]
             for breach in ask(invariant):
                 if len(kept) < BREACHES_MAX:
                     kept.append(breach)

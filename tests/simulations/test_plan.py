@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from simulations.plan import Ask, Freeze, Partition, Plan, describe, end_of, from_json, to_json
@@ -30,13 +31,17 @@ def test_steps_are_in_order_after_the_start_and_about_hosts_there_are(scenario: 
         assert times == sorted(times)
         assert times[0] >= WARM_S
         assert plan.settled_s >= max(map(end_of, plan.steps))
-        for step in plan.steps:
-            named = [
-                getattr(step, "host", plan.hosts[0]),
-                *getattr(step, "hosts", ()),
-                *sum(getattr(step, "sides", ()), ()),
-            ]
-            assert set(named) <= set(plan.hosts)
+
+
+def test_a_step_about_a_host_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="there is no b"):
+        Plan("any", 1, ("a",), (Partition(1, (("a",), ("b",)), 2.0),))
+    with pytest.raises(msgspec.ValidationError, match="there is no n5"):
+        from_json(
+            to_json(plan_of("churn", 1, 5)).replace(
+                '["n1","n2","n3","n4","n5"],"steps"', '["n1","n2","n3","n4"],"steps"'
+            )
+        )
 
 
 def test_every_scenario_asks_during_its_faults() -> None:

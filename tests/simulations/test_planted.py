@@ -169,6 +169,16 @@ def work_for_the_dead(patch: Patch) -> None:
     patch.setattr(service.QueryService, "member_died", lambda _self, _member: None)
 
 
+def a_circle(patch: Patch) -> None:
+    """A task that never lets time pass."""
+
+    async def turn(_self: gossip.GossipLoop) -> None:
+        while trio.current_time() >= 0:
+            await trio.lowlevel.checkpoint()
+
+    patch.setattr(gossip.GossipLoop, "_run_timers", turn)
+
+
 PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "no refutation": (no_refutation, FREEZE, "heal"),
     "no reconnect": (no_reconnect, SPLIT, "heal"),
@@ -183,6 +193,7 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "rows lost": (rows_lost, ASK, "answered"),
     "a hang-up unnoticed": (hang_up_unnoticed, HANG_UP, "cancellation"),
     "an exception in a scan": (an_exception_in_a_scan, ASK, "own faults"),
+    "a circle": (a_circle, ASK, "own faults"),
     "no deadline": (no_deadline, ONE_SLOW, "answered"),
     "work for the dead": (work_for_the_dead, ASKER_LOST, "cancellation"),
 }
