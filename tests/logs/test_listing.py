@@ -23,6 +23,8 @@ def test_the_listing_tells_size_files_and_newest_entry(tmp_path: Path) -> None:
     (tmp_path / "old.log.1.gz").write_bytes(gzip.compress(line(1).encode()))
     for name in ("plain.log", "old.log.1.gz"):
         os.utime(tmp_path / name, ns=(at_ns(9), at_ns(9)))
+    (tmp_path / "core").write_bytes(bytes(1000))
+    os.utime(tmp_path / "core", ns=(at_ns(9), at_ns(9)))
     (tmp_path / "link").symlink_to("/etc/hostname")
     infos = {info.stream: info for info in logs_of(tmp_path).files(Query(), lambda: None)}
     assert {name: (info.files, info.newest_ns) for name, info in infos.items()} == {
@@ -30,10 +32,12 @@ def test_the_listing_tells_size_files_and_newest_entry(tmp_path: Path) -> None:
         "b.log": (2, at_ns(3)),
         "plain.log": (1, at_ns(9)),
         "old.log": (1, at_ns(9)),
+        "core": (1, at_ns(9)),
         "link": (0, None),
     }
     assert infos["a.log"].size_bytes == sum((tmp_path / name).stat().st_size for name in ("a.log", "a.log.1"))
     assert "no timestamps" in infos["plain.log"].note
+    assert "binary" in infos["core"].note
     assert "compressed" in infos["old.log"].note
     assert "out of the roots" in infos["link"].note
     assert {info.host for info in infos.values()} == {"web1"}

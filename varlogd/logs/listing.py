@@ -8,7 +8,7 @@ from datetime import tzinfo
 from varlogd.errors import LogReadError
 from varlogd.logs.catalogue import LogFile, LogStream, open_listed
 from varlogd.logs.files import OpenFiles, Plain, unsupported
-from varlogd.logs.reader import CHUNK_FIRST_BYTES, Pace, backwards
+from varlogd.logs.reader import CHUNK_FIRST_BYTES, Pace, Text, backwards, is_binary
 from varlogd.logs.timing import FileTimes
 from varlogd.wire.query import StreamInfo
 
@@ -46,21 +46,23 @@ def _newest_entry(file: LogFile, files: OpenFiles, zone: tzinfo) -> tuple[int, s
     if file.packing:
         return file.mtime_ns, "compressed: the time is that of the file's last change"
     try:
-        if (time := _last_time(file, files, zone)) is not None:
-            return time, ""
+        text = Plain(files, file)
+        try:
+            if is_binary(text):
+                return file.mtime_ns, "binary: not searched"
+            time = _last_time(text, FileTimes(text, zone, file.mtime_ns))
+        finally:
+            text.close()
     except LogReadError as error:
         return file.mtime_ns, str(error)
-    return file.mtime_ns, "no timestamps: the time is that of the file's last change"
+    if time is None:
+        return file.mtime_ns, "no timestamps: the time is that of the file's last change"
+    return time, ""
 
 
-def _last_time(file: LogFile, files: OpenFiles, zone: tzinfo) -> int | None:
-    text = Plain(files, file)
-    try:
-        times = FileTimes(text, zone, file.mtime_ns)
-        for chunk in backwards(text, Pace(CHUNK_FIRST_BYTES, CHUNK_FIRST_BYTES)):
-            if chunk is not None:
-                times.sample(chunk)
-                return times.last_in(chunk.data, 0, len(chunk.data))
-        return None
-    finally:
-        text.close()
+def _last_time(text: Text, times: FileTimes) -> int | None:
+    for chunk in backwards(text, Pace(CHUNK_FIRST_BYTES, CHUNK_FIRST_BYTES)):
+        if chunk is not None:
+            times.sample(chunk)
+            return times.last_in(chunk.data, 0, len(chunk.data))
+    return None

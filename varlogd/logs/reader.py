@@ -29,6 +29,9 @@ that is too long must not fit into a chunk."""
 AHEAD_CHUNKS: Final = 4
 """How far ahead of backward reading the kernel is asked to fetch; by itself it only does so forwards."""
 
+BINARY_PROBE_BYTES: Final = 512
+"""Where is seen whether a file is one of lines."""
+
 
 class Text(Protocol):
     """Bytes that can be read anywhere: a plain file, or a compressed one unpacked."""
@@ -109,6 +112,12 @@ def forwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES) -> St
             continue
         yield Chunk(start, _closed(data[:whole] if whole < size else data))
         start += whole
+
+
+def is_binary(text: Text) -> bool:
+    """Whether a file is no log: half or more of its first lines have a NUL. A crash leaves a stray one in a log."""
+    lines = text.read_at(0, min(BINARY_PROBE_BYTES, text.size_bytes)).split(b"\n")
+    return 2 * sum(b"\0" in line for line in lines) >= len(lines)
 
 
 def _closed(data: bytes) -> bytes:

@@ -226,11 +226,14 @@ class _Packer:
             held = held[: self._left]
             self._left -= len(held)
         host, sign = self._host, self._sign
+        rows, size = self._rows, self._bytes
         for place, sequence, time, line, cut in held:
-            self._rows.append(Row(sign * place, host, name, sign * sequence, time, line, cut))
-            self._bytes += len(line) + 1
-            if self._bytes >= BLOCK_TARGET_BYTES or len(self._rows) >= BLOCK_ROWS_MAX:
+            rows.append(Row(sign * place, host, name, sign * sequence, time, line, cut))
+            size += len(line) + 1
+            if size >= BLOCK_TARGET_BYTES or len(rows) >= BLOCK_ROWS_MAX:
                 yield from self.rest()
+                rows, size = self._rows, 0
+        self._bytes = size
 
     def rest(self) -> Iterator[Block]:
         """The rows that there are, as a block."""

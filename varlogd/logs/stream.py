@@ -26,7 +26,7 @@ from varlogd.logs.account import Account
 from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.files import SPOOL_MAX_BYTES, OpenFiles
 from varlogd.logs.order import Held, Order
-from varlogd.logs.reader import CHUNK_FIRST_BYTES, Chunk, Pace, Text, backwards, forwards
+from varlogd.logs.reader import CHUNK_FIRST_BYTES, Chunk, Pace, Text, backwards, forwards, is_binary
 from varlogd.logs.timing import FileTimes
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import MIB
@@ -37,9 +37,6 @@ WAITING_MAX_BYTES: Final = 1 * MIB
 
 CHUNK_ROWS_MAX: Final = 8192
 """Rows from one chunk, past which smaller chunks are read: a row in memory costs 250 bytes more than its text."""
-
-BINARY_PROBE_BYTES: Final = 512
-"""A file is not a log if of the lines in its first bytes half or more have a NUL; a stray one is left by a crash."""
 
 
 class Asked(NamedTuple):
@@ -166,7 +163,7 @@ class StreamRows:
         if text.note:
             self._account.missing(f"{name}: {text.note}")
         try:
-            if _is_binary(text.read_at(0, min(BINARY_PROBE_BYTES, text.size_bytes))):
+            if is_binary(text):
                 self._account.note(f"{name}: binary, not searched")
                 return
             yield from self._chunks(_File(listed, base, text, FileTimes(text, self._asked.zone, listed.mtime_ns)))
@@ -293,8 +290,3 @@ class StreamRows:
         if text not in self._noted:
             self._noted.add(text)
             self._account.note(f"{self.stream.name}: {text}")
-
-
-def _is_binary(head: bytes) -> bool:
-    lines = head.split(b"\n")
-    return 2 * sum(b"\0" in line for line in lines) >= len(lines)

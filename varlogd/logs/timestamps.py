@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 PREFIX_BYTES: Final = 256
@@ -250,6 +251,7 @@ def _to_ns(moment: _Moment, year: int, zone: tzinfo) -> int:
     return (since.days * 86_400 + since.seconds + second) * NS
 
 
+@lru_cache(maxsize=64)  # there are some forty offsets in the world
 def _zone_of(zone: bytes | None) -> tzinfo | None:
     """``Z``, ``+01``, ``+0100`` or ``-05:30``; None if the line leaves it to the host."""
     if not zone:

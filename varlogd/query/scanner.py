@@ -43,6 +43,9 @@ class LineScanner:
 
     def __init__(self, filters: Sequence[LineFilter]) -> None:
         tests = [_compiled(line_filter) for line_filter in filters]
+        tests = [
+            test for test, asked in zip(tests, filters, strict=True) if not (test.wanted and "" in asked.patterns)
+        ]
         self._driver = min((test for test in tests if test.spans_lines), key=_selectivity, default=None)
         self._others = [_verdict(test) for test in tests if test is not self._driver]
         cost = max(1, sum(test.cost for test in tests))
