@@ -23,6 +23,7 @@ import trio
 
 from varlogd.config import Config, MembershipConfig, QueryConfig
 from varlogd.daemon import Daemon
+from varlogd.logs.scan import Scan
 from varlogd.mesh.network import TcpNetwork
 from varlogd.world import ThreadRunner, World
 
@@ -71,22 +72,18 @@ def endless_log(path: Path) -> None:
 
 
 class Grinding(ThreadRunner):
-    """A runner whose every step, having done its work, goes on until nobody wants it: a scan without an end."""
+    """A runner whose steps, once they have read something, go on until nobody wants them: a scan without an end."""
 
     def __init__(self) -> None:
         super().__init__(4)
-        self.grinding = 0
 
     async def run(self, step: Callable[[], T]) -> T:
         def grind() -> T:
-            step()
-            self.grinding += 1
-            try:
-                while True:
-                    self.check()
-                    time.sleep(0.001)
-            finally:
-                self.grinding -= 1
+            result = step()
+            while not isinstance(result, Scan):
+                self.check()
+                time.sleep(0.001)
+            return result
 
         return await super().run(grind)
 
@@ -126,6 +123,7 @@ class Mesh:
         self.directory = directory
         self.hosts: dict[str, Host] = {}
         self._nursery = nursery
+        self._sockets_before = _sockets("self")
 
     async def boot(
         self,
@@ -155,11 +153,13 @@ class Mesh:
         host.address = await self._nursery.start(self._run, host)
         return host
 
-    async def formed(self) -> None:
-        """Return once every daemon holds every other alive, and has a link with it."""
-        hosts = self.hosts.values()
-        await until(lambda: all(host.sees(name) == "alive" for host in hosts for name in self.hosts))
-        await until(lambda: all(len(host.daemon.gossip.links) >= len(self.hosts) - 1 for host in hosts))
+    async def formed(self, *others: str) -> None:
+        """Return once every daemon holds every other and all ``others`` (processes) alive, and every two of them
+        have one link: two that dial each other at once have two for a moment."""
+        hosts, names = self.hosts.values(), (*self.hosts, *others)
+        await until(lambda: all(host.sees(name) == "alive" for host in hosts for name in names))
+        listening, links = len(hosts), len(hosts) * (len(names) - 1)
+        await until(lambda: self.remains().sockets == self._sockets_before + listening + links)
 
     def remains(self) -> Remains:
         """What is under way."""
@@ -169,7 +169,7 @@ class Mesh:
             busy_threads=sum(host.runner._limiter.borrowed_tokens for host in self.hosts.values()),
             questions=sum(host.daemon.queries.running for host in self.hosts.values()),
             log_files=tuple(held),
-            sockets=sum(target.startswith("socket:") for target in _descriptors("self")),
+            sockets=_sockets("self"),
         )
 
     async def settled(self, before: Remains) -> None:
@@ -214,6 +214,20 @@ def _descriptors(pid: int | str) -> list[str]:
     return found
 
 
+def _sockets(pid: int | str) -> int:
+    return sum(target.startswith("socket:") for target in _descriptors(pid))
+
+
+def sockets_between(one: int, other: int) -> int:
+    """How many TCP sockets of process ``one`` have their other end in process ``other``."""
+    ends = {}
+    for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        ends[f"socket:[{words[9]}]"] = (words[1], words[2])
+    there = {ends[target][::-1] for target in _descriptors(other) if target in ends}
+    return sum(ends[target] in there for target in _descriptors(one) if target in ends)
+
+
 # Processes
 
 
@@ -256,10 +270,10 @@ class DaemonProcess:
 
     def open_logs(self) -> list[str]:
         """The files below its root that it has open."""
-        return [target for target in _descriptors(self.pid) if target.startswith(str(self.root))]
+        return [target for target in _descriptors(self.pid) if target.startswith(f"{self.root}/")]
 
     def sockets(self) -> int:
-        return sum(target.startswith("socket:") for target in _descriptors(self.pid))
+        return _sockets(self.pid)
 
     def cpu_s(self) -> float:
         """The processor time it has used."""
