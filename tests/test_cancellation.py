@@ -32,7 +32,7 @@ from tests.daemons import (
     until_now,
 )
 from varlogd import client
-from varlogd.config import MembershipConfig
+from varlogd.config import MembershipConfig, QueryConfig
 from varlogd.mesh.asking import QUERY_PATH
 from varlogd.mesh.network import TcpNetwork
 from varlogd.mesh.transport import open_websocket
@@ -44,6 +44,9 @@ from varlogd.world import ThreadRunner
 NAMES = "abc"
 MANY = "".join(f"2026-11-22T10:00:00Z {number} {'x' * 1000}\n" for number in range(20_000))
 """Twenty megabytes: more than all buffers on the way hold."""
+
+NO_STALL = QueryConfig(stall_s=600)
+"""A host that gives no sign of life is waited for: what is tested ends the work, and nothing else."""
 
 PATIENT = {"timeout_s": 60.0, "grace_s": 60.0}
 
@@ -69,7 +72,7 @@ reconnect_interval_s = 3600
 async def scanning(mesh: Mesh, membership: MembershipConfig = QUIET) -> int:
     """Every host has a log open and a thread at work on it, and finds nothing. Returns how many threads work."""
     for name in NAMES:
-        await mesh.boot(name, MANY, runner=Grinding(), membership=membership)
+        await mesh.boot(name, MANY, runner=Grinding(), membership=membership, query=NO_STALL)
     return len(NAMES)
 
 
@@ -84,7 +87,7 @@ async def waiting(mesh: Mesh, membership: MembershipConfig = QUIET) -> int:
     """The rows of two hosts wait for those of the third, which scans on and on."""
     for name in NAMES:
         runner = Grinding() if name == "c" else ThreadRunner(4)
-        await mesh.boot(name, MANY, runner=runner, membership=membership)
+        await mesh.boot(name, MANY, runner=runner, membership=membership, query=NO_STALL)
     return 1
 
 
