@@ -119,8 +119,9 @@ def test_a_root_may_be_a_file_with_its_rotations(tmp_path: Path) -> None:
 
 
 def test_a_root_that_is_not_there_is_told(tmp_path: Path) -> None:
-    assert only(tmp_path / "none") == LogStream(f"{tmp_path}/none", f"{tmp_path}/none", (), "no such file")
-    assert only(tmp_path / "none/x").note == "no such file or directory"
+    found = read_catalogue([tmp_path / "none", tmp_path / "none/x", tmp_path / "none"])
+    assert found.streams == ()
+    assert found.gaps == (f"{tmp_path}/none: no such file", f"{tmp_path}/none/x: no such file or directory")
 
 
 def test_what_is_no_log_is_left_out(tmp_path: Path) -> None:
@@ -163,6 +164,7 @@ def test_unreadable_directories_are_told(tmp_path: Path, without_privileges: Nob
     (tmp_path / "private").chmod(0o700 if os.geteuid() == 0 else 0)
     with without_privileges(tmp_path):
         found = read_catalogue([tmp_path])
+        assert read_catalogue([tmp_path / "private"]).gaps == (f"{tmp_path}/private: permission denied",)
     (tmp_path / "private").chmod(0o700)
     assert [(stream.name, len(stream.files), stream.note) for stream in found.streams] == [
         ("private/", 0, "permission denied"),
@@ -182,15 +184,15 @@ def test_the_limits_are_told_when_they_bite(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(catalogue_module, "DEPTH_MAX", 2)
     found = read_catalogue([tmp_path])
     assert len(found.streams) == 6
-    assert "more than 2 below" in found.cut
+    assert "more than 2 below" in found.gaps[0]
     monkeypatch.setattr(catalogue_module, "DEPTH_MAX", 3)
     monkeypatch.setattr(catalogue_module, "ENTRIES_MAX", 18)  # 7 files, 10 directories, the root
     assert len(read_catalogue([tmp_path]).streams) == 7
-    assert not read_catalogue([tmp_path]).cut
+    assert not read_catalogue([tmp_path]).gaps
     monkeypatch.setattr(catalogue_module, "ENTRIES_MAX", 9)
     found = read_catalogue([tmp_path])
     assert len(found.streams) == 4
-    assert "more than 9 files and directories" in found.cut
+    assert "more than 9 files and directories" in found.gaps[0]
 
 
 def test_opening_finds_a_file_that_was_renamed_meanwhile(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_what_may_not_be_read_makes_the_answer_partial(tmp_path: Path, without_p
         assert scan.truncated == "secret/: permission denied (and 1 more)"
         assert sorted(scan.notes) == ["error.log: permission denied", "secret/: permission denied"]
         _, scan = scanned(tmp_path, Query(matchers=(Matcher("stream", "=", "open.log"),)))
-        assert (scan.truncated, scan.notes) == ("", [])
+        assert (scan.truncated, scan.notes) == ("", ["secret/: permission denied"])  # it may hold one of that name
         _, scan = scanned(tmp_path, Query(matchers=(Matcher("stream", "=", "error.log"),)))
         assert scan.truncated == "error.log: permission denied"
         infos = {info.stream: info for info in logs_of(tmp_path).files(Query(), lambda: None)}
@@ -41,6 +41,12 @@ def test_what_may_not_be_read_makes_the_answer_partial(tmp_path: Path, without_p
     assert infos["error.log"].note == "error.log: permission denied"
     assert infos["secret/"].note == "permission denied"
     assert infos["open.log"].note == ""
+
+
+def test_a_root_that_cannot_be_read_makes_every_answer_partial(tmp_path: Path) -> None:
+    _, scan = scanned(tmp_path / "none", Query(matchers=(Matcher("stream", "=", "syslog"),)))
+    assert scan.truncated == f"{tmp_path}/none: no such file"
+    assert logs_of(tmp_path / "none").files(Query(), lambda: None)[0].note == scan.truncated
 
 
 def test_damaged_compressed_files_make_the_answer_partial(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ an earlier root has that name already, it is the absolute path.
 followed: what a link points to inside the roots is listed there, what lies outside is told in `Catalogue.outside`. A
 file is opened without following a link, and must then be the very file that was listed.
 
-**Nothing is silently absent.** Only what is known to be no log (journals, wtmp …) is left out. What may not
-be read is a stream with a note and no files; what a limit leaves out is told in `Catalogue.cut`.
+**Nothing is silently absent.** Only what is known to be no log (journals, wtmp …) is left out. A directory that
+may not be read is a stream with a note and no files; roots that cannot be read, and limits that bite, are `gaps`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ class LogFile:
 
 @dataclass(frozen=True, slots=True)
 class LogStream:
-    """One stream: ``files`` from new to old. Without files, ``note`` says what keeps them from being read."""
+    """One stream: ``files`` from new to old.
+
+    Without files it is a directory that cannot be read (its name ends in ``/``), or a link; ``note`` says why.
+    """
 
     name: str
     path: str
@@ -75,11 +78,11 @@ class LogStream:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All streams by name; ``outside`` are links out of the roots; ``cut`` is the limit that bit, or empty."""
+    """All streams by name; ``outside`` are links out of the roots; ``gaps`` say what is missing, and why."""
 
     streams: tuple[LogStream, ...]
     outside: tuple[LogStream, ...] = ()
-    cut: str = ""
+    gaps: tuple[str, ...] = ()
 
 
 def read_catalogue(roots: Sequence[Path]) -> Catalogue:
@@ -89,7 +92,7 @@ def read_catalogue(roots: Sequence[Path]) -> Catalogue:
     for stream in walk.streams():
         name = stream.path if stream.name in streams else stream.name
         streams[name] = LogStream(name, stream.path, stream.files, stream.note)
-    return Catalogue(tuple(streams[name] for name in sorted(streams)), tuple(walk.outside), walk.cut)
+    return Catalogue(tuple(streams[name] for name in sorted(streams)), tuple(walk.outside), tuple(walk.gaps))
 
 
 def open_listed(file: LogFile) -> int:
@@ -177,7 +180,7 @@ class _Walk:
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self.outside: list[LogStream] = []
-        self.cut = ""
+        self.gaps: dict[str, None] = {}  # an ordered set
         self._roots = [Path(os.path.realpath(root)) for root in roots]
         self._seen: set[tuple[int, int]] = set()
         self._entered = 0
@@ -192,17 +195,17 @@ class _Walk:
             with os.scandir(root.parent) as entries:
                 beside = [entry for entry in entries if root.name in (entry.name, place_of(entry.name).base)]
         except OSError as error:
-            yield _unread(str(root), str(root), error)
+            self._gap(f"{root}: {reason(error)}")
             return
         if files := self._files(beside, str(root.parent)):
             yield from _chains(files, "")
         else:
-            yield LogStream(shown(str(root)), shown(str(root)), (), "no such file")
+            self._gap(f"{root}: no such file")
 
     def _directory(self, parent: int | None, path: str, prefix: str, depth: int) -> Iterator[LogStream]:
         """The streams in and below a directory, opened by its name in ``parent`` (or by its path if it is a root)."""
         if depth > DEPTH_MAX:
-            self.cut = f"directories more than {DEPTH_MAX} below a root are not searched"
+            self._gap(f"directories more than {DEPTH_MAX} below a root are not searched")
             return
         if self._is_full():
             return
@@ -210,15 +213,20 @@ class _Walk:
         try:
             descriptor = os.open(path if parent is None else Path(path).name, _DIRECTORY, dir_fd=parent)
         except OSError as error:
-            if parent is None or error.errno != errno.ENOENT:
-                yield _unread(prefix or path + "/", path, error)
+            yield from self._unread(path, prefix, error)
             return
         try:
             yield from self._entries(descriptor, path, prefix, depth)
         except OSError as error:
-            yield _unread(prefix or path + "/", path, error)
+            yield from self._unread(path, prefix, error)
         finally:
             os.close(descriptor)
+
+    def _unread(self, path: str, prefix: str, error: OSError) -> Iterator[LogStream]:
+        if not prefix:
+            self._gap(f"{path}: {reason(error)}")
+        elif error.errno != errno.ENOENT:  # it may have gone since it was listed
+            yield LogStream(shown(prefix), shown(path), (), reason(error))
 
     def _entries(self, descriptor: int, path: str, prefix: str, depth: int) -> Iterator[LogStream]:
         with os.scandir(descriptor) as entries:
@@ -249,8 +257,11 @@ class _Walk:
     def _is_full(self) -> bool:
         full = len(self._seen) + self._entered >= ENTRIES_MAX
         if full:
-            self.cut = f"more than {ENTRIES_MAX} files and directories: the rest is not searched"
+            self._gap(f"more than {ENTRIES_MAX} files and directories: the rest is not searched")
         return full
+
+    def _gap(self, text: str) -> None:
+        self.gaps[shown(text)] = None
 
     def _link(self, path: str, name: str) -> None:
         target = Path(os.path.realpath(path))
@@ -263,7 +274,3 @@ class _Walk:
 def _listed(path: str, status: os.stat_result) -> LogFile:
     packing = place_of(Path(path).name).packing
     return LogFile(path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, packing)
-
-
-def _unread(name: str, path: str, error: OSError) -> LogStream:
-    return LogStream(shown(name), shown(path), (), reason(error))

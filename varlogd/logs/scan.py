@@ -17,13 +17,12 @@ from varlogd.logs.catalogue import Catalogue, LogStream, read_catalogue
 from varlogd.logs.files import OpenFiles
 from varlogd.logs.listing import stream_info
 from varlogd.logs.merge import Run, merged
-from varlogd.logs.reader import CHUNK_FIRST_BYTES
 from varlogd.logs.stream import Asked, StreamRows
 from varlogd.logs.timestamps import HostZone
 from varlogd.query.block import Row, block_of, row_count
 from varlogd.query.match import matches_stream, validate
 from varlogd.query.scanner import LineScanner
-from varlogd.wire.limits import BLOCK_ROWS_MAX, BLOCK_TARGET_BYTES, MIB
+from varlogd.wire.limits import BLOCK_ROWS_MAX, BLOCK_TARGET_BYTES, KIB, MIB
 from varlogd.wire.query import Block, Query, StreamInfo
 
 STEP_CHUNKS: Final = 4
@@ -34,6 +33,9 @@ FLUSH_BYTES: Final = 16 * MIB
 
 HELD_MAX_BYTES: Final = 16 * MIB
 """Text that the chunks of all streams of one scan hold together: with many streams the chunks are smaller."""
+
+CHUNK_MIN_BYTES: Final = 4 * KIB
+"""But not smaller than this."""
 
 
 class HostLogs:
@@ -83,9 +85,8 @@ class HostLogs:
                     found.append(stream_info(self.host, stream, files, self.zone))
         finally:
             files.close()
-        if catalogue.cut:
-            more = StreamInfo(host=self.host, stream="…", files=0, size_bytes=0, newest_ns=None, note=catalogue.cut)
-            found.append(more)
+        for gap in catalogue.gaps:
+            found.append(StreamInfo(host=self.host, stream="…", files=0, size_bytes=0, newest_ns=None, note=gap))
         return found
 
     def catalogue(self) -> Catalogue:
@@ -184,13 +185,16 @@ class Scan(Iterator[Block | None]):
     def _plan(self) -> Asked:
         """Choose the streams to read, and put into the account what cannot be."""
         catalogue = self._logs.catalogue()
-        chosen = [stream for stream in catalogue.streams if self._logs.is_asked_for(stream, self._query)]
-        for stream in chosen:
-            if not stream.files:
-                self._account.missing(f"{stream.name}: {stream.note}")
-        if catalogue.cut:
-            self._account.missing(catalogue.cut)
-        readable = [stream for stream in chosen if stream.files]
+        readable = []
+        for gap in catalogue.gaps:
+            self._account.missing(gap)
+        for stream in catalogue.streams:
+            asked_for = self._logs.is_asked_for(stream, self._query)
+            if stream.files and asked_for:
+                readable.append(stream)
+            elif not stream.files:  # a directory that cannot be read
+                tell = self._account.missing if asked_for else self._account.note
+                tell(f"{stream.name}: {stream.note}")
         scanner = LineScanner(self._query.filters)
         asked = Asked(self._query, scanner, self._logs.zone, _chunk_max_bytes(scanner, len(readable)))
         # In the order of names, in which rows of the same time are; that too is reversed for the newest first.
@@ -243,5 +247,5 @@ class _Packer:
 
 
 def _chunk_max_bytes(scanner: LineScanner, streams: int) -> int:
-    """How much to read of a stream at once: by the cost of the patterns and by the number of streams."""
-    return max(CHUNK_FIRST_BYTES, min(scanner.buffer_bytes, HELD_MAX_BYTES // max(1, streams)))
+    """How much to read of a stream at once at most: by the cost of the patterns and by the number of streams."""
+    return max(CHUNK_MIN_BYTES, min(scanner.buffer_bytes, HELD_MAX_BYTES // max(1, streams)))

@@ -29,8 +29,8 @@ from typing import Final, NamedTuple
 PREFIX_BYTES: Final = 256
 """How much of a line is looked at: an access log has an address and a user name before its time."""
 
-CACHE_MAX: Final = 4096
-"""Stamps remembered, about an hour of a busy log."""
+CACHE_MAX: Final = 256
+"""Stamps remembered of one file. Reading goes along in time, so few are needed, and there may be many files."""
 
 LEARN_SHARE: Final = 4
 """A weak format must be in one of so many lines: the rest may be continuation lines."""
@@ -169,6 +169,9 @@ _WEAK: Final = (
 )
 """By preference: of two that are in as many lines, the first."""
 
+_LIKE_A_TIME: Final = re.compile(rb"\d\d:\d\d|\d{6}").search
+"""In every line that has a weak format: learning from a text without times is then cheap."""
+
 
 class Timestamps:
     """The times of one file's lines. ``latest_ns``, its last change, dates lines that name no year."""
@@ -187,7 +190,8 @@ class Timestamps:
         sample = list(lines)
         self._likely = _ISO
         strong = sum(self.of(line) is not None for line in sample)
-        hits = [sum(self._by(weak, line) is not None for line in sample) for weak in _WEAK]
+        likely = [line for line in sample if _LIKE_A_TIME(line, 0, PREFIX_BYTES)]
+        hits = [sum(self._by(weak, line) is not None for line in likely) for weak in _WEAK]
         most = max(hits)
         learned = most > strong and most * LEARN_SHARE >= len(sample)
         if learned:
