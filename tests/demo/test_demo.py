@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from varlogd.cli.varlog import EXIT_ERROR
+from varlogd.cli import exit_status
 from varlogd.demo import EXIT_SIGNALLED
 from varlogd.demo.processes import NODES_MAX
 
@@ -167,7 +167,7 @@ def test_given_logs_are_asked_instead(start: Start, tmp_path: Path) -> None:
 
 def test_nothing_to_show_is_an_error_in_one_line(start: Start, tmp_path: Path) -> None:
     demo = start(str(tmp_path / "missing"), "--once")
-    assert demo.end() == EXIT_ERROR
+    assert demo.end() == exit_status.ERROR
     assert demo.complained == f"varlog demo: {tmp_path / 'missing'} is not a directory\n"
     assert list(demo.place.iterdir()) == []
 
@@ -175,5 +175,5 @@ def test_nothing_to_show_is_an_error_in_one_line(start: Start, tmp_path: Path) -
 @pytest.mark.parametrize("words", [["--nodes", "1"], ["--nodes", str(NODES_MAX + 1)], ["--nodes", "x"], ["a", "b"]])
 def test_bad_arguments_are_errors(start: Start, words: list[str]) -> None:
     demo = start(*words)
-    assert demo.end() == EXIT_ERROR
+    assert demo.end() == exit_status.ERROR
     assert "usage: varlog demo" in demo.complained

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from varlogd.cli import varlogd
+from varlogd.cli import exit_status, varlogd
 from varlogd.cli.arguments import parse
-from varlogd.cli.varlog import EXIT_FOUND
 from varlogd.demo import SEED, TRIES
 from varlogd.demo import parse as parse_demo
 from varlogd.demo.logs import hosts, incidents, write_host
@@ -128,4 +127,4 @@ async def test_the_commands_of_readme_and_demo_work(tmp_path: Path) -> None:
                 stdin=subprocess.DEVNULL,
                 env=environment,
             )
-            assert done.returncode == EXIT_FOUND, (words, done.stdout[-500:], done.stderr)
+            assert done.returncode == exit_status.FOUND, (words, done.stdout[-500:], done.stderr)

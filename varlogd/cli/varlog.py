@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from varlogd.cli import exit_status
 from varlogd.errors import VarlogdError
 
 if TYPE_CHECKING:
@@ -14,13 +15,6 @@ if TYPE_CHECKING:
     from varlogd.client import Answer
     from varlogd.query.block import Row
     from varlogd.wire.query import Ledger, Progress
-
-EXIT_FOUND: Final = 0
-EXIT_NOTHING: Final = 1
-EXIT_ERROR: Final = 2
-EXIT_PARTIAL: Final = 3
-EXIT_INTERRUPTED: Final = 130
-EXIT_PIPE: Final = 141
 
 SETTLED_S: Final = 1.5
 """`tail` shows what it has when no row has come for so long: the rows of hosts on time are all in by then."""
@@ -45,13 +39,13 @@ def run(argv: list[str]) -> int:
         from varlogd.cli.render import safe
 
         print("varlog: " + "\n".join(safe(line) for line in str(error).split("\n")), file=sys.stderr)
-        return EXIT_ERROR
+        return exit_status.ERROR
     except KeyboardInterrupt:
         print("varlog: interrupted; the work on all hosts has been stopped", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return exit_status.INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
-        return EXIT_PIPE
+        return exit_status.PIPE
 
 
 def _carry_out(command: Command) -> int:
@@ -87,7 +81,7 @@ async def _members(command: Command) -> int:
     else:
         lines = render.members_lines(members, time.time_ns(), color=command.color)
         _out([f"{line}\n".encode() for line in lines])
-    return EXIT_FOUND
+    return exit_status.FOUND
 
 
 async def _files(command: Command) -> int:
@@ -184,8 +178,8 @@ def _close(command: Command, ledger: Ledger) -> None:
 
 def _status(ledger: Ledger, *, found: bool) -> int:
     if not ledger.complete:
-        return EXIT_PARTIAL
-    return EXIT_FOUND if found else EXIT_NOTHING
+        return exit_status.PARTIAL
+    return exit_status.FOUND if found else exit_status.NOTHING
 
 
 class _Meter:

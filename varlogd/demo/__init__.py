@@ -21,7 +21,7 @@ from typing import Final
 
 import trio
 
-from varlogd.cli.varlog import EXIT_ERROR, EXIT_FOUND
+from varlogd.cli import exit_status
 from varlogd.demo.given import given_scenario
 from varlogd.demo.logs import hosts, incidents, write_host
 from varlogd.demo.processes import NODES_DEFAULT, NODES_MAX, NODES_MIN, Node, NodePlan, running
@@ -112,10 +112,10 @@ async def _run(options: Options, screen: Screen) -> int:
 def _status(screen: Screen, failure: Exception | None, cut_short_by: int | None) -> int:
     if isinstance(failure, VarlogdError):
         screen.complain(str(failure))
-        return EXIT_ERROR
+        return exit_status.ERROR
     if failure is not None:
         raise failure
-    return EXIT_FOUND if cut_short_by is None else EXIT_SIGNALLED + cut_short_by
+    return exit_status.FOUND if cut_short_by is None else EXIT_SIGNALLED + cut_short_by
 
 
 async def _show(options: Options, screen: Screen, told: trio.Event) -> None:

@@ -15,8 +15,8 @@ from typing import Final
 import trio
 
 from varlogd import client
+from varlogd.cli import exit_status
 from varlogd.cli.render import table
-from varlogd.cli.varlog import EXIT_FOUND, EXIT_NOTHING, EXIT_PARTIAL
 from varlogd.config import QueryConfig
 from varlogd.demo.asking import Asker, find_asker, shown
 from varlogd.demo.processes import POLL_S, DemoError, Node, NodePlan
@@ -98,7 +98,7 @@ class Story:
 
     async def _ask_all(self) -> None:
         self._screen.head(f"The newest errors of all hosts, asked of {self._asked.name}:")
-        whole = {EXIT_FOUND} if self._scenario.surely else {EXIT_FOUND, EXIT_NOTHING}
+        whole = {exit_status.FOUND} if self._scenario.surely else {exit_status.FOUND, exit_status.NOTHING}
         ledger = await self._ask(whole)
         self._demand(ledger, {Outcome.ANSWERED})
 
@@ -108,7 +108,7 @@ class Story:
         victim.send(signal.SIGKILL)
         self._killed_at = trio.current_time()
         await victim.wait_ended()
-        ledger = await self._ask({EXIT_PARTIAL})
+        ledger = await self._ask({exit_status.PARTIAL})
         self._demand(ledger, {Outcome.FAILED, Outcome.DEAD})
 
     async def _ask_when_declared_dead(self) -> None:
@@ -116,7 +116,7 @@ class Story:
         survivors = len(self._nodes) - 1
         who = "the survivor has" if survivors == 1 else f"all {survivors} survivors have"
         self._screen.head(f"{took_s:.1f} s after the kill {who} declared {self._victim.name} dead. Once more:")
-        ledger = await self._ask({EXIT_PARTIAL})
+        ledger = await self._ask({exit_status.PARTIAL})
         self._demand(ledger, {Outcome.DEAD})
 
     async def _wait_declared_dead(self) -> float:

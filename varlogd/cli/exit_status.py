@@ -1,0 +1,18 @@
+"""How `varlog` ends: what a script may rely on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FOUND: Final = 0
+"""A whole answer, and something in it."""
+NOTHING: Final = 1
+"""A whole answer, and nothing in it."""
+ERROR: Final = 2
+"""No answer: a bad question, nobody to ask."""
+PARTIAL: Final = 3
+"""An answer without the part of some host; the ledger says which."""
+INTERRUPTED: Final = 130
+"""Ctrl-C, as shells have it: 128 and the signal's number."""
+PIPE: Final = 141
+"""Whoever read the output had seen enough."""
