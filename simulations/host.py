@@ -149,6 +149,8 @@ class SimulatedHost:
         self._root = root
         self._faults = 0
         self._disk_extra_s = 0.0
+        self._slow_disks = 0
+        self._disk_well_since = -math.inf
 
     @property
     def last_process(self) -> Process | None:
@@ -174,8 +176,10 @@ class SimulatedHost:
         return process if process is not None and process.ready and not process.frozen else None
 
     async def start(self) -> None:
-        """Start the daemon; returns when it listens, or has failed to."""
-        if self.last_process is not None:
+        """Start the daemon, once the one before it has ended; does nothing if one is up."""
+        while self.last_process is not None and not self.last_process.over.is_set():
+            if self.phase is Phase.UP:
+                return
             await self.last_process.over.wait()
         self._site.wires.lighten(self.name)
         process = self._boot()
@@ -220,12 +224,15 @@ class SimulatedHost:
         return thaw
 
     @property
-    def disk_is_slow(self) -> bool:
-        return self._disk_extra_s > 0
+    def slow_disk_until(self) -> float:
+        """When the disk was last slow: infinity while it is."""
+        return math.inf if self._slow_disks else self._disk_well_since
 
     def slow_disk(self, extra_s: float) -> None:
-        """Every step of work takes so much longer than now."""
-        self._disk_extra_s = max(0.0, self._disk_extra_s + extra_s)
+        """Every step of work takes so much longer than now; a negative time undoes one such call."""
+        self._slow_disks += 1 if extra_s > 0 else -1
+        self._disk_extra_s = self._disk_extra_s + extra_s if self._slow_disks else 0.0
+        self._disk_well_since = trio.current_time()
         if self.last_process is not None:
             self.last_process.runner.extra_s = self._disk_extra_s
 

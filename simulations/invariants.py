@@ -199,7 +199,7 @@ class Answered(Invariant):
         if took_s > asked.query.timeout_s + ANSWER_SLACK_S:
             yield Breach(now, f"{question}: took {took_s:.1f} s", (host.name,))
         for entry in asked.ledger.members:
-            excused = entry.outcome == Outcome.LATE and scene.hosts[entry.host].disk_is_slow
+            excused = entry.outcome == Outcome.LATE and scene.hosts[entry.host].slow_disk_until >= asked.began_at
             if entry.outcome != Outcome.ANSWERED and not excused and _is_well(scene, asked, entry.host):
                 told = f"{entry.host} is {entry.outcome} ({entry.why}), and is well"
                 yield Breach(now, f"{question}: {told}", (host.name, entry.host))
@@ -288,11 +288,12 @@ def _viewers(scene: Scene, now: float, settled_s: float) -> Iterator[SimulatedHo
 
 
 def _is_well(scene: Scene, asked: Asked, name: str) -> bool:
-    """Whether a host was live in the view, up, reachable and free of faults from a while before a question on."""
-    host, since = scene.hosts[name], asked.began_at - WELL_S
+    """Whether a host was live in the view, and since a while before the question it and the asked node were up,
+    free of faults and connected."""
+    host, asker, since = scene.hosts[name], scene.hosts[asked.step.host], asked.began_at - WELL_S
     live = asked.views[0].get(name, State.DEAD) <= State.SUSPECT
-    untouched = host.phase is Phase.UP and max(host.phase_since, host.calm_since) <= since
-    return live and untouched and scene.wires.connected_since(asked.step.host, name) <= since
+    untouched = host.phase is Phase.UP and max(host.phase_since, host.calm_since, asker.calm_since) <= since
+    return live and untouched and scene.wires.connected_since(asker.name, name) <= since
 
 
 def _reachable_by_all(scene: Scene, host: SimulatedHost, since: float) -> bool:

@@ -80,8 +80,9 @@ class Wires:
 
     def darken(self, host: str) -> None:
         """The power fails: nothing leaves the host or reaches it. Its processes must `vanish` first."""
-        self._dark[host] = None
-        self.cut(self._around(host))
+        if host not in self._dark:
+            self._dark[host] = None
+            self.cut(self._around(host))
 
     def lighten(self, host: str) -> None:
         """The power is back, if it was out."""

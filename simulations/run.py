@@ -231,8 +231,7 @@ class _Simulation:
             case Leave(_, name):
                 self.hosts[name].leave()
             case Start(_, name):
-                if self.hosts[name].phase is not Phase.UP:
-                    await self.hosts[name].start()
+                await self.hosts[name].start()
             case Freeze() | Partition() | OneWay() | SlowNetwork() | SlowDisk():
                 undo = self._begin(step)
                 await trio.sleep(step.duration_s)

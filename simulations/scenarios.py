@@ -132,7 +132,60 @@ def churn(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
     return steps
 
 
-SCENARIOS: Final[Mapping[str, Scenario]] = {"crash": crash, "split": split, "hang": hang, "churn": churn}
+def swarm(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
+    """Some kinds of fault, drawn, then many faults of these kinds at any time and on any host, with questions."""
+    makers = rng.sample(_MAKERS, rng.randint(1, len(_MAKERS)))
+    steps: list[Step] = []
+    for _ in range(rng.randint(3, 12)):
+        at_s = WARM_S + _draw(rng, 2, 50)
+        steps += rng.choice(makers)(rng, hosts, at_s)
+    for _ in range(rng.randint(5, 20)):
+        gone_after_s = rng.choice((None, None, _draw(rng, 0.01, 3)))
+        at_s = WARM_S + _draw(rng, 0, 60)
+        steps.append(Ask(at_s, rng.choice(hosts), _question(rng), gone_after_s=gone_after_s))
+    return steps
+
+
+def _gone_for_a_while(rng: random.Random, hosts: tuple[str, ...], at_s: float) -> list[Step]:
+    host = rng.choice(hosts)
+    away_s = rng.choice((_draw(rng, 0.1, 3), _draw(rng, 3, 40)))
+    return [rng.choice((Kill, Leave, PowerOff))(at_s, host), Start(at_s + away_s, host)]
+
+
+def _frozen(rng: random.Random, hosts: tuple[str, ...], at_s: float) -> list[Step]:
+    return [Freeze(at_s, rng.choice(hosts), rng.choice((_draw(rng, 0.1, 5), _draw(rng, 5, 40))))]
+
+
+def _parted(rng: random.Random, hosts: tuple[str, ...], at_s: float) -> list[Step]:
+    shuffled = rng.sample(hosts, len(hosts))
+    cuts = sorted(rng.sample(range(1, len(hosts)), rng.randint(1, min(2, len(hosts) - 1))))
+    ends = zip([0, *cuts], [*cuts, len(hosts)], strict=True)
+    sides = tuple(tuple(sorted(shuffled[start:end])) for start, end in ends)
+    return [Partition(at_s, sides, rng.choice((_draw(rng, 0.1, 5), _draw(rng, 5, 40))))]
+
+
+def _deaf(rng: random.Random, hosts: tuple[str, ...], at_s: float) -> list[Step]:
+    src, dst = rng.sample(hosts, 2)
+    return [OneWay(at_s, src, dst, _draw(rng, 0.5, 20))]
+
+
+def _slow(rng: random.Random, hosts: tuple[str, ...], at_s: float) -> list[Step]:
+    disk = SlowDisk(
+        at_s, tuple(rng.sample(hosts, rng.randint(1, len(hosts)))), _draw(rng, 0.05, 1), _draw(rng, 1, 20)
+    )
+    return [rng.choice((disk, SlowNetwork(at_s, rng.choice(hosts), _draw(rng, 0.01, 0.4), _draw(rng, 1, 20))))]
+
+
+_MAKERS: Final = (_gone_for_a_while, _frozen, _parted, _deaf, _slow)
+"""Each makes the steps of one fault."""
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    "crash": crash,
+    "split": split,
+    "hang": hang,
+    "churn": churn,
+    "swarm": swarm,
+}
 
 
 def plan_of(scenario: str, seed: int, nodes: int) -> Plan:

@@ -24,10 +24,9 @@ from varlogd.wire.query import Block, Entry, Ledger, Outcome
 
 HOSTS = ("n1", "n2", "n3", "n4")
 
-ALL_SLOW = SlowDisk(9.9, HOSTS, 0.4, 4.0)
 FREEZE: tuple[Step, ...] = (Freeze(10, "n3", 8.0),)
 KILL: tuple[Step, ...] = (Kill(10, "n3"), Ask(10.5, "n1"), Ask(20, "n1"))
-KILL_WHILE_ASKED: tuple[Step, ...] = (ALL_SLOW, Ask(10, "n1", "all"), Kill(11.0, "n4"))
+KILL_WHILE_ASKED: tuple[Step, ...] = (SlowDisk(9.9, HOSTS, 1.0, 4.0), Ask(10, "n1", "all"), Kill(10.7, "n4"))
 LEAVE: tuple[Step, ...] = (Leave(10, "n3"),)
 POWER_OFF: tuple[Step, ...] = (PowerOff(10, "n3"), Ask(20, "n1"))
 SPLIT: tuple[Step, ...] = (Partition(10, (("n1", "n2"), ("n3", "n4")), 30.0),)

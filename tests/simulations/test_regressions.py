@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulations.plan import Ask, Freeze, Plan, PowerOff, SlowDisk, Start, Step
+from simulations.plan import Ask, Freeze, Kill, Leave, Plan, PowerOff, SlowDisk, Start, Step
 from simulations.report import lines
 from simulations.run import run
 
@@ -27,3 +27,28 @@ FOUND: dict[str, tuple[int, tuple[Step, ...]]] = {
 def test_it_holds_now(seed: int, steps: tuple[Step, ...]) -> None:
     report = run(Plan("regression", seed, HOSTS, steps))
     assert report.passed, "\n".join(lines(report, "see above"))
+
+
+def test_a_plan_may_do_anything_to_a_host_in_any_state() -> None:
+    """Plans shrink by deleting steps: what is left must run, whatever it asks for."""
+    steps: tuple[Step, ...] = (
+        Start(8, "n1"),
+        PowerOff(9, "n2"),
+        PowerOff(9.5, "n2"),
+        Kill(10, "n2"),
+        Leave(10.5, "n2"),
+        Freeze(11, "n2", 2.0),
+        Start(12, "n2"),
+        Start(12, "n2"),
+        Freeze(20, "n3", 4.0),
+        Freeze(21, "n3", 1.0),
+        Kill(21.5, "n3"),
+        Leave(30, "n4"),
+        Leave(30.0001, "n4"),
+        Start(30.0002, "n4"),
+        Kill(30.0003, "n4"),
+    )
+    report = run(Plan("odd", 1, HOSTS, steps))
+    assert report.passed, "\n".join(lines(report, "see above"))
+    said = [event.text for event in report.events]
+    assert sum(text.startswith("listening") for text in said) == 6  # two came back

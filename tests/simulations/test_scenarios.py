@@ -42,7 +42,7 @@ def times_said(reports: dict[tuple[str, int], Report], scenario: str, words: str
 def test_every_invariant_holds(reports: dict[tuple[str, int], Report], scenario: str, seed: int) -> None:
     report = reports[scenario, seed]
     assert report.passed, "\n".join(lines(report, "see above"))
-    assert len(report.asks) > 5
+    assert len(report.asks) >= 5
 
 
 def test_a_crash_is_asked_about_before_while_and_after_it_is_known(reports: dict[tuple[str, int], Report]) -> None:
@@ -79,7 +79,7 @@ def replay(hash_seed: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("scenario", "hash_seed"), [*zip(SCENARIOS, "1234", strict=True), ("churn", "5")])
+@pytest.mark.parametrize(("scenario", "hash_seed"), [*zip(SCENARIOS, "12345", strict=True), ("churn", "6")])
 def test_the_same_seed_gives_the_same_trace_in_another_process(
     reports: dict[tuple[str, int], Report], scenario: str, hash_seed: str
 ) -> None:
