@@ -94,8 +94,10 @@ class Processes:
 
 
 def environment() -> dict[str, str]:
-    """The environment for a process of the bed: ours, without what would configure varlogd."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("VARLOG_", "VARLOGD_"))}
+    """The environment for a process of the bed: ours, without what would configure varlogd, or would keep Python from
+    caching what it has compiled (an installed package is compiled once)."""
+    ours = ("VARLOG_", "VARLOGD_", "PYTHONDONTWRITEBYTECODE")
+    return {key: value for key, value in os.environ.items() if not key.startswith(ours)}
 
 
 def _die_with_parent() -> Callable[[], object]:
