@@ -23,7 +23,6 @@ import trio
 
 from varlogd.config import Config, MembershipConfig, QueryConfig
 from varlogd.daemon import Daemon
-from varlogd.logs.scan import Scan
 from varlogd.mesh.network import TcpNetwork
 from varlogd.world import ThreadRunner, World
 
@@ -72,20 +71,15 @@ def endless_log(path: Path) -> None:
 
 
 class Grinding(ThreadRunner):
-    """A runner whose steps, once they have read something, go on until nobody wants them: a scan without an end."""
+    """A runner whose work never gets past its first look whether to go on: a scan without an end, its log open."""
 
     def __init__(self) -> None:
         super().__init__(4)
 
-    async def run(self, step: Callable[[], T]) -> T:
-        def grind() -> T:
-            result = step()
-            while not isinstance(result, Scan):
-                self.check()
-                time.sleep(0.001)
-            return result
-
-        return await super().run(grind)
+    def check(self) -> None:
+        while True:
+            super().check()
+            time.sleep(0.001)
 
 
 @dataclass

@@ -92,9 +92,10 @@ class Gather:
         self._room = trio.Event()
         self._delivered: Counter[str] = Counter()
         self._began = now
+        self._stopped_by: VarlogdError | None = None
 
     async def run(self) -> Ledger:
-        """Ask, emit the whole answer, and return the ledger. Raises what ``emit`` raises, and nothing of a host's."""
+        """Ask, emit the whole answer, and return the ledger. Raises what ``emit`` raises or `stop` was given."""
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             for part in self._parts.values():
@@ -120,6 +121,11 @@ class Gather:
         part = self._parts.get(host)
         if part is not None and part.open:
             self._end(part, Entry(host=host, outcome=Outcome.DEAD, since_ns=since_ns, why="died while asked"))
+
+    def stop(self, error: VarlogdError) -> None:
+        """End it now: as soon as the asker has taken the part it is being given, `run` raises ``error``."""
+        self._stopped_by = error
+        self._changed.set()
 
     def progress(self) -> Progress:
         """How far the question has come."""
@@ -161,6 +167,8 @@ class Gather:
             while self._ready:
                 await self._deliver(self._ready.popleft())
             self._let_in()
+            if self._stopped_by is not None:
+                raise self._stopped_by
             if self._merge.limit_reached or not any(part.open for part in self._parts.values()):
                 return
             if trio.current_time() >= self._deadline:

@@ -2,7 +2,8 @@
 
 Whatever ends the question ends its work: the asker's socket closing or breaking, the asking daemon declared
 dead, the deadline, the limit, this daemon's shutdown. Each cancels the one scope that everything of the
-question runs in: the local scan, the websockets to other hosts, the progress beat.
+question runs in: the local scan, the websockets to other hosts, the progress beat. What this daemon ends by itself it
+says first, for an asker who still listens.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from varlogd.mesh.network import Network
 from varlogd.mesh.scatter import Gather
 from varlogd.mesh.sink import Sink
 from varlogd.mesh.transport import (
+    CLOSE_ABNORMAL,
     CLOSE_BAD_QUESTION,
     CLOSE_BUSY,
     CLOSE_INTERNAL,
@@ -93,6 +95,11 @@ class _Running:
     gather: Gather
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
+    def end(self, why: str) -> None:
+        """Stop all work and say why, to an asker who listens; one who does not is cut off in mid-frame."""
+        self.gather.stop(Refused(why))
+        self.scope.deadline = trio.current_time() + CLOSE_TIMEOUT_S
+
     async def ledger(self) -> Ledger:
         """Answer all but the ledger, which is the result."""
         ledger = await self.gather.run()
@@ -118,6 +125,12 @@ class _Voice:
         async with self._writing:
             for data in frames_of(message, json=self._json):
                 await self._websocket.send(data, timeout_s)
+
+    async def finish_frame(self) -> None:
+        """Let a frame that is being written come to its end: one cut in the middle would be the last."""
+        with trio.move_on_after(CLOSE_TIMEOUT_S):
+            async with self._writing:
+                pass
 
     async def hear(self) -> Ask:
         data = await self._websocket.receive()
@@ -166,10 +179,10 @@ class QueryService:
     def member_died(self, member: Member) -> None:
         """Stop all work for an asker that is dead, and stop waiting for its answers."""
         since_ns = self._mesh.wall_ns(member.since)
-        for running in list(self._running):
+        for running in self._running:
             if running.ask.asker == member.name:
                 log.info("asker is dead: its question is cancelled", extra={"fields": {"asker": member.name}})
-                running.scope.cancel()
+                running.end("cancelled: the daemon that asked is dead")
             else:
                 running.gather.died(member.name, since_ns)
 
@@ -179,8 +192,8 @@ class QueryService:
         self._leaving = True
         with trio.move_on_after(drain_s):
             await self._idle.wait()
-        for running in list(self._running):
-            running.scope.cancel()
+        for running in self._running:
+            running.end("leaving: this daemon is shutting down, and the answer took too long")
         with trio.move_on_after(LAST_WORDS_S):
             await self._idle.wait()
 
@@ -202,10 +215,12 @@ class QueryService:
         if ask.query.timeout_s > self._timeout_max_s:
             raise QueryError(f"timeout_s is at most {self._timeout_max_s:g} here (timeout_max_s)")
         with self._admitted(ask, voice) as running:
-            with running.scope:
-                await _work(running, websocket, voice)
-            if running.scope.cancelled_caught:
-                error = Refused("cancelled: this daemon is leaving, or the one that asked is dead")
+            try:
+                with running.scope:
+                    await _work(running, websocket, voice)
+                if running.scope.cancelled_caught:
+                    raise Closed(CLOSE_ABNORMAL, "ended while its asker did not read")
+            except Refused as error:  # said here, where `drain` waits for it
                 await _fail(websocket, voice, _error_frame(error), _close_code(error))
 
     @contextmanager
@@ -308,6 +323,7 @@ async def _work(running: _Running, websocket: WebSocket, voice: _Voice) -> None:
             await voice.say(await running.ledger())
         except Exception as error:
             failure = error  # raised as it is below: a nursery would make a group of it
+        await voice.finish_frame()
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
