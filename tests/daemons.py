@@ -21,8 +21,10 @@ from typing import TypeVar
 
 import trio
 
+from varlogd import client
 from varlogd.config import Config, MembershipConfig, QueryConfig
 from varlogd.daemon import Daemon
+from varlogd.errors import Unreachable
 from varlogd.mesh.network import TcpNetwork
 from varlogd.world import ThreadRunner, World
 
@@ -62,12 +64,13 @@ def log_lines(host: str, count: int, *, minute: int = 0) -> str:
 
 
 def endless_log(path: Path) -> None:
-    """A log of 200 GB that takes no room: reading it takes a minute, and nothing is found on the way."""
-    path.write_text(log_lines("endless", 10))
+    """A log of 200 GB that takes no room: reading it takes a minute, and nothing is found after some lines."""
+    lines = log_lines("endless", 20_000)
+    path.write_text(lines)
     with path.open("ab") as file:
         file.truncate(200 << 30)
         file.seek(0, os.SEEK_END)
-        file.write(b"\n" + log_lines("endless", 10, minute=10).encode())
+        file.write(b"\n" + lines.encode())
 
 
 class Grinding(ThreadRunner):
@@ -330,8 +333,10 @@ class Processes:
 
     def states(self, daemon: DaemonProcess) -> dict[str, str]:
         """The mesh as one of them sees it."""
-        asked = self.varlog("members", "--json", at=daemon)
-        return {str(member["name"]): str(member["state"]) for member in asked.objects} if asked.status == 0 else {}
+        try:
+            return {member.name: member.state for member in trio.run(client.members, daemon.address)}
+        except Unreachable:
+            return {}
 
     def varlog(self, *words: str, at: DaemonProcess) -> Asked:
         """Run `varlog` to its end."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TextIO
 
 from varlogd.cli import exit_status
 from varlogd.errors import VarlogdError
@@ -31,9 +33,9 @@ def run(argv: list[str]) -> int:
         from varlogd.demo import main as demo
 
         return demo(argv[1:])
-    from varlogd.cli.arguments import parse
-
     try:
+        from varlogd.cli.arguments import parse
+
         return _carry_out(parse(argv, os.environ))
     except VarlogdError as error:
         from varlogd.cli.render import safe
@@ -101,7 +103,10 @@ async def _rows(command: Command) -> int:
     from varlogd import client
 
     meter = _Meter(command.progress)
-    async with client.ask(command.url, command.query, on_progress=meter.show) as answer:
+    async with (
+        _while_somebody_reads(),
+        client.ask(command.url, command.query, on_progress=meter.show) as answer,
+    ):
         if command.in_order:
             await _show_in_order(command, answer, meter)
         else:
@@ -144,6 +149,35 @@ async def _show_in_order(command: Command, answer: Answer, meter: _Meter) -> Non
             last = trio.current_time()
         nursery.cancel_scope.cancel()
     show()
+
+
+@asynccontextmanager
+async def _while_somebody_reads() -> AsyncIterator[None]:
+    """Raise BrokenPipeError when the reader of our output has gone: without a row to write nobody would notice."""
+    import trio
+
+    gone = False
+
+    async def watch(scope: trio.CancelScope) -> None:
+        nonlocal gone
+        await trio.lowlevel.wait_readable(sys.stdout.fileno())  # of a pipe's writing end: nobody reads the other
+        gone = True
+        scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        if _is_pipe(sys.stdout):
+            nursery.start_soon(watch, nursery.cancel_scope)
+        yield
+        nursery.cancel_scope.cancel()
+    if gone:
+        raise BrokenPipeError
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # closed, or none of the system's
+        return False
 
 
 def _writer(command: Command) -> Callable[[list[Row]], None]:
