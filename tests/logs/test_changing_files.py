@@ -36,7 +36,7 @@ def test_what_may_not_be_read_makes_the_answer_partial(tmp_path: Path, without_p
         assert (scan.truncated, scan.notes) == ("", ["secret/: permission denied"])  # it may hold one of that name
         _, scan = scanned(tmp_path, Query(matchers=(Matcher("stream", "=", "error.log"),)))
         assert scan.truncated == "error.log: permission denied"
-        infos = {info.stream: info for info in logs_of(tmp_path).files(Query(), lambda: None)}
+        infos = {info.stream: info for info in logs_of(tmp_path).files(Query(), lambda: None).streams}
     (tmp_path / "secret").chmod(0o700)
     assert infos["error.log"].note == "error.log: permission denied"
     assert infos["secret/"].note == "permission denied"
@@ -46,7 +46,7 @@ def test_what_may_not_be_read_makes_the_answer_partial(tmp_path: Path, without_p
 def test_a_root_that_cannot_be_read_makes_every_answer_partial(tmp_path: Path) -> None:
     _, scan = scanned(tmp_path / "none", Query(matchers=(Matcher("stream", "=", "syslog"),)))
     assert scan.truncated == f"{tmp_path}/none: no such file"
-    assert logs_of(tmp_path / "none").files(Query(), lambda: None)[0].note == scan.truncated
+    assert logs_of(tmp_path / "none").files(Query(), lambda: None).missing == scan.truncated
 
 
 def test_damaged_compressed_files_make_the_answer_partial(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_zst_makes_the_answer_partial(tmp_path: Path) -> None:
     rows, scan = scanned(tmp_path)
     assert len(rows) == 1
     assert "x.log.1.zst: .zst is not supported" in scan.truncated
-    assert "zst" in logs_of(tmp_path).files(Query(), lambda: None)[0].note
+    assert "zst" in logs_of(tmp_path).files(Query(), lambda: None).streams[0].note
 
 
 def test_a_compressed_file_is_unpacked_only_when_it_is_reached(tmp_path: Path) -> None:

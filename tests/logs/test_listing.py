@@ -26,7 +26,7 @@ def test_the_listing_tells_size_files_and_newest_entry(tmp_path: Path) -> None:
     (tmp_path / "core").write_bytes(bytes(1000))
     os.utime(tmp_path / "core", ns=(at_ns(9), at_ns(9)))
     (tmp_path / "link").symlink_to("/etc/hostname")
-    infos = {info.stream: info for info in logs_of(tmp_path).files(Query(), lambda: None)}
+    infos = {info.stream: info for info in logs_of(tmp_path).files(Query(), lambda: None).streams}
     assert {name: (info.files, info.newest_ns) for name, info in infos.items()} == {
         "a.log": (2, at_ns(7)),
         "b.log": (2, at_ns(3)),
@@ -47,6 +47,6 @@ def test_the_listing_says_when_it_is_cut(tmp_path: Path, monkeypatch: pytest.Mon
     for number in range(5):
         (tmp_path / f"{number}.log").write_text(line(1))
     monkeypatch.setattr("varlogd.logs.catalogue.ENTRIES_MAX", 4)
-    assert "more than 4" in logs_of(tmp_path).files(Query(), lambda: None)[-1].note
+    assert "more than 4" in logs_of(tmp_path).files(Query(), lambda: None).missing
     _, scan = scanned(tmp_path)
     assert "more than 4" in scan.truncated

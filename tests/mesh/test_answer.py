@@ -97,3 +97,20 @@ async def test_a_disk_that_fails_is_told_as_this_hosts_fault() -> None:
     answer = HostAnswer("web1", cast(Any, BrokenLogs()), runner)
     with pytest.raises(LogReadError, match="could not read its logs: Input/output error"):
         await answer.rows(Query(), Kept(runner))
+
+
+async def test_a_listing_with_something_missing_is_not_whole(tmp_path: Path) -> None:
+    write_lines(tmp_path, 1)
+
+    class Listed(Kept):
+        async def files(self, found: Sequence[StreamInfo]) -> None:
+            self.found = [info.stream for info in found]
+
+    runner = CountingRunner()
+    for roots, outcome in (([tmp_path], Outcome.ANSWERED), ([tmp_path, tmp_path / "gone"], Outcome.TRUNCATED)):
+        sink = Listed(runner)
+        answer = HostAnswer("a", HostLogs("a", {}, roots), runner)
+        entry = await answer.files(Query(), sink)
+        assert entry.outcome == outcome
+        assert sink.found == ["app.log"]
+        assert ("gone" in entry.why) == (outcome == Outcome.TRUNCATED)

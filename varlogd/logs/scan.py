@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
 from varlogd.logs.account import Account
 from varlogd.logs.catalogue import Catalogue, LogStream, read_catalogue
@@ -36,6 +36,13 @@ HELD_MAX_BYTES: Final = 16 * MIB
 
 CHUNK_MIN_BYTES: Final = 4 * KIB
 """But not smaller than this."""
+
+
+class Listing(NamedTuple):
+    """Streams of this host, and what may be missing among them, and why; empty if nothing is."""
+
+    streams: list[StreamInfo]
+    missing: str
 
 
 class HostLogs:
@@ -69,7 +76,7 @@ class HostLogs:
         validate(query)
         return Scan(self, query, check)
 
-    def files(self, query: Query, check: Callable[[], None]) -> list[StreamInfo]:
+    def files(self, query: Query, check: Callable[[], None]) -> Listing:
         """The streams that ``query``'s matchers choose, also those that cannot be read: their note says why.
 
         Raises QueryError (PatternError) for a query that cannot be answered, and what ``check`` raises.
@@ -85,9 +92,7 @@ class HostLogs:
                     found.append(stream_info(self.host, stream, files, self.zone))
         finally:
             files.close()
-        for gap in catalogue.gaps:
-            found.append(StreamInfo(host=self.host, stream="…", files=0, size_bytes=0, newest_ns=None, note=gap))
-        return found
+        return Listing(found, "; ".join(catalogue.gaps))
 
     def catalogue(self) -> Catalogue:
         """The streams there are now."""

@@ -50,10 +50,15 @@ class HostAnswer:
         """Send the streams of this host that the query's matchers choose to ``sink`` and return its line of the
         ledger."""
         began = trio.current_time()
-        found = await self._runner.run(lambda: self._logs.files(query, self._runner.check))
-        await sink.files(found)
-        elapsed_s = trio.current_time() - began
-        return Entry(host=self._host, outcome=Outcome.ANSWERED, streams=len(found), elapsed_s=elapsed_s)
+        listing = await self._runner.run(lambda: self._logs.files(query, self._runner.check))
+        await sink.files(listing.streams)
+        return Entry(
+            host=self._host,
+            outcome=_outcome(listing.missing),
+            streams=len(listing.streams),
+            why=listing.missing,
+            elapsed_s=trio.current_time() - began,
+        )
 
     def _begin(self, query: Query) -> tuple[Scan, tuple[list[Block], bool]]:
         """A scan and its first step. A scan whose step fails has closed itself."""
@@ -63,7 +68,7 @@ class HostAnswer:
     def _entry(self, scan: Scan, elapsed_s: float) -> Entry:
         return Entry(
             host=self._host,
-            outcome=Outcome.TRUNCATED if scan.truncated else Outcome.ANSWERED,
+            outcome=_outcome(scan.truncated),
             rows=scan.rows,
             bytes_scanned=scan.bytes_scanned,
             elapsed_s=elapsed_s,
@@ -71,6 +76,10 @@ class HostAnswer:
             why=scan.truncated,
             notes=tuple(scan.notes),
         )
+
+
+def _outcome(missing: str) -> Outcome:
+    return Outcome.TRUNCATED if missing else Outcome.ANSWERED
 
 
 def _step(scan: Scan) -> tuple[list[Block], bool]:
