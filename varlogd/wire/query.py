@@ -119,8 +119,9 @@ class Block(Struct, frozen=True, tag="rows", kw_only=True):
     holds a little-endian uint32 index into ``sources`` for each row, or is empty if all are of ``sources[0]``.
     ``keys``, ``times`` and ``positions`` are little-endian int64. ``keys`` are the times that order the rows;
     ``times`` is what the lines say (one without a time takes that of the line above), `NO_TIME` where there is
-    none, and is empty if equal to ``keys``. ``positions`` are byte offsets in the stream, the oldest rotated file first. ``cut`` lists rows
-    whose line was longer than the limit. ``late`` marks rows that came after their place had been passed.
+    none, and is empty if equal to ``keys``. ``positions`` are byte offsets in the stream, the oldest rotated file
+    first. ``cut`` lists rows whose line was longer than the limit. ``late`` marks rows that came after their
+    place had been passed.
     """
 
     sources: tuple[Source, ...]
