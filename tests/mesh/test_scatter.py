@@ -73,6 +73,7 @@ async def asked(
     view: dict[str, Any] | None = None,
     during: Callable[[Gather], Awaitable[None]] | None = None,
     pause_s: float = 0.0,
+    ours: str = "",
     **query: Any,
 ) -> Told:
     told = Told()
@@ -89,7 +90,7 @@ async def asked(
 
     question = Query(direction="oldest_first", **query)
     book = LedgerBook("a", {**dict.fromkeys(scripts), **(view or {})})
-    gather = Gather(question, book, scripts, ask, emit, STALL_S)
+    gather = Gather(question, book, scripts, ask, emit, STALL_S, ours)
     async with trio.open_nursery() as nursery:
         if during is not None:
             nursery.start_soon(during, gather)
@@ -145,6 +146,11 @@ async def test_a_hanging_host_holds_rows_for_a_grace_and_is_late_after_the_stall
     assert "silent for 5" in told.why("b")
     assert told.took_s == pytest.approx(STALL_S, abs=0.2)
     assert next(entry.late_s for entry in told.ledger.members if entry.host == "b") == pytest.approx(1, abs=0.15)
+
+
+async def test_our_own_long_step_of_work_is_no_stall(autojump_clock: Clock) -> None:
+    told = await asked({"a": answers("a", block("a", 1), after_s=4 * STALL_S), "b": answers("b")}, ours="a")
+    assert told.outcomes == {"a": "answered", "b": "answered"}
 
 
 async def test_a_hanging_host_costs_at_most_the_deadline(autojump_clock: Clock) -> None:

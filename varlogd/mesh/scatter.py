@@ -75,15 +75,18 @@ class Gather:
         ask: Ask,
         emit: Callable[[Block | Files], Awaitable[None]],
         stall_s: float,
+        ours: str = "",
     ) -> None:
         """``hosts``: the live members to ask, all in ``book``, which holds the others' outcomes already.
-        ``emit`` is awaited with each part of the answer, blocks in order."""
+        ``emit`` is awaited with each part of the answer, blocks in order. ``ours`` is this host: its silence is
+        that of one long step of work, never a stall."""
         now = trio.current_time()
         self._query = query
         self._book = book
         self._ask = ask
         self._emit = emit
         self._stall_s = stall_s
+        self._ours = ours
         self._parts = {host: _Part(host, now) for host in hosts}
         self._merge = Merge(self._parts, query.direction, query.limit)
         self._ready: deque[Block | Files] = deque()
@@ -210,7 +213,7 @@ class Gather:
             if not part.open or part.held:
                 continue
             silent_s = now - part.heard_at
-            if silent_s >= self._stall_s:
+            if silent_s >= self._stall_s and part.host != self._ours:
                 self._end(part, self._late(part, f"silent for {silent_s:.1f} s"))
             elif part.host not in waiting:
                 part.waited_since = None

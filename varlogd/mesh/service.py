@@ -240,13 +240,9 @@ class QueryService:
                 self._idle.set()
 
     def _gather(self, ask: AskRows | AskFiles, voice: _Voice) -> Gather:
-        # A listing is one long step that shows no sign of life: only the deadline ends it.
-        stall_s = self._stall_s if isinstance(ask, AskRows) else float("inf")
-        if ask.scope == "host":
-            return self._host_gather(ask, voice, stall_s)
-        return self._mesh_gather(ask, voice, stall_s)
+        return self._host_gather(ask, voice) if ask.scope == "host" else self._mesh_gather(ask, voice)
 
-    def _host_gather(self, ask: AskRows | AskFiles, voice: _Voice, stall_s: float) -> Gather:
+    def _host_gather(self, ask: AskRows | AskFiles, voice: _Voice) -> Gather:
         """This host's part. The scan keeps to the limit by itself: cut at it, it would have no ledger to tell."""
         told: tuple[int, tuple[str, ...]] | None = None
 
@@ -263,10 +259,10 @@ class QueryService:
 
         unlimited = structs.replace(ask.query, limit=None)
         book = LedgerBook(self._host, {self._host: None})
-        gather = Gather(unlimited, book, [self._host], ask_ourselves, emit, stall_s)
+        gather = Gather(unlimited, book, [self._host], ask_ourselves, emit, self._stall_s, ours=self._host)
         return gather
 
-    def _mesh_gather(self, ask: AskRows | AskFiles, voice: _Voice, stall_s: float) -> Gather:
+    def _mesh_gather(self, ask: AskRows | AskFiles, voice: _Voice) -> Gather:
         """The parts of all live members that the matchers choose, this host's included."""
         book, live = self._view(ask.query)
 
@@ -276,7 +272,7 @@ class QueryService:
             question = structs.replace(ask, scope="host", asker=self._host)
             return await ask_host(self._network, live[host], question, sink)
 
-        return Gather(ask.query, book, live, ask_member, voice.say, stall_s)
+        return Gather(ask.query, book, live, ask_member, voice.say, self._stall_s, ours=self._host)
 
     async def _own_part(self, ask: AskRows | AskFiles, sink: Sink) -> Entry:
         if isinstance(ask, AskRows):
