@@ -50,7 +50,8 @@ from varlogd.world import World, real_world
 
 log = logging.getLogger("varlogd")
 
-MILLISECOND_NS: Final = 1_000_000
+MICROSECOND_NS: Final = 1000
+"""The unit of epochs: fine enough that no two boots share one, and exact in JSON's doubles."""
 _WORDS: Final = {State.ALIVE: "up", State.SUSPECT: "suspect", State.DEAD: "dead", State.LEFT: "left"}
 
 
@@ -97,7 +98,7 @@ class Daemon:
         swim = Swim(
             config.membership,
             name=config.name,
-            epoch=world.wall_ns() // MILLISECOND_NS,
+            epoch=world.wall_ns() // MICROSECOND_NS,
             address=address,
             tags=config.tags,
             seeds=config.join,

@@ -101,28 +101,3 @@ _REASONS = {
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
 }
-
-
-class Replay(trio.abc.Stream):
-    """A stream whose first bytes have been read already and are given out once more."""
-
-    def __init__(self, stream: trio.abc.Stream, seen: bytes) -> None:
-        self._stream = stream
-        self._seen = seen
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        if not self._seen:
-            return await self._stream.receive_some(max_bytes)
-        await trio.lowlevel.checkpoint()
-        data = self._seen if max_bytes is None else self._seen[:max_bytes]
-        self._seen = self._seen[len(data) :]
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()

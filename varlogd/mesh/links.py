@@ -191,7 +191,7 @@ class Links:
     def _rename(self, link: _Link, peer: Hello) -> bool:
         """File a dialled link under what its peer calls itself; false if that is ourselves."""
         dialled = link.address
-        if (peer.name, peer.epoch) == (self.hello.name, self.hello.epoch):
+        if peer == self.hello:
             self._forget(link)
             self._events.on_self_dialled(dialled)
             return False

@@ -10,7 +10,8 @@ What the library leaves to its user is done here, once:
   whose peer hangs up fails at once instead of waiting for ever;
 * a message is written whole or the socket is dropped, for a write cut in mid-frame corrupts the stream; and
   every write has a deadline;
-* every close has a bound.
+* every close has a bound;
+* what comes in has one, too (`_Incoming`): the library reads pings, pongs and empty fragments without end.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from varlogd.errors import Closed, RejectedHandshake, Unreachable, VarlogdError
 from varlogd.mesh import http
 from varlogd.mesh.network import Network
 from varlogd.wire.limits import (
+    ANSWER_BUFFER_BYTES,
     CLOSE_TIMEOUT_S,
     DIAL_TIMEOUT_S,
     HEAD_TIMEOUT_S,
+    QUESTION_BUFFER_BYTES,
     QUEUE_MESSAGES_MAX,
-    RECEIVE_BUFFER_BYTES,
 )
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ CLOSE_BAD_QUESTION = 4400
 class WebSocket:
     """One open websocket. Sending and receiving may go on in two tasks; each in one at a time."""
 
-    def __init__(self, connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
+    def __init__(self, connection: trio_websocket.WebSocketConnection, stream: _Incoming) -> None:
         self._connection = connection
         self._stream = stream
 
@@ -75,9 +77,11 @@ class WebSocket:
     async def receive(self) -> bytes | str:
         """The next message. Raises Closed."""
         try:
-            return await self._connection.get_message()
+            message = await self._connection.get_message()
         except trio_websocket.ConnectionClosed as error:
             raise _closed(error) from None
+        self._stream.renew()
+        return message
 
     async def close(self, code: int = CLOSE_NORMAL, reason: str = "") -> None:
         """Say goodbye and close; bounded, and idempotent."""
@@ -95,6 +99,43 @@ def _closed(error: trio_websocket.ConnectionClosed) -> Closed:
     if error.reason is None:
         return Closed(CLOSE_ABNORMAL)
     return Closed(int(error.reason.code), error.reason.reason or "")
+
+
+class _Incoming(trio.abc.Stream):
+    """A stream that ends when too much has come in since the last message was taken, and that gives out once more
+    what has been ``seen`` of it already. ``message_max_bytes`` is what one message may have."""
+
+    def __init__(self, stream: trio.abc.Stream, message_max_bytes: int, seen: bytes = b"") -> None:
+        self._stream = stream
+        self._seen = seen
+        self._allowance = (QUEUE_MESSAGES_MAX + 2) * message_max_bytes  # those in the queue, one on each side of it
+        self._left = self._allowance
+
+    def renew(self) -> None:
+        """A message has been taken."""
+        self._left = self._allowance
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._seen:
+            await trio.lowlevel.checkpoint()
+            data: bytes | bytearray = self._seen if max_bytes is None else self._seen[:max_bytes]
+            self._seen = self._seen[len(data) :]
+        elif self._left <= 0:
+            log.warning("dropped a connection that sends no message, but without end")
+            return b""
+        else:
+            data = await self._stream.receive_some(max_bytes)
+        self._left -= len(data)
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 class _GuardedReader:
@@ -142,7 +183,8 @@ async def open_websocket(
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         try:
-            async with _dialled(network, address) as (stream, deadline):
+            async with _dialled(network, address) as (dialled, deadline):
+                stream = _Incoming(dialled, message_max_bytes)
                 reader = _GuardedReader(nursery)
                 connection = await reader.unless_ended(
                     trio_websocket.wrap_client_stream(
@@ -153,7 +195,7 @@ async def open_websocket(
                         subprotocols=[subprotocol],
                         message_queue_size=QUEUE_MESSAGES_MAX,
                         max_message_size=message_max_bytes,
-                        receive_buffer_size=RECEIVE_BUFFER_BYTES,
+                        receive_buffer_size=ANSWER_BUFFER_BYTES,
                     )
                 )
                 if connection is None:
@@ -253,13 +295,14 @@ class Server:
         if not request.wants_websocket:
             await http.answer(stream, request, self._pages)
             return
-        await self._upgrade(http.Replay(stream, head), request.path)
+        await self._upgrade(stream, head, request.path)
 
-    async def _upgrade(self, stream: trio.abc.Stream, path: str) -> None:
+    async def _upgrade(self, accepted: trio.abc.Stream, head: bytes, path: str) -> None:
         route = self._routes.get(path.partition("?")[0])
         if route is None:
-            await http.refuse(stream, 404, http.HINT)
+            await http.refuse(accepted, 404, http.HINT)
             return
+        stream = _Incoming(accepted, route.message_max_bytes, seen=head)
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             try:
@@ -272,7 +315,7 @@ class Server:
         if failure is not None:
             raise failure
 
-    async def _handshake(self, nursery: trio.Nursery, stream: trio.abc.Stream, route: Route) -> WebSocket | None:
+    async def _handshake(self, nursery: trio.Nursery, stream: _Incoming, route: Route) -> WebSocket | None:
         reader = _GuardedReader(nursery)
         with trio.move_on_after(HEAD_TIMEOUT_S):
             request: trio_websocket.WebSocketRequest | None = await reader.unless_ended(
@@ -281,7 +324,7 @@ class Server:
                     stream,
                     message_queue_size=QUEUE_MESSAGES_MAX,
                     max_message_size=route.message_max_bytes,
-                    receive_buffer_size=RECEIVE_BUFFER_BYTES,
+                    receive_buffer_size=QUESTION_BUFFER_BYTES,
                 )
             )
             if request is None:

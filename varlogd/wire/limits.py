@@ -70,8 +70,12 @@ PATTERN_MAX_CHARS: Final = 4 * KIB
 MATCHERS_MAX: Final = 64
 """Label matchers in one question."""
 
-RECEIVE_BUFFER_BYTES: Final = 256 * KIB
-"""What one read of a bulk socket may bring: 4 KiB, the library's default, is five times slower."""
+ANSWER_BUFFER_BYTES: Final = 256 * KIB
+"""What one read of a socket that brings an answer may take: 4 KiB, the library's default, is five times slower."""
+
+QUESTION_BUFFER_BYTES: Final = 4 * KIB
+"""What one read of a socket that strangers opened may take. Nothing else runs while it is taken apart, and it may be
+seven hundred empty frames (2 ms); with 256 KiB a single flood held up everybody for seconds."""
 
 QUEUE_MESSAGES_MAX: Final = 4
 """Messages read ahead of a consumer on one socket; past that TCP pushes back."""
