@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import trio
@@ -164,6 +164,65 @@ async def test_a_dial_that_nobody_answers_ends(autojump_clock: trio.testing.Mock
             pass
 
 
+async def test_a_web_page_is_refused_whatever_it_asks_for() -> None:
+    async with served() as address:
+        for path in ("/echo", "/any", "/nowhere"):
+            request = (
+                f"GET {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nUpgrade: websocket\r\n\r\n"
+            )
+            answer = await raw(address, request.encode())
+            assert b" 403 " in answer
+            assert http.NO_WEB_PAGES.encode() in answer
+
+
+def frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> bytes:
+    """A short frame of a client; it is masked with zeros."""
+    return bytes([0x80 * final | opcode, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
+
+
+TEXT, CONTINUATION, PING, PONG = 1, 0, 9, 10
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (b"", frame(PONG)),
+        (b"", frame(PING, b"x" * 100)),
+        (frame(TEXT, final=False), frame(CONTINUATION, final=False)),
+    ],
+    ids=["pongs", "pings", "fragments"],
+)
+async def test_a_flood_without_a_message_is_dropped_and_holds_nobody_up(first: bytes, again: bytes) -> None:
+    async with (
+        served() as address,
+        opened(address) as other,
+        opened(address) as flooded,
+        trio.open_nursery() as nursery,
+    ):
+        stream = flooded._stream._stream
+
+        @nursery.start_soon
+        async def read() -> None:  # the pongs
+            with pytest.raises(Closed):
+                await flooded.receive()
+
+        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
+            await stream.send_all(first)
+            for _ in range(1000):
+                await stream.send_all(again * 500)
+                await other.send("and I", 5)
+                assert await other.receive() == "and I"
+        await stream.aclose()
+
+
+async def test_messages_may_go_on_for_ever_and_pings_between_them() -> None:
+    async with served() as address, opened(address) as websocket:
+        for _ in range(200):
+            await websocket._stream._stream.send_all(frame(PING, b"x" * 125))
+            await websocket.send("x" * 900, 5)
+            assert len(await websocket.receive()) == 900
+
+
 async def test_when_full_the_longest_idle_stranger_goes_and_members_stay() -> None:
     async with served(connections_max=3) as address, opened(address) as member:
         await member.send("in", 5)
@@ -178,6 +237,22 @@ async def test_when_full_the_longest_idle_stranger_goes_and_members_stay() -> No
         assert await member.receive() == "still in"
         for stranger in strangers:
             await stranger.aclose()
+
+
+async def test_whoever_has_not_said_a_word_is_a_stranger_after_the_handshake_too() -> None:
+    async with served(connections_max=3) as address, opened(address) as member, AsyncExitStack() as stack:
+        await member.send("in", 5)
+        assert await member.receive() == "in"
+        silent = [await stack.enter_async_context(opened(address)) for _ in range(2)]
+        newcomer = await stack.enter_async_context(opened(address))
+        await newcomer.send("me too", 5)
+        assert await newcomer.receive() == "me too"
+        with pytest.raises(Closed):
+            await silent[0].receive()
+        await silent[1].send("I speak", 5)
+        assert await silent[1].receive() == "I speak"
+        with pytest.raises(Unreachable):  # now all have spoken
+            await stack.enter_async_context(opened(address))
 
 
 async def test_close_says_why() -> None:

@@ -16,6 +16,10 @@ Page = Callable[[], tuple[int, str]]
 
 HINT = "This is varlogd. Ask it with `varlog`, or by websocket at /query; /healthz and /readyz tell how it is.\n"
 
+NO_WEB_PAGES = (
+    "No websockets for web pages: whoever looks at a page in a browser on this host would let it read the logs.\n"
+)
+
 
 @dataclass(frozen=True)
 class Request:
@@ -24,6 +28,7 @@ class Request:
     method: str
     path: str
     wants_websocket: bool
+    from_web_page: bool = False
 
 
 async def read_head(stream: trio.abc.Stream) -> bytes:
@@ -56,8 +61,13 @@ def parse_head(head: bytes) -> Request:
         event = None
     if not isinstance(event, h11.Request):
         return Request("", "", wants_websocket=False)
-    upgrade = next((value for name, value in event.headers if name == b"upgrade"), b"")
-    return Request(event.method.decode(), event.target.decode("latin-1"), upgrade.lower() == b"websocket")
+    headers = dict(event.headers)
+    return Request(
+        event.method.decode(),
+        event.target.decode("latin-1"),
+        wants_websocket=headers.get(b"upgrade", b"").lower() == b"websocket",
+        from_web_page=b"origin" in headers,
+    )
 
 
 async def answer(stream: trio.abc.Stream, request: Request, pages: Mapping[str, Page]) -> None:
@@ -96,6 +106,7 @@ async def _write(stream: trio.abc.Stream, status: int, text: str, *, with_body: 
 _REASONS = {
     200: "OK",
     400: "Bad Request",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     431: "Request Header Fields Too Large",

@@ -20,6 +20,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import trio
@@ -53,9 +54,16 @@ CLOSE_BAD_QUESTION = 4400
 class WebSocket:
     """One open websocket. Sending and receiving may go on in two tasks; each in one at a time."""
 
-    def __init__(self, connection: trio_websocket.WebSocketConnection, stream: _Incoming) -> None:
+    def __init__(
+        self,
+        connection: trio_websocket.WebSocketConnection,
+        stream: _Incoming,
+        on_message: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``on_message`` is called with each message that is received."""
         self._connection = connection
         self._stream = stream
+        self._on_message = on_message
 
     @property
     def subprotocol(self) -> str:
@@ -81,6 +89,7 @@ class WebSocket:
         except trio_websocket.ConnectionClosed as error:
             raise _closed(error) from None
         self._stream.renew()
+        self._on_message()
         return message
 
     async def close(self, code: int = CLOSE_NORMAL, reason: str = "") -> None:
@@ -241,15 +250,18 @@ class Route:
 
 
 class Server:
-    """Accepts connections, bounded in number, and hands each to its route; one's failure is its own."""
+    """Accepts connections, bounded in number, and hands each to its route; one's failure is its own.
+
+    A connection is a *stranger's* until its first message has come. When there are too many, the one who has been a
+    stranger longest goes; there is no limit to how many may try, and whoever has been heard is not disturbed.
+    """
 
     def __init__(self, routes: Mapping[str, Route], pages: Mapping[str, http.Page], connections_max: int) -> None:
         self._routes = routes
         self._pages = pages
         self._connections_max = connections_max
         self._open = 0
-        self._strangers: dict[int, trio.CancelScope] = {}
-        self._ids = 0
+        self._strangers: dict[trio.abc.Stream, trio.CancelScope] = {}  # the longest waiting first
 
     async def serve(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
         """Serve until cancelled."""
@@ -262,51 +274,49 @@ class Server:
             return
         self._open += 1
         try:
-            await self._speak(stream)
+            with trio.CancelScope() as self._strangers[stream]:
+                await self._speak(stream)
         except VarlogdError as error:
             log.debug("connection ended", extra={"fields": {"why": str(error)}})
         except Exception:
             log.exception("a connection's handler failed; the others go on")
         finally:
             self._open -= 1
+            self._strangers.pop(stream, None)
             await trio.aclose_forcefully(stream)
 
     def _make_room(self) -> bool:
-        """Hang up on the stranger who has waited longest without a whole request, if there is one."""
-        for oldest in self._strangers.values():
-            log.warning("too many connections: dropped the one idle longest", extra={"fields": {"open": self._open}})
-            oldest.cancel()
-            return True
-        log.warning("too many connections: refused one", extra={"fields": {"open": self._open}})
-        return False
+        """Hang up on the stranger who has waited longest, if there is one."""
+        if not self._strangers:
+            log.warning("too many connections: refused one", extra={"fields": {"open": self._open}})
+            return False
+        log.warning("too many connections: dropped the one idle longest", extra={"fields": {"open": self._open}})
+        self._strangers.pop(next(iter(self._strangers))).cancel()
+        return True
 
     async def _speak(self, stream: trio.abc.Stream) -> None:
-        self._ids += 1
-        stranger = self._ids
-        with trio.move_on_after(HEAD_TIMEOUT_S) as scope:
-            self._strangers[stranger] = scope
-            try:
-                head = await http.read_head(stream)
-            finally:
-                del self._strangers[stranger]
-        if scope.cancelled_caught:
+        head: bytes | None = None
+        with trio.move_on_after(HEAD_TIMEOUT_S):
+            head = await http.read_head(stream)
+        if head is None:
             return
         request = http.parse_head(head)
         if not request.wants_websocket:
             await http.answer(stream, request, self._pages)
-            return
-        await self._upgrade(stream, head, request.path)
+        elif request.from_web_page:
+            await http.refuse(stream, 403, http.NO_WEB_PAGES)
+        elif route := self._routes.get(request.path.partition("?")[0]):
+            await self._upgrade(stream, head, route)
+        else:
+            await http.refuse(stream, 404, http.HINT)
 
-    async def _upgrade(self, accepted: trio.abc.Stream, head: bytes, path: str) -> None:
-        route = self._routes.get(path.partition("?")[0])
-        if route is None:
-            await http.refuse(accepted, 404, http.HINT)
-            return
+    async def _upgrade(self, accepted: trio.abc.Stream, head: bytes, route: Route) -> None:
         stream = _Incoming(accepted, route.message_max_bytes, seen=head)
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             try:
-                websocket = await self._handshake(nursery, stream, route)
+                heard = partial(self._strangers.pop, accepted, None)
+                websocket = await self._handshake(nursery, stream, route, heard)
                 if websocket is not None:
                     await route.handler(websocket)
             except Exception as error:
@@ -315,7 +325,9 @@ class Server:
         if failure is not None:
             raise failure
 
-    async def _handshake(self, nursery: trio.Nursery, stream: _Incoming, route: Route) -> WebSocket | None:
+    async def _handshake(
+        self, nursery: trio.Nursery, stream: _Incoming, route: Route, heard: Callable[[], object]
+    ) -> WebSocket | None:
         reader = _GuardedReader(nursery)
         with trio.move_on_after(HEAD_TIMEOUT_S):
             request: trio_websocket.WebSocketRequest | None = await reader.unless_ended(
@@ -335,5 +347,5 @@ class Server:
                 speaks = f"this speaks {', '.join(route.subprotocols)}; offered: {', '.join(offered) or 'none'}\n"
                 await request.reject(400, body=speaks.encode())
                 return None
-            return WebSocket(await request.accept(subprotocol=chosen), stream)
+            return WebSocket(await request.accept(subprotocol=chosen), stream, heard)
         return None
