@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import trio
+from msgspec import structs
 
 from varlogd.config import Config, is_wildcard, split_address
 from varlogd.errors import ConfigError
@@ -46,7 +47,7 @@ from varlogd.wire.limits import (
     JSON_SUBPROTOCOL,
     REQUEST_MAX_BYTES,
 )
-from varlogd.world import World, real_world
+from varlogd.world import World, raise_files_limit, real_world
 
 log = logging.getLogger("varlogd")
 
@@ -180,12 +181,26 @@ def _fields(member: Member) -> dict[str, object]:
     return {"name": member.name, "address": member.address, "incarnation": member.incarnation}
 
 
+def _within_files_limit(config: Config) -> Config:
+    """No more connections than half of the files this process may open: the rest is for logs and other hosts."""
+    files_max = raise_files_limit()
+    query = config.query
+    connections_max = min(query.connections_max, files_max // 2)
+    if connections_max == query.connections_max:
+        return config
+    limits = {"connections_max": connections_max, "files_max": files_max}
+    log.warning("this process may open few files, so fewer connections are accepted", extra={"fields": limits})
+    queries_max = min(query.queries_max, connections_max)
+    query = structs.replace(query, connections_max=connections_max, queries_max=queries_max)
+    return structs.replace(config, query=query)
+
+
 async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> bool:
     """Run the daemon in the real world until SIGTERM or Ctrl-C; a second signal ends it at once.
 
     True if it ended gracefully. Raises ConfigError if it cannot listen where it is told to.
     """
-    daemon = Daemon(config, real_world(config.query.scans_max))
+    daemon = Daemon(_within_files_limit(config), real_world(config.query.scans_max))
     graceful = True
     failure: ConfigError | None = None
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import trio
 import trio_websocket
@@ -39,6 +39,9 @@ from varlogd.wire.limits import (
 )
 
 log = logging.getLogger(__name__)
+
+FULL_TOLD_EVERY_S: Final = 10.0
+"""That there are too many connections is told so often: whoever floods us does not fill the log as well."""
 
 CLOSE_NORMAL = 1000
 CLOSE_GOING_AWAY = 1001
@@ -261,6 +264,8 @@ class Server:
         self._pages = pages
         self._connections_max = connections_max
         self._open = 0
+        self._turned_away = 0
+        self._tell_again_at = 0.0
         self._strangers: dict[trio.abc.Stream, trio.CancelScope] = {}  # the longest waiting first
 
     async def serve(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
@@ -287,12 +292,20 @@ class Server:
 
     def _make_room(self) -> bool:
         """Hang up on the stranger who has waited longest, if there is one."""
+        self._tell_full()
         if not self._strangers:
-            log.warning("too many connections: refused one", extra={"fields": {"open": self._open}})
             return False
-        log.warning("too many connections: dropped the one idle longest", extra={"fields": {"open": self._open}})
         self._strangers.pop(next(iter(self._strangers))).cancel()
         return True
+
+    def _tell_full(self) -> None:
+        self._turned_away += 1
+        if trio.current_time() >= self._tell_again_at:
+            self._tell_again_at = trio.current_time() + FULL_TOLD_EVERY_S
+            log.warning(
+                "too many connections: the silent are dropped, or newcomers refused",
+                extra={"fields": {"open": self._open, "turned_away": self._turned_away}},
+            )
 
     async def _speak(self, stream: trio.abc.Stream) -> None:
         head: bytes | None = None
