@@ -53,7 +53,10 @@ def row_json(row: Row) -> bytes:
 
 def json_line(shown: dict[str, Any] | JsonRow) -> bytes:
     """One line of JSON, with the control characters that JSON lets pass escaped."""
-    return msgspec.json.encode(shown).decode().translate(_JSON_ESCAPES).encode() + b"\n"
+    line = msgspec.json.encode(shown)
+    if line.isascii() and b"\x7f" not in line:  # nearly always, and then there is nothing to look for
+        return line + b"\n"
+    return line.decode().translate(_JSON_ESCAPES).encode() + b"\n"
 
 
 def ledger_json(ledger: Ledger) -> dict[str, Any]:
