@@ -77,6 +77,23 @@ def test_streams_are_rotation_chains_from_new_to_old(tmp_path: Path) -> None:
         ("x.log.gz", "x.log", "gz"),
         ("app-20260101.log", "app-20260101.log", ""),
         ("serial-12345678", "serial-12345678", ""),
+        ("x.log.2026-11-21", "x.log", ""),
+        ("x.log.2026-11-21.gz", "x.log", "gz"),
+        ("x.log.2026-11-21_10", "x.log", ""),
+        ("x.log.2026-11-21_10-30-59.gz", "x.log", "gz"),
+        ("x.log.2026-11-21-10", "x.log", ""),
+        ("x.log-2026-11-21", "x.log", ""),
+        ("x.log-2026-13-21", "x.log-2026-13-21", ""),
+        ("x.log.2026-11-2110", "x.log.2026-11-2110", ""),
+        ("x.log.999", "x.log", ""),
+        ("x.log.1000", "x.log.1000", ""),
+        ("10.0.0.1", "10.0.0.1", ""),
+        ("10.0.0.1.gz", "10.0.0.1", "gz"),
+        ("10.0.0.1-20260101", "10.0.0.1", ""),
+        ("10.1", "10.1", ""),
+        ("app-1.2", "app-1", ""),
+        ("app-1.2.3", "app-1.2.3", ""),
+        ("web2.1", "web2", ""),
         ("x.1234567", "x.1234567", ""),
         (".1", ".1", ""),
         ("-20260101", "-20260101", ""),
@@ -86,6 +103,26 @@ def test_streams_are_rotation_chains_from_new_to_old(tmp_path: Path) -> None:
 def test_what_rotation_made_of_a_name(name: str, base: str, packing: str) -> None:
     assert place_of(name)[0] == base
     assert place_of(name)[2] == packing
+
+
+def test_addresses_are_no_rotations(tmp_path: Path) -> None:
+    make(tmp_path, "hosts/10.0.0.1", "hosts/10.0.0.2", "hosts/10.0.0.3", "hosts/10.0.0.3-20260101.gz")
+    make(tmp_path, "kern", "kern.1", "x.log.1")
+    assert chains(tmp_path) == {
+        "hosts/10.0.0.1": ["10.0.0.1"],
+        "hosts/10.0.0.2": ["10.0.0.2"],
+        "hosts/10.0.0.3": ["10.0.0.3", "10.0.0.3-20260101.gz"],
+        "kern": ["kern", "kern.1"],
+        "x.log": ["x.log.1"],
+    }
+
+
+def test_days_and_times_with_dashes_are_sorted(tmp_path: Path) -> None:
+    make(tmp_path, "a.2026-11-20", "a.2026-11-21.gz", "a", "a.2025-12-31", "b.2026-11-21_09", "b.2026-11-21_10")
+    assert chains(tmp_path) == {
+        "a": ["a", "a.2026-11-21.gz", "a.2026-11-20", "a.2025-12-31"],
+        "b": ["b.2026-11-21_10", "b.2026-11-21_09"],
+    }
 
 
 def test_rotated_files_alone_are_a_stream_too(tmp_path: Path) -> None:

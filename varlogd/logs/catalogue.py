@@ -1,7 +1,7 @@
 """The catalogue: which streams this host has, read off the directories at the moment of asking.
 
 A **stream** is one log through all its rotations: ``x.log`` and what was once called so, ``x.log.1``,
-``x.log.2.gz``, ``x.log-20260101``, newest first. Its name is the path below its root, ``nginx/access.log``; only if
+``x.log.2.gz``, ``x.log-20260101``, ``x.log.2026-01-01_10``, newest first. Its name is the path below its root, ``nginx/access.log``; only if
 an earlier root has that name already, it is the absolute path.
 
 **Nothing outside the roots is ever opened.** Directories are walked by descriptor, and no symbolic link in them is
@@ -38,9 +38,16 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O
 # Patterns on file names, none of which comes from an asker.
 _NOT_A_LOG: Final = re.compile(r"(?:[wb]tmp|lastlog|faillog|tallylog)(?:[.-].*)?|.*\.journal~?", re.DOTALL)
 _PACKED: Final = re.compile(r"(?P<name>.+)\.(?P<packing>gz|xz|bz2|zst)", re.DOTALL)
-_NUMBERED: Final = re.compile(r"(?P<base>.+)\.(?P<number>\d{1,5})", re.DOTALL)
-_DAY: Final = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
-_DATED: Final = re.compile(rf"(?P<base>.+?)[-.](?P<day>{_DAY})(?:-?(?P<time>\d{{1,10}}))?", re.DOTALL)
+# A number behind a number is part of a name, of an address (10.0.0.1) or of a version (app-1.2.3), and no rotation's.
+_NUMBERED: Final = re.compile(r"(?P<base>(?!(?:.*\.)?\d+\.\d+\Z).+)\.(?P<number>\d{1,3})", re.DOTALL)
+_MONTH: Final = r"(?:0[1-9]|1[0-2])"
+_MONTH_DAY: Final = r"(?:0[1-9]|[12]\d|3[01])"
+_DATED: Final = re.compile(
+    r"(?P<base>.+?)[-.](?:"
+    rf"(?P<day>(?:19|20)\d\d{_MONTH}{_MONTH_DAY})(?:-?(?P<time>\d{{1,10}}))?"
+    rf"|(?P<dashed_day>(?:19|20)\d\d-{_MONTH}-{_MONTH_DAY})(?:[-_](?P<dashed_time>\d\d(?:-\d\d){{0,2}}))?)",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +162,9 @@ def place_of(name: str) -> Place:
     if packed := _PACKED.fullmatch(name):
         name, packing = packed["name"], packed["packing"]
     if dated := _DATED.fullmatch(name):
-        return Place(dated["base"], (2, -int(dated["day"]), -int(dated["time"] or 0)), packing)
+        day = (dated["day"] or dated["dashed_day"]).replace("-", "")
+        time = (dated["time"] or dated["dashed_time"] or "0").replace("-", "")
+        return Place(dated["base"], (2, -int(day), -int(time)), packing)
     if numbered := _NUMBERED.fullmatch(name):
         return Place(numbered["base"], (1, int(numbered["number"]), 0), packing)
     return Place(name, (0, 1 if packing else 0, 0), packing)
