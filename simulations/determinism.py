@@ -65,6 +65,7 @@ _TRAPS: Final[tuple[tuple[Any, str], ...]] = (
     (random, "getrandbits"),
     (socket.socket, "__init__"),
     (threading.Thread, "start"),
+    (trio.to_thread, "run_sync"),  # a cached idle thread is not started
 )
 
 

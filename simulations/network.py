@@ -18,7 +18,7 @@ import trio
 from simulations.streams import Pipe, SimulatedStream, Way
 from simulations.trace import Trace
 from varlogd.config import split_address
-from varlogd.errors import ConfigError, Unreachable
+from varlogd.errors import CannotListen, Unreachable
 from varlogd.mesh.network import join_address
 
 CONNECT_RETRY_S: Final = 1.0
@@ -91,10 +91,10 @@ class Wires:
             self.mend(self._around(host))
 
     def listen(self, listener: SimulatedListener) -> None:
-        """Open a listener. Raises ConfigError if the port is in use."""
+        """Open a listener. Raises CannotListen if the port is in use."""
         at = (listener.host, listener.port)
         if at in self._listeners:
-            raise ConfigError(f"listen: cannot listen on {join_address(*at)}: address already in use")
+            raise CannotListen(f"listen: cannot listen on {join_address(*at)}: address already in use")
         self._listeners[at] = listener
 
     def unlisten(self, listener: SimulatedListener) -> None:
@@ -170,7 +170,7 @@ class SimulatedNetwork:
     async def listen(self, address: str) -> tuple[Sequence[trio.abc.Listener[trio.abc.Stream]], str]:
         host, port = split_address(address)
         if host != self.host:
-            raise ConfigError(f"listen: cannot listen on {address}: cannot assign requested address")
+            raise CannotListen(f"listen: cannot listen on {address}: cannot assign requested address")
         listener = SimulatedListener(self._wires, self, port or self._wires.free_port(host))
         self._wires.listen(listener)
         self._listeners.append(listener)

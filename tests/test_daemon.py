@@ -12,7 +12,7 @@ from tests.daemons import Grinding, Mesh, until
 from varlogd import client
 from varlogd.config import Config, MembershipConfig
 from varlogd.daemon import run
-from varlogd.errors import ConfigError, Refused
+from varlogd.errors import CannotListen, Refused
 from varlogd.mesh.network import TcpNetwork
 from varlogd.query.block import Row, order_key
 from varlogd.wire.query import Ledger, LineFilter, Matcher, Outcome, Query
@@ -170,6 +170,8 @@ async def test_with_dead_seeds_it_is_not_ready_says_so_and_joins_when_one_is_up(
     await until(lambda: "no seed answers" in caplog.text)
     rows, ledger = await ask(b.address, Query())
     assert (len(rows), outcomes(ledger)) == (10, {"b": "answered"}), "it answers for itself meanwhile"
+    assert not ledger.complete
+    assert "has not joined" in ledger.doubt
     await mesh.boot("a", listen=seed, join=[], membership=QUICK)
     await mesh.formed()
     assert await page(b.address, "/readyz") == (200, "ready")
@@ -230,7 +232,7 @@ async def test_a_host_that_is_cut_by_its_own_shutdown_has_refused(mesh: Mesh) ->
 
 async def test_a_taken_port_is_an_error_of_configuration(mesh: Mesh, tmp_path: Path) -> None:
     a = await mesh.boot("a")
-    with pytest.raises(ConfigError, match=f"listen: cannot listen on {a.address}: address already in use"):
+    with pytest.raises(CannotListen, match=f"listen: cannot listen on {a.address}: address already in use"):
         await run(Config(name="b", listen=a.address, roots=(str(tmp_path),)))
 
 

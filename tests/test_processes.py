@@ -210,7 +210,7 @@ def test_check_config_and_print_config(tmp_path: Path) -> None:
 
 def test_a_taken_port_is_said_in_one_line(three: Processes) -> None:
     asked = varlogd("--listen", three.daemons["a"].address)
-    assert asked.status == 2
+    assert asked.status == 1, "it may pass: a service manager should try again"
     assert asked.err.splitlines()[-1].endswith("address already in use")
     assert "Traceback" not in asked.err
 

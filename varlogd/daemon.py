@@ -18,7 +18,7 @@ import trio
 from msgspec import structs
 
 from varlogd.config import Config, is_wildcard, split_address
-from varlogd.errors import ConfigError
+from varlogd.errors import CannotListen
 from varlogd.logs.scan import HostLogs
 from varlogd.mesh import http
 from varlogd.mesh.answer import HostAnswer
@@ -71,7 +71,7 @@ class Daemon:
         self._stopping.set()
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `stop`; started with the address in use. Raises ConfigError if it cannot listen."""
+        """Serve until `stop`; started with the address in use. Raises CannotListen if it cannot listen."""
         listeners, address = await self._world.network.listen(self._config.listen)
         self._wire_up(self._advertised(address))
         server = Server(self._routes(), self._pages(), self._config.query.connections_max)
@@ -90,6 +90,10 @@ class Daemon:
         """The mesh as this node sees it."""
         return dict(self.gossip.swim.members)
 
+    def joined(self) -> bool:
+        """Whether it has joined the mesh, or is alone by choice."""
+        return self.gossip.swim.joined
+
     def wall_ns(self, at: float) -> int:
         """The wall clock's time at a steady time."""
         return self._world.wall_ns() - round((trio.current_time() - at) * 1e9)
@@ -107,6 +111,9 @@ class Daemon:
             now=trio.current_time(),
         )
         roots = [Path(root) for root in config.roots]
+        for root in roots:
+            if not root.exists():
+                log.warning("no such root: answers are partial until it is there", extra={"fields": {"root": root}})
         logs = HostLogs(config.name, config.tags, roots, zone=world.zone)
         answer = HostAnswer(config.name, logs, world.runner)
         self.gossip = GossipLoop(swim, world.network, config.query.links_max, self._on_event)
@@ -136,7 +143,7 @@ class Daemon:
         def ready() -> tuple[int, str]:
             if self._stopping.is_set():
                 return 503, "leaving\n"
-            return (200, "ready\n") if self.gossip.swim.joined else (503, "joining: no seed has answered yet\n")
+            return (200, "ready\n") if self.joined() else (503, "joining: no seed has answered yet\n")
 
         return {"/healthz": lambda: (200, "ok\n"), "/readyz": ready}
 
@@ -198,11 +205,11 @@ def _within_files_limit(config: Config) -> Config:
 async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> bool:
     """Run the daemon in the real world until SIGTERM or Ctrl-C; a second signal ends it at once.
 
-    True if it ended gracefully. Raises ConfigError if it cannot listen where it is told to.
+    True if it ended gracefully. Raises CannotListen if it cannot listen where it is told to.
     """
     daemon = Daemon(_within_files_limit(config), real_world(config.query.scans_max))
     graceful = True
-    failure: ConfigError | None = None
+    failure: CannotListen | None = None
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
 
@@ -218,7 +225,7 @@ async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_S
 
             try:
                 await daemon.run(task_status=task_status)
-            except ConfigError as error:
+            except CannotListen as error:
                 failure = error
             nursery.cancel_scope.cancel()
     if failure is not None:

@@ -37,6 +37,13 @@ class ConfigError(VarlogdError):
     code = "bad_config"
 
 
+class CannotListen(VarlogdError):
+    """This host does not let us listen, or has no address yet: a port in use, a network not up. It may pass."""
+
+    fault = Fault.HOST
+    code = "cannot_listen"
+
+
 class QueryError(VarlogdError):
     """A question that cannot be answered as it is put."""
 

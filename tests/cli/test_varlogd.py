@@ -18,7 +18,7 @@ import varlogd
 from varlogd.cli.settings import SETTINGS, load
 from varlogd.cli.varlogd import EXIT_CLEAN, EXIT_CONFIG, EXIT_FAILED, run, to_toml
 from varlogd.config import Config
-from varlogd.errors import ConfigError, Unreachable
+from varlogd.errors import CannotListen, ConfigError, Unreachable
 
 Printed = pytest.CaptureFixture[str]
 
@@ -161,7 +161,7 @@ def own_logging() -> Iterator[None]:
     [
         (True, EXIT_CLEAN, ""),
         (False, EXIT_FAILED, ""),
-        (ConfigError("listen: in use"), EXIT_CONFIG, "varlogd: listen: in use\n"),
+        (CannotListen("listen: in use"), EXIT_FAILED, "varlogd: listen: in use\n"),
         (
             ExceptionGroup("", [ExceptionGroup("", [ConfigError("listen: in use")])]),
             EXIT_CONFIG,
@@ -172,7 +172,7 @@ def own_logging() -> Iterator[None]:
             EXIT_FAILED,
             "varlogd: OSError: [Errno 28] No space left on device\n",
         ),
-        (Unreachable("a\nb\x1b"), EXIT_FAILED, "varlogd: Unreachable: a b\\x1b\n"),
+        (Unreachable("a\nb\x1b"), EXIT_FAILED, "varlogd: a b\\x1b\n"),
         (KeyboardInterrupt(), EXIT_FAILED, "varlogd: interrupted\n"),
         (BaseExceptionGroup("", [KeyboardInterrupt()]), EXIT_FAILED, "varlogd: interrupted\n"),
     ],

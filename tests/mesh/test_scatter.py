@@ -215,6 +215,27 @@ async def test_a_limit_reached_past_a_silent_host_is_partial(autojump_clock: Clo
     assert told.took_s < 1
 
 
+async def test_late_rows_that_the_limit_cuts_are_told(autojump_clock: Clock) -> None:
+    told = await asked(
+        {"a": answers("a", block("a", 5, 6, 7)), "b": answers("b", block("b", 1, 2, 3), after_s=1.9)}, limit=4
+    )
+    assert [(row.key, row.late) for row in told.rows] == [(5, False), (6, False), (7, False), (1, True)]
+    assert told.outcomes == {"a": "answered", "b": "late"}
+    assert not told.ledger.complete
+
+
+async def test_what_a_host_misses_is_told_though_the_limit_ends_it(autojump_clock: Clock) -> None:
+    async def misses(sink: Sink) -> Entry:
+        sink.progress(Progress(missing="secret.log: permission denied"))
+        await sink.block(block("a", 1, 2))
+        await trio.sleep_forever()
+        raise AssertionError
+
+    told = await asked({"a": misses}, limit=2)
+    assert told.outcomes == {"a": "truncated"}
+    assert told.why("a") == "secret.log: permission denied"
+
+
 async def test_a_member_that_dies_while_asked_is_dead_at_once(autojump_clock: Clock) -> None:
     async def dies(gather: Gather) -> None:
         await trio.sleep(0.3)

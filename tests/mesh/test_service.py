@@ -119,6 +119,9 @@ class Node:
     def members(self) -> dict[str, Member]:
         return self._members
 
+    def joined(self) -> bool:
+        return True
+
     def wall_ns(self, at: float) -> int:
         return round(at)
 

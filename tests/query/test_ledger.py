@@ -101,3 +101,10 @@ def test_only_dead_and_left_members_are_not_asked() -> None:
         LedgerBook("web1", {"web2": ("alive", 1)})
     with pytest.raises(ValueError, match="web2 is late"):
         LedgerBook("web1", {"web2": ("late", 1)})
+
+
+def test_a_view_in_doubt_is_never_complete() -> None:
+    book = LedgerBook("a", {"a": None}, "nobody has answered us")
+    book.told(Entry(host="a", outcome=Outcome.ANSWERED))
+    ledger = book.close({}, elapsed_s=0, limit_reached=False)
+    assert (ledger.complete, ledger.doubt) == (False, "nobody has answered us")

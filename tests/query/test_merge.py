@@ -278,6 +278,17 @@ def test_late_rows_count_to_the_limit() -> None:
     merge.push("web1", block("web1", 10, 11))
     late = merge.push("web2", block("web2", 1, 2, 3))
     assert (keys_of(late), merge.limit_reached) == ([1], True)
+    assert merge.behind == {"web2"}, "2 and 3 belong before 10 and 11, which are out"
+    merge.end("web2")
+    assert merge.behind == {"web2"}
+
+
+def test_late_rows_that_all_fit_leave_nobody_behind() -> None:
+    merge = Merge(["web1", "web2"], "oldest_first", 4)
+    merge.release("web2")
+    merge.push("web1", block("web1", 10, 11))
+    merge.push("web2", block("web2", 1, 2, 50))
+    assert (merge.limit_reached, merge.behind) == (True, frozenset())
 
 
 @pytest.mark.parametrize(

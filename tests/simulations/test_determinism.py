@@ -122,7 +122,7 @@ def test_reaching_outside_raises(reach: Callable[[], object]) -> None:
 
 def test_a_worker_thread_is_outside_too() -> None:
     async def main() -> None:
-        with trapped(), pytest.raises(Escaped, match="start in a simulation"):
+        with trapped(), pytest.raises(Escaped, match="in a simulation"):
             await trio.to_thread.run_sync(subprocess.list2cmdline, [])
 
     trio.run(main)

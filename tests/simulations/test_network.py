@@ -10,7 +10,7 @@ import trio
 from simulations.clock import run_virtually
 from simulations.network import BACKLOG, SimulatedNetwork, Wires
 from simulations.trace import Trace
-from varlogd.errors import ConfigError, Unreachable
+from varlogd.errors import CannotListen, Unreachable
 
 TWO_WAYS = (("a", "b"), ("b", "a"))
 
@@ -47,9 +47,9 @@ def test_a_port_is_listened_on_once_and_only_by_its_own_host() -> None:
     async def main() -> None:
         _wires, a, b = two_hosts()
         await b.listen("b:8514")
-        with pytest.raises(ConfigError, match="in use"):
+        with pytest.raises(CannotListen, match="in use"):
             await b.listen("b:8514")
-        with pytest.raises(ConfigError, match="cannot assign"):
+        with pytest.raises(CannotListen, match="cannot assign"):
             await a.listen("b:8514")
 
     run_virtually(main)

@@ -156,7 +156,8 @@ def _end_of(error: BaseException, log: logging.Logger) -> int:
             return _fail("interrupted")
     if not all(isinstance(cause, VarlogdError | OSError) for cause in causes):
         log.critical("a fault of ours", exc_info=error)
-    return _fail(f"{type(causes[0]).__name__}: {causes[0]}")
+    first = causes[0]
+    return _fail(str(first) if isinstance(first, VarlogdError) else f"{type(first).__name__}: {first}")
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

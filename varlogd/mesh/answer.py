@@ -37,9 +37,7 @@ class HostAnswer:
         scan, (blocks, more) = await self._runner.run(lambda: self._begin(query))
         with closing(scan):
             while True:
-                sink.progress(
-                    Progress(bytes_scanned=scan.bytes_scanned, streams=scan.streams, notes=tuple(scan.notes))
-                )
+                sink.progress(_known(scan))
                 for block in blocks:
                     await sink.block(block)
                 if not more:
@@ -76,6 +74,12 @@ class HostAnswer:
             why=scan.truncated,
             notes=tuple(scan.notes),
         )
+
+
+def _known(scan: Scan) -> Progress:
+    return Progress(
+        bytes_scanned=scan.bytes_scanned, streams=scan.streams, notes=tuple(scan.notes), missing=scan.truncated
+    )
 
 
 def _outcome(missing: str) -> Outcome:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import trio
 
 from varlogd.config import split_address
-from varlogd.errors import ConfigError, Unreachable
+from varlogd.errors import CannotListen, Unreachable
 
 _ANYWHERE: Final = "192.0.2.1:9"
 """An address for documentation (RFC 5737), routed like any other: it asks the kernel for the way out."""
@@ -50,7 +50,7 @@ class TcpNetwork:
         try:
             listeners = await trio.open_tcp_listeners(port, host=host)
         except OSError as error:
-            raise ConfigError(f"listen: cannot listen on {address}: {_reason(error)}") from error
+            raise CannotListen(f"listen: cannot listen on {address}: {_reason(error)}") from error
         return listeners, join_address(host, listeners[0].socket.getsockname()[1])
 
     def own_host(self, toward: str | None) -> str:
@@ -59,7 +59,7 @@ class TcpNetwork:
             try:
                 probe.connect((host, port))  # a datagram socket: the kernel picks a route, nothing is sent
             except OSError as error:
-                raise ConfigError(
+                raise CannotListen(
                     f"advertise: cannot tell this host's address ({_reason(error)}); set advertise to the HOST:PORT"
                     " that the other nodes can dial"
                 ) from error

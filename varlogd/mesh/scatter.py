@@ -139,6 +139,7 @@ class Gather:
             hosts=len(self._parts),
             streams=sum(part.known.streams for part in self._parts.values()),
             notes=tuple(chain.from_iterable(part.known.notes for part in self._parts.values())),
+            missing="; ".join(part.known.missing for part in self._parts.values() if part.known.missing),
         )
 
     async def _run_part(self, part: _Part) -> None:
@@ -155,6 +156,8 @@ class Gather:
     def _end(self, part: _Part, entry: Entry) -> None:
         """A part is over: write its outcome down, and let its rows hold nobody back any more."""
         part.open = False
+        if entry.outcome == Outcome.ANSWERED and self._merge.limit_reached and part.host in self._merge.behind:
+            entry = self._late(part, "the limit was reached before its rows came")
         scanned = max(part.known.bytes_scanned, entry.bytes_scanned)
         part.known = structs.replace(part.known, bytes_scanned=scanned)
         self._book.told(clipped_entry(structs.replace(entry, bytes_scanned=scanned)))
@@ -231,21 +234,19 @@ class Gather:
 
     def _settle(self) -> None:
         """Write down the parts that were cut: by the asker's own limit, or by the deadline."""
-        behind = self._merge.behind
         for part in self._parts.values():
             if not part.open:
                 continue
-            if not self._merge.limit_reached:
-                self._end(part, self._late(part, f"not finished within {self._query.timeout_s:g} s"))
-            elif part.host in behind:
-                self._end(part, self._late(part, "the limit was reached before its rows came"))
-            else:
+            if self._merge.limit_reached:
                 self._end(part, self._ended_by_limit(part))
+            else:
+                self._end(part, self._late(part, f"not finished within {self._query.timeout_s:g} s"))
 
     def _ended_by_limit(self, part: _Part) -> Entry:
         return Entry(
             host=part.host,
-            outcome=Outcome.ANSWERED,
+            outcome=Outcome.TRUNCATED if part.known.missing else Outcome.ANSWERED,
+            why=part.known.missing,
             streams=part.known.streams,
             notes=part.known.notes,
             elapsed_s=self._elapsed_s(),

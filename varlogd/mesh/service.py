@@ -59,6 +59,7 @@ from varlogd.wire.query import (
     Ledger,
     MemberInfo,
     Members,
+    Progress,
     Query,
     ServerHello,
 )
@@ -71,6 +72,9 @@ BEAT_S: Final = 0.5
 LAST_WORDS_S: Final = 2 * CLOSE_TIMEOUT_S
 """How long a daemon that shuts down waits for the questions it has cut to say so: an error frame, and a close."""
 
+NOT_JOINED: Final = "the daemon asked has not joined the mesh: no seed has answered it, and there may be other hosts"
+"""Why an answer is not whole though every known member answered."""
+
 _CLOSE_CODES: Final[tuple[tuple[type[VarlogdError], int], ...]] = (
     (QueryError, CLOSE_BAD_QUESTION),
     (Refused, CLOSE_BUSY),
@@ -82,6 +86,10 @@ class Mesh(Protocol):
     """What the service needs to know of the mesh."""
 
     def members(self) -> dict[str, Member]: ...
+    def joined(self) -> bool:
+        """Whether the members known may be all there are."""
+        ...
+
     def wall_ns(self, at: float) -> int:
         """The wall clock at a steady time."""
         ...
@@ -244,13 +252,14 @@ class QueryService:
 
     def _host_gather(self, ask: AskRows | AskFiles, voice: _Voice) -> Gather:
         """This host's part. The scan keeps to the limit by itself: cut at it, it would have no ledger to tell."""
-        told: tuple[int, tuple[str, ...]] | None = None
+        told: Progress | None = None
 
         async def emit(certain: Block | Files) -> None:
             nonlocal told
             known = gather.progress()
-            if told != (known.streams, known.notes):
-                told = (known.streams, known.notes)
+            news = Progress(streams=known.streams, notes=known.notes, missing=known.missing)
+            if told != news:
+                told = news
                 await voice.say(known)
             await voice.say(certain)
 
@@ -291,7 +300,7 @@ class QueryService:
             name: None if name in live else (member.state.name.lower(), self._mesh.wall_ns(member.since))
             for name, member in chosen.items()
         }
-        return LedgerBook(self._host, opened), live
+        return LedgerBook(self._host, opened, "" if self._mesh.joined() else NOT_JOINED), live
 
     def _members(self) -> tuple[MemberInfo, ...]:
         return tuple(

@@ -28,11 +28,13 @@ class LedgerBook:
     """The ledger of one question while it is asked.
 
     ``asked``: the node that answers; ``view``: every member the question chooses, by name, with None for a
-    live one. Raises ValueError for a state that is neither ``dead`` nor ``left``.
+    live one; ``doubt``: why that may not be all, if so. Raises ValueError for a state that is neither ``dead``
+    nor ``left``.
     """
 
-    def __init__(self, asked: str, view: Mapping[str, Gone | None]) -> None:
+    def __init__(self, asked: str, view: Mapping[str, Gone | None], doubt: str = "") -> None:
         self._asked = asked
+        self._doubt = doubt
         self._entries: dict[str, Entry | None] = {host: gone and _gone(host, *gone) for host, gone in view.items()}
         self._waited_s = dict.fromkeys(view, 0.0)
 
@@ -65,12 +67,13 @@ class LedgerBook:
             self._closed(host, delivered.get(host, 0), limit_reached=limit_reached) for host in sorted(self._entries)
         )
         return Ledger(
-            complete=all(entry.outcome in WHOLE for entry in entries),
+            complete=not self._doubt and all(entry.outcome in WHOLE for entry in entries),
             rows=sum(entry.rows for entry in entries),
             elapsed_s=elapsed_s,
             limit_reached=limit_reached,
             asked=self._asked,
             members=entries,
+            doubt=self._doubt,
         )
 
     def _closed(self, host: str, rows: int, *, limit_reached: bool) -> Entry:

@@ -60,10 +60,12 @@ _first: Callable[[_Part], OrderKey] = attrgetter("first")
 
 @dataclass(slots=True)
 class _Source:
-    """One host: what of its rows waits here, and ``last``, the bound of all it can still push."""
+    """One host: what of its rows waits here, and ``last``, the bound of all it can still push. ``cut_late``: the
+    limit cut rows of it that belong before some that are out."""
 
     open: bool = True
     released: bool = False
+    cut_late: bool = False
     last: OrderKey | None = None
     parts: deque[_Part] = field(default_factory=deque)
 
@@ -106,9 +108,9 @@ class Merge:
 
     @property
     def behind(self) -> frozenset[str]:
-        """The open hosts that may still have rows whose place has passed: what is emitted does not vouch for
+        """The hosts that have, or may still have, rows whose place has passed: what is emitted does not vouch for
         them. Empty unless a host was released. When the limit is reached, every other host's part is whole."""
-        return frozenset(host for host, source in self._sources.items() if source.open and self._is_behind(source))
+        return frozenset(host for host, source in self._sources.items() if self._is_behind(source))
 
     def hungry(self, host: str) -> bool:
         """Whether more should be read from ``host``: it is open and its buffer has room."""
@@ -130,6 +132,7 @@ class Merge:
         if rest:
             source.parts.append(rest)
         late = [structs.replace(passed.block, late=True)] if passed else []
+        source.cut_late = passed is not None and not self._has_room(passed.block)
         return self._emit(chain(late, self._certain()))
 
     def end(self, host: str) -> list[Block]:
@@ -160,7 +163,11 @@ class Merge:
         return self._passed is not None and self._after(self._passed, key)
 
     def _is_behind(self, source: _Source) -> bool:
-        return self._passed is not None and (source.last is None or self._after(self._passed, source.last))
+        if source.cut_late:
+            return True
+        if self._passed is None or not source.open:
+            return False
+        return source.last is None or self._after(self._passed, source.last)
 
     def _certain(self) -> Iterator[Block]:
         """Take everything not after the frontier out of the buffers: blocks in order, as few rebuilt as can be."""
@@ -230,6 +237,9 @@ class Merge:
         if self.limit_reached:
             self._forget()
         return emitted
+
+    def _has_room(self, block: Block) -> bool:
+        return self._limit is None or self.rows + row_count(block) <= self._limit
 
     def _forget(self) -> None:
         for source in self._sources.values():

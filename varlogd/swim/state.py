@@ -46,9 +46,6 @@ class State(IntEnum):
 STATES: Final = tuple(State)
 """`State` by number: indexing is several times cheaper than calling the enumeration."""
 
-LIVE: Final = (State.ALIVE, State.SUSPECT)
-"""Members that take part: they are probed, gossiped with and asked. Suspects do, until they are dead."""
-
 
 @dataclass(frozen=True, slots=True)
 class Member:

@@ -89,5 +89,6 @@ CLOSE_TIMEOUT_S: Final = 1.0
 GOSSIP_WRITE_TIMEOUT_S: Final = 5.0
 """One gossip frame. A link that takes longer is stuck; membership finds out what is behind it."""
 
-ANSWER_WRITE_TIMEOUT_S: Final = 900.0
-"""One frame of an answer. A reader may pause (a pager), and holds nothing but one block while it does."""
+ANSWER_WRITE_TIMEOUT_S: Final = 300.0
+"""One frame of an answer. A reader may pause (a pager); meanwhile its question holds a place among
+``queries_max`` and a few blocks of each host it asks."""

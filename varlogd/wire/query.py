@@ -169,8 +169,9 @@ class Files(Struct, frozen=True, tag="files"):
 
 class Progress(Struct, frozen=True, tag="progress", kw_only=True):
     """A sign of life about twice a second while work goes on, and what it has come to. A host that answers for
-    itself alone (scope ``host``) has told its ``streams`` and ``notes``, as its ledger will, before any rows they
-    are about: an asker who stops at its limit never reads that ledger."""
+    itself alone (scope ``host``) has told its ``streams``, its ``notes`` and what is ``missing`` (the ``why`` of a
+    truncated part), as its ledger will, before any rows they are about: an asker who stops at its limit never
+    reads that ledger."""
 
     bytes_scanned: Count = 0
     rows: Count = 0
@@ -178,6 +179,7 @@ class Progress(Struct, frozen=True, tag="progress", kw_only=True):
     hosts: Count = 1
     streams: Count = 0
     notes: tuple[str, ...] = ()
+    missing: str = ""
 
 
 class Outcome(StrEnum):
@@ -215,8 +217,8 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
     """The close of every answer: one entry for every member known at the start that the question's matchers
-    choose. ``complete`` is true if every outcome is in `WHOLE`. ``limit_reached``: the asker's own limit
-    ended it."""
+    choose. ``complete`` is true if every outcome is in `WHOLE` and there is no ``doubt``: a reason why that view
+    may lack members. ``limit_reached``: the asker's own limit ended it."""
 
     complete: bool
     rows: int
@@ -224,6 +226,7 @@ class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
     limit_reached: bool
     asked: Name
     members: tuple[Entry, ...]
+    doubt: str = ""
 
 
 class MemberInfo(Struct, frozen=True, kw_only=True):
