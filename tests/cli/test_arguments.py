@@ -52,6 +52,77 @@ def test_words_after_the_pattern_are_streams() -> None:
     assert parsed("grep err app.log").query.matchers[0].label == "stream"
 
 
+def test_options_and_streams_mix() -> None:
+    plain = parsed("grep --limit 3 -l a=b NEW disorder.log other.log").query
+    assert parsed("grep NEW --limit 3 disorder.log -l a=b other.log").query == plain
+    assert plain.filters == (LineFilter("|~", ("NEW",)),)
+    assert parsed("grep -i NEW disorder.log -F").query.filters == (LineFilter("|=", ("NEW",), ignore_case=True),)
+    assert parsed("tail a.log -n 5 b.log").query == parsed("tail -n 5 a.log b.log").query
+    assert parsed("files a.log -l a=b b.log").query == parsed("files -l a=b a.log b.log").query
+
+
+@pytest.mark.parametrize(
+    ("words", "patterns", "ignore_case"),
+    [
+        (["-e", "-x"], ("-x",), False),
+        (["-e", "--limit"], ("--limit",), False),
+        (["--regexp", "-x", "-e", "=y"], ("-x", "=y"), False),
+        (["-ie", "-5"], ("-5",), True),
+        (["-e", ""], ("",), False),
+        (["-e-x"], ("-x",), False),
+        (["-i", "--", "-x"], ("-x",), True),
+        (["--", "-e"], ("-e",), False),
+    ],
+)
+def test_a_pattern_may_begin_with_a_dash(words: list[str], patterns: tuple[str, ...], ignore_case: bool) -> None:
+    query = parse(["grep", *words], {}).query
+    assert query.filters == (LineFilter("|~", patterns, ignore_case),)
+    assert query.matchers == ()
+
+
+def test_after_two_dashes_words_are_streams() -> None:
+    query = parse(["tail", "--", "-5"], {}).query
+    assert (query.limit, len(query.matchers)) == (100, 1)
+    assert parse(["grep", "x", "--", "-s"], {}).query.matchers != ()
+
+
+def test_tail_takes_a_number_for_its_limit() -> None:
+    query = parsed("tail -5 syslog").query
+    assert (query.limit, query.matchers) == (5, parsed("tail syslog").query.matchers)
+
+
+@pytest.mark.parametrize("line", ["grep x --since -15m --until -5m", "grep x --since=-15m --until=-5m"])
+def test_a_time_ago_may_have_a_dash(line: str) -> None:
+    query = parsed(line).query
+    assert query.start_ns is not None
+    assert query.end_ns is not None
+    assert query.end_ns - query.start_ns == 600 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("grep", "usage: varlog grep"),
+        ("tail -n x", "'x': a whole number of at least 1 is needed"),
+        ("tail --timeout soon", "'soon': seconds are needed"),
+        ("tail --since --json", "--since: expected one argument"),
+        ("files -5", "unrecognized arguments: -5"),
+        ("shout", "'shout'"),
+    ],
+)
+def test_what_is_wrong_is_said(line: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed(line)
+    assert says in capsys.readouterr().err
+
+
+def test_the_help_has_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed("--help")
+    told = capsys.readouterr().out
+    assert all(f"\n    {verb} " in told for verb in ("members", "files", "tail", "grep", "demo"))
+
+
 def test_order_and_limit() -> None:
     query = parsed("grep x --oldest-first --limit 3").query
     assert (query.direction, query.limit) == ("oldest_first", 3)
@@ -87,7 +158,25 @@ def test_what_is_no_matcher(text: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "shout", "grep", "tail -n 0", "tail -n x", "grep x --timeout 0", "tail --newest-first --oldest-first"],
+    [
+        "",
+        "shout",
+        "-- members",
+        "grep",
+        "grep -e",
+        "grep x -5",
+        "grep -n x",
+        "files -5",
+        "tail -n 0",
+        "tail -0",
+        "tail -n x",
+        "members -- x",
+        "tail -x",
+        "tail --unheard-of a",
+        "grep x --timeout 0",
+        "grep x --timeout soon",
+        "tail --newest-first --oldest-first",
+    ],
 )
 def test_bad_words_end_with_status_2(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

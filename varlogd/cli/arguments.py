@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,9 +26,17 @@ _FILTER_OPS: Final[dict[tuple[bool, bool], Literal["|=", "!=", "|~", "!~"]]] = {
 }
 """The line filter of (fixed strings, inverted)."""
 
+_PATTERN_FLAG: Final = re.compile(r"-([Fiv]*)e|--regexp")
+_TIME_FLAG: Final = re.compile(r"--(?:since|until)")
+_AGO: Final = re.compile(r"-\d")
+_ROWS: Final = re.compile(r"-(\d+)")
+
 Verb = Literal["members", "files", "tail", "grep"]
 
 TAIL_ROWS_DEFAULT = 100
+ROWS_MAX_DIGITS = 18
+"""Of a limit: more does not fit the message, and no logs have so many rows."""
+
 URL_DEFAULT = f"ws://{ADDRESS_DEFAULT}"
 
 _DESCRIPTION = """\
@@ -69,10 +78,14 @@ class Command:
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     """The command in ``argv``. Ends the process with status 2 and a message if it is none; raises QueryError for
     a bad time or matcher."""
-    parser = _parser()
-    args = parser.parse_args(argv)
-    if args.verb == "grep":
-        _settle_patterns(args, parser)
+    parser, verbs = _parsers()
+    verb = verbs.get(argv[0]) if argv else None
+    if verb is None:
+        parser.parse_args(argv)  # help, the version, or what is wrong
+        parser.error("the COMMAND comes first")
+    words, literal = _words(argv[0], argv[1:], verb)
+    args = verb.parse_intermixed_args(words, argparse.Namespace(verb=argv[0]))
+    _settle_words(args, literal, verb)
     return Command(
         verb=args.verb,
         url=args.url or environ.get("VARLOG_URL") or URL_DEFAULT,
@@ -84,14 +97,42 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _words(verb: str, words: Sequence[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
+    """The words in a form that `argparse` understands as people mean them, and those after ``--``.
+
+    It takes a value that begins with ``-`` for an option, so such a pattern or time is joined to its option; what it
+    takes for a negative number is `tail`'s ``-5`` (``-n 5``) and a mistake elsewhere.
+    """
+    settled: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            break
+        if verb == "grep" and (flag := _PATTERN_FLAG.fullmatch(word)):
+            settled += [f"-{flag[1]}"] if flag[1] else []
+            settled += [f"--regexp={value}" for value in [next(left, None)] if value is not None] or ["--regexp"]
+        elif settled and _TIME_FLAG.fullmatch(settled[-1]) and _AGO.match(word):
+            settled[-1] += f"={word}"
+        elif not (rows := _ROWS.fullmatch(word)):
+            settled.append(word)
+        elif verb == "tail":
+            settled.append(f"--limit={rows[1]}")
+        else:
+            parser.error(f"unrecognized arguments: {word}")
+    return settled, list(left)
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the first word, for its help, and the parser of the rest for each verb."""
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("varlog", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=shape)
+    alone: dict[str, argparse.ArgumentParser] = {}
     parser.add_argument("--version", action="version", version=f"varlog {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=text, description=text, epilog=_SELECTION, formatter_class=shape)
+        alone[name] = sub
         sub.add_argument("--url", metavar="URL", help=f"the daemon to ask (or VARLOG_URL; default {URL_DEFAULT})")
         sub.add_argument("--json", action="store_true", help="one JSON object a line, for scripts")
         sub.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: auto")
@@ -116,16 +157,16 @@ def _parser() -> argparse.ArgumentParser:
     grep.add_argument("-F", "--fixed-strings", action="store_true", help="patterns are plain text, not RE2")
     grep.add_argument("-i", "--ignore-case", action="store_true", help="letters match in either case")
     grep.add_argument("-v", "--invert-match", action="store_true", help="the lines that match no pattern")
-    grep.add_argument("-n", "--limit", type=_positive, metavar="N", help="the first N rows (default: all)")
+    grep.add_argument("--limit", type=_positive, metavar="N", help="the first N rows (default: all)")
     _add_selection(grep, with_streams=False)
     _add_range(grep)
     verbs.add_parser("demo", help="a mesh of real daemons on this machine, to see it work")
-    return parser
+    return parser, alone
 
 
 def _add_selection(sub: argparse.ArgumentParser, *, with_streams: bool = True) -> None:
     if with_streams:
-        sub.add_argument("streams", nargs="*", metavar="STREAM", help="globs of streams (default: all)")
+        sub.add_argument("words", nargs="*", metavar="STREAM", help="globs of streams (default: all)")
     sub.add_argument(
         "-l",
         "--label",
@@ -164,12 +205,14 @@ def _add_range(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def _settle_patterns(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Without -e the first word is the pattern; what is left are streams."""
-    words: list[str] = args.words
-    if not args.regexp:
+def _settle_words(args: argparse.Namespace, literal: list[str], parser: argparse.ArgumentParser) -> None:
+    """Without -e the first word of `grep` is the pattern; what is left are streams."""
+    words: list[str] = [*getattr(args, "words", ()), *literal]
+    if args.verb == "members" and words:
+        parser.error(f"unrecognized arguments: {' '.join(words)}")
+    if args.verb == "grep" and not args.regexp:
         if not words:
-            parser.error("grep: give a PATTERN, or -e PATTERN")
+            parser.error("give a PATTERN, or -e PATTERN")
         args.regexp, words = [words[0]], words[1:]
     args.streams = words
 
@@ -187,8 +230,8 @@ def _query(args: argparse.Namespace) -> Query:
             *((stream_glob_matcher(args.streams),) if args.streams else ()),
         ),
         filters=_filters(args),
-        start_ns=parse_time(since, now_ns, zone) if since else None,
-        end_ns=parse_time(until, now_ns, zone) if until else None,
+        start_ns=parse_time(since.removeprefix("-"), now_ns, zone) if since else None,
+        end_ns=parse_time(until.removeprefix("-"), now_ns, zone) if until else None,
         limit=getattr(args, "limit", None),
         direction=direction,
         timeout_s=args.timeout,
@@ -223,14 +266,16 @@ def _wants_color(choice: str, environ: Mapping[str, str]) -> bool:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+    if not (text.isascii() and text.isdecimal() and len(text) <= ROWS_MAX_DIGITS and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least 1 is needed")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0 < number <= 3600:
-        raise argparse.ArgumentTypeError("more than 0 and at most 3600 seconds")
+        raise argparse.ArgumentTypeError(f"{text!r}: seconds are needed, more than 0 and at most 3600")
     return number
