@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.logs.hosts import OLDEST, at_ns, first_block, line, logs_of, scanned
+from tests.logs.hosts import NEWEST, OLDEST, at_ns, first_block, line, logs_of, scanned
 from varlogd.logs.files import SPOOL_MAX_BYTES
 from varlogd.query.block import Row, row_count, rows_of
 from varlogd.wire.query import Matcher, Query
@@ -87,12 +87,28 @@ def test_chains_with_every_compression(tmp_path: Path) -> None:
 
 
 def test_binary_files_are_left_out_and_told(tmp_path: Path) -> None:
-    (tmp_path / "core").write_bytes(b"\x7fELF\x02\x01\x01\x00" + bytes(1000) + b"error\n")
+    (tmp_path / "core").write_bytes(b"\x7fELF\x02\x01\x01\x00" + bytes(2000))
     (tmp_path / "crashed.log").write_bytes(line(1).encode() + b"\0\0\0" + line(2).encode() + line(3).encode())
     rows, scan = scanned(tmp_path)
     assert {row.stream for row in rows} == {"crashed.log"}
     assert scan.notes == ["core: binary, not searched"]
     assert not scan.truncated
+
+
+def test_a_binary_file_of_no_known_kind_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(bytes(range(256)) * 8)
+    rows, scan = scanned(tmp_path)
+    assert (rows, scan.truncated) == ([], "x.bin: binary, not searched")
+
+
+def test_a_log_truncated_under_its_writer_is_searched_behind_the_hole(tmp_path: Path) -> None:
+    """copytruncate, and a writer without O_APPEND: the file begins with as many NULs as it had bytes."""
+    text = "".join(line(number, "e" * 50) for number in range(1, 20))
+    (tmp_path / "x.log").write_bytes(bytes(100_000) + text.encode())
+    for query in (NEWEST, OLDEST):
+        rows, scan = scanned(tmp_path, query)
+        assert len(rows) == 19
+        assert not scan.truncated
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_told(tmp_path: Path) -> None:

@@ -105,7 +105,15 @@ def test_a_stream_without_times_has_no_part_in_a_time_range(tmp_path: Path, line
         rows, scan = scanned(tmp_path, Query(start_ns=at_ns(0), direction=direction))  # type: ignore[arg-type]
         assert [row.stream for row in rows] == ["timed.log"]
         assert scan.notes == ["plain.log: no timestamps: not searched, because the question has a time range"]
-        assert not scan.truncated
+        assert scan.truncated == scan.notes[0]
+
+
+def test_a_stream_without_times_that_ended_before_the_range_is_not_missed(tmp_path: Path) -> None:
+    (tmp_path / "plain.log").write_text("no time\n")
+    os.utime(tmp_path / "plain.log", ns=(at_ns(50), at_ns(50)))
+    for direction in ("newest_first", "oldest_first"):
+        rows, scan = scanned(tmp_path, Query(start_ns=at_ns(51), direction=direction))  # type: ignore[arg-type]
+        assert (rows, scan.notes, scan.truncated) == ([], [], "")
 
 
 def test_a_tail_of_a_large_file_without_times_reads_little(tmp_path: Path) -> None:
@@ -133,7 +141,26 @@ def test_a_line_that_is_too_long_is_cut_marked_and_told(tmp_path: Path) -> None:
         assert len(cut.line) == LINE_MAX_BYTES
         assert cut.time == at_ns(2)
         assert len(rows) == 3
-        assert scan.notes == ["x.log: 1 lines too long: their ends are neither searched nor shown"]
+        assert scan.notes == ["x.log: 1 line is longer than 256 KiB and shown only up to there"]
+        assert not scan.truncated
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_may_match_past_the_cut_is_missing(tmp_path: Path, count: int) -> None:
+    long = "y" * (2 * LINE_MAX_BYTES)
+    (tmp_path / "x.log").write_text(
+        line(1, "a") + "".join(line(2 + at, long + " hidden") for at in range(count)) + line(9, "hidden")
+    )
+    filters = (LineFilter("|=", ("hidden",)),)
+    lines = "1 line is longer than 256 KiB and was" if count == 1 else "2 lines are longer than 256 KiB and were"
+    for direction in ("newest_first", "oldest_first"):
+        rows, scan = scanned(tmp_path, Query(direction=direction, filters=filters))  # type: ignore[arg-type]
+        assert len(rows) == 1
+        assert scan.truncated == f"x.log: {lines} searched only in the first 256 KiB"
+        rows, scan = scanned(tmp_path, Query(direction=direction, filters=(LineFilter("|=", ("yyy",)),)))  # type: ignore[arg-type]
+        assert (len(rows), scan.truncated) == (count, "")
+        rows, scan = scanned(tmp_path, Query(direction=direction, filters=filters, start_ns=at_ns(5)))  # type: ignore[arg-type]
+        assert (len(rows), scan.truncated) == (1, "")
 
 
 def test_crlf_and_nul_and_invalid_utf8(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """The catalogue: which streams this host has, read off the directories at the moment of asking.
 
 A **stream** is one log through all its rotations: ``x.log`` and what was once called so, ``x.log.1``,
-``x.log.2.gz``, ``x.log-20260101``, ``x.log.2026-01-01_10``, newest first. Its name is the path below its root, ``nginx/access.log``; only if
-an earlier root has that name already, it is the absolute path.
+``x.log.2.gz``, ``x.log-20260101``, ``x.log.2026-01-01_10``, newest first. Its name is the path below its root,
+``nginx/access.log``; only if an earlier root has that name already, it is the absolute path.
 
 **Nothing outside the roots is ever opened.** Directories are walked by descriptor, and no symbolic link in them is
 followed: what a link points to inside the roots is listed there, what lies outside is told in `Catalogue.outside`. A

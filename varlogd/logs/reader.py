@@ -30,7 +30,19 @@ AHEAD_CHUNKS: Final = 4
 """How far ahead of backward reading the kernel is asked to fetch; by itself it only does so forwards."""
 
 BINARY_PROBE_BYTES: Final = 512
-"""Where is seen whether a file is one of lines."""
+"""Where is seen whether a file is one of lines: so much at its beginning and at its end."""
+
+_NO_LOG: Final = (
+    b"\x7fELF",  # a core
+    b"LPKSHHRH",  # a journal
+    b"SQLite format 3\0",  # lastlog2, wtmpdb
+    b"\x96\xd5",  # sysstat
+    b"\xd5\x96",  # sysstat of the other byte order
+    b"\xd4\xc3\xb2\xa1",  # pcap
+    b"\n\r\r\n",  # pcapng
+    b"JAVA PROFILE",
+)
+"""How files begin that are known to be no logs."""
 
 
 class Text(Protocol):
@@ -115,8 +127,21 @@ def forwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES) -> St
 
 
 def is_binary(text: Text) -> bool:
-    """Whether a file is no log: half or more of its first lines have a NUL. A crash leaves a stray one in a log."""
-    lines = text.read_at(0, min(BINARY_PROBE_BYTES, text.size_bytes)).split(b"\n")
+    """Whether a file is not one of lines: it has NULs in half or more of its first lines, and of its last.
+
+    A crash leaves stray ones in a log, and a writer whose log is truncated under it leaves a hole at the beginning.
+    """
+    size = min(BINARY_PROBE_BYTES, text.size_bytes)
+    return _has_nuls(text.read_at(0, size)) and _has_nuls(text.read_at(text.size_bytes - size, size))
+
+
+def is_known_no_log(text: Text) -> bool:
+    """Whether a binary file is of a kind that no log is of, so that nothing is missed without it."""
+    return text.read_at(0, min(BINARY_PROBE_BYTES, text.size_bytes)).startswith(_NO_LOG)
+
+
+def _has_nuls(data: bytes) -> bool:
+    lines = data.split(b"\n")
     return 2 * sum(b"\0" in line for line in lines) >= len(lines)
 
 

@@ -8,7 +8,7 @@ samples, and where a line must inherit one:
   `WAITING_MAX_BYTES` of text.
 - **Lines above the first time** of the stream have none; the next one below orders them.
 - **A file with no times** at either end is taken to have none: its lines are ordered by position, at the time of the
-  file's last change, and have no part in a query with a time range. The account says so.
+  file's last change, and have no part in a query with a time range. The account says so; such an answer lacks them.
 
 A stream is the virtual concatenation of its files, the oldest first, and a row's position is its byte offset there.
 The size of a compressed file is not known before it is unpacked, so each counts as `SPOOL_MAX_BYTES`, the most that
@@ -17,7 +17,7 @@ is ever unpacked of one: positions grow with the text and do not depend on how m
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from datetime import tzinfo
 from typing import Final, NamedTuple
 
@@ -26,10 +26,10 @@ from varlogd.logs.account import Account
 from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.files import SPOOL_MAX_BYTES, OpenFiles
 from varlogd.logs.order import Held, Order
-from varlogd.logs.reader import CHUNK_FIRST_BYTES, Chunk, Pace, Text, backwards, forwards, is_binary
+from varlogd.logs.reader import CHUNK_FIRST_BYTES, Chunk, Pace, Text, backwards, forwards, is_binary, is_known_no_log
 from varlogd.logs.timing import FileTimes
 from varlogd.query.scanner import LineScanner
-from varlogd.wire.limits import MIB
+from varlogd.wire.limits import KIB, LINE_MAX_BYTES, MIB
 from varlogd.wire.query import Query
 
 WAITING_MAX_BYTES: Final = 1 * MIB
@@ -37,6 +37,8 @@ WAITING_MAX_BYTES: Final = 1 * MIB
 
 CHUNK_ROWS_MAX: Final = 8192
 """Rows from one chunk, past which smaller chunks are read: a row in memory costs 250 bytes more than its text."""
+
+_LINE_MAX: Final = f"{LINE_MAX_BYTES // KIB} KiB"
 
 
 class Asked(NamedTuple):
@@ -105,9 +107,10 @@ class StreamRows:
         self._waited_bytes = 0
         self._time_above: int | None = None  # reading forwards: what a line without a time inherits
         self._time_below: int | None = None  # reading backwards: what orders lines above the first time
-        self._cut_lines = 0
+        self._cut_rows = 0
+        self._cut_unmatched = 0
         self._displaced = 0
-        self._noted: set[str] = set()
+        self._told: set[str] = set()
         self._steps = self._all_files()
 
     @property
@@ -127,11 +130,17 @@ class StreamRows:
         """Read no further, and put into the account what is to be said of what was read."""
         self._steps.close()
         name = self.stream.name
-        if self._displaced:
-            self._account.note(f"{name}: {self._displaced} lines far out of time order stand where the file has them")
-        if self._cut_lines:
-            self._account.note(f"{name}: {self._cut_lines} lines too long: their ends are neither searched nor shown")
-        self._displaced = self._cut_lines = 0
+        if count := self._displaced:
+            one = "1 line far out of time order stands where the file has it"
+            many = f"{count} lines far out of time order stand where the file has them"
+            self._account.note(f"{name}: {one if count == 1 else many}")
+        if count := self._cut_rows:
+            lines = "1 line is" if count == 1 else f"{count} lines are"
+            self._account.note(f"{name}: {lines} longer than {_LINE_MAX} and shown only up to there")
+        if count := self._cut_unmatched:
+            lines = "1 line is longer than {0} and was" if count == 1 else "{1} lines are longer than {0} and were"
+            self._account.missing(f"{name}: {lines.format(_LINE_MAX, count)} searched only in the first {_LINE_MAX}")
+        self._displaced = self._cut_rows = self._cut_unmatched = 0
 
     # --- reading ---
 
@@ -164,7 +173,8 @@ class StreamRows:
             self._account.missing(f"{name}: {text.note}")
         try:
             if is_binary(text):
-                self._account.note(f"{name}: binary, not searched")
+                tell = self._account.note if is_known_no_log(text) else self._account.missing
+                tell(f"{name}: binary, not searched")
                 return
             yield from self._chunks(_File(listed, base, text, FileTimes(text, self._asked.zone, listed.mtime_ns)))
         finally:
@@ -174,13 +184,24 @@ class StreamRows:
         pace = Pace(CHUNK_FIRST_BYTES, self._asked.chunk_max_bytes)
         for chunk in (backwards if self._asked.backwards else forwards)(file.text, pace):
             if chunk is not None:
-                self._cut_lines += chunk.cut
                 rows = self._take(file, chunk)
+                if chunk.cut:
+                    self._count_cut(file, chunk)
                 if rows > CHUNK_ROWS_MAX:
                     pace.slow_down()
                 if self._is_past() or (file.times.absent and self._asked.ranged):
                     return
             yield None
+
+    def _count_cut(self, file: _File, chunk: Chunk) -> None:
+        """A line too long to be read whole, if it may belong to the answer: what it lacks is told at the end."""
+        time = file.times.of(chunk.data[:-1])
+        if time is not None and not self._asked.wants(time):
+            return
+        if any(self._asked.scanner.lines(chunk.data)):
+            self._cut_rows += 1
+        else:
+            self._cut_unmatched += 1
 
     def _is_past(self) -> bool:
         return self._asked.is_past(self._order.bound)
@@ -202,7 +223,7 @@ class StreamRows:
             rows = [row for row in rows if self._asked.wants(self._sign * row[0] if row[2] is None else row[2])]
         self._waited_bytes += len(chunk.data) if self._waiting else 0
         if self._waited_bytes > WAITING_MAX_BYTES:
-            self._note("some lines have no time within 1 MiB of them")
+            self._tell(self._account.note, "some lines have no time within 1 MiB of them")
             rows += self._given_up(default=None if self._asked.backwards else 0)  # 0: before all that have a time
         if rows or not self._waiting:
             self._give(self._order.add(rows, min(places, default=None)))
@@ -266,10 +287,10 @@ class StreamRows:
     def _by_position(self, lines: list[_Line]) -> list[Held]:
         """Rows of lines that have no time at all: none if the query has a time range."""
         if self._asked.ranged:
-            self._note("no timestamps: not searched, because the question has a time range")
+            self._tell(self._account.missing, "no timestamps: not searched, because the question has a time range")
             return []
         if lines:
-            self._note("no timestamps: ordered by position")
+            self._tell(self._account.note, "no timestamps: ordered by position")
         return [(self._sign * line.mtime_ns, self._sign * line.position, None, line.line, line.cut) for line in lines]
 
     def _given_up(self, default: int | None = None) -> list[Held]:
@@ -286,7 +307,8 @@ class StreamRows:
         lines, self._waiting, self._waited_bytes = self._waiting, [], 0
         return lines
 
-    def _note(self, text: str) -> None:
-        if text not in self._noted:
-            self._noted.add(text)
-            self._account.note(f"{self.stream.name}: {text}")
+    def _tell(self, tell: Callable[[str], None], text: str) -> None:
+        """Tell once of a stream what may be met with in many of its chunks."""
+        if text not in self._told:
+            self._told.add(text)
+            tell(f"{self.stream.name}: {text}")
