@@ -228,18 +228,38 @@ def sockets_between(one: int, other: int) -> int:
 # Processes
 
 
+VARLOGD = (sys.executable, "-m", "varlogd")
+
+IMPATIENT = """
+from varlogd.cli.varlogd import main
+from varlogd.mesh import links, service, transport
+
+transport.HEAD_TIMEOUT_S = links.HELLO_TIMEOUT_S = service.HELLO_TIMEOUT_S = 0.3
+transport.CLOSE_TIMEOUT_S = service.CLOSE_TIMEOUT_S = 0.2
+main()
+"""
+"""The same daemon, which waits for silent strangers a fraction of a second instead of five."""
+
+
 class DaemonProcess:
     """`varlogd` as a process."""
 
-    def __init__(self, name: str, directory: Path, join: Sequence[str], flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        join: Sequence[str],
+        flags: Sequence[str] = (),
+        command: Sequence[str] = VARLOGD,
+    ) -> None:
         self.name = name
         self.root = directory / name
         self.log = directory / f"{name}.stderr"
         self.root.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "varlogd", f"--name={name}", "--listen=127.0.0.1:0", f"--root={self.root}"]
-        command += ["--log-format=json", *(f"--join={seed}" for seed in join), *flags]
+        flags = [f"--name={name}", "--listen=127.0.0.1:0", f"--root={self.root}", "--log-format=json", *flags]
+        words = [*command, *flags, *(f"--join={seed}" for seed in join)]
         with self.log.open("wb") as stderr:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
+            self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
 
     @property
     def pid(self) -> int:

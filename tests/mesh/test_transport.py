@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -11,7 +11,15 @@ import trio
 from varlogd.errors import Closed, RejectedHandshake, Unreachable
 from varlogd.mesh import http
 from varlogd.mesh.network import TcpNetwork, dialled_address, join_address
-from varlogd.mesh.transport import CLOSE_NORMAL, Route, Server, WebSocket, open_websocket
+from varlogd.mesh.transport import (
+    CLOSE_ABNORMAL,
+    CLOSE_NORMAL,
+    CLOSE_POLICY,
+    Route,
+    Server,
+    WebSocket,
+    open_websocket,
+)
 from varlogd.wire.limits import HEAD_MAX_BYTES
 
 NETWORK = TcpNetwork()
@@ -192,27 +200,34 @@ TEXT, CONTINUATION, PING, PONG = 1, 0, 9, 10
     ],
     ids=["pongs", "pings", "fragments"],
 )
-async def test_a_flood_without_a_message_is_dropped_and_holds_nobody_up(first: bytes, again: bytes) -> None:
+async def test_a_flood_without_a_message_is_told_off_and_holds_nobody_up(first: bytes, again: bytes) -> None:
     async with (
         served() as address,
         opened(address) as other,
         opened(address) as flooded,
         trio.open_nursery() as nursery,
     ):
-        stream = flooded._stream._stream
 
-        @nursery.start_soon
-        async def read() -> None:  # the pongs
-            with pytest.raises(Closed):
-                await flooded.receive()
+        async def flood() -> None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await flooded._stream._stream.send_all(first)
+                while True:
+                    await flooded._stream._stream.send_all(again * 500)
 
-        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
-            await stream.send_all(first)
-            for _ in range(1000):
-                await stream.send_all(again * 500)
+        async def speak() -> None:
+            while True:
                 await other.send("and I", 5)
                 assert await other.receive() == "and I"
-        await stream.aclose()
+
+        nursery.start_soon(flood)
+        nursery.start_soon(speak)
+        with trio.fail_after(20), pytest.raises(Closed) as caught:
+            await flooded.receive()
+        # It is told after all the pongs, if it has read those before the server hangs up.
+        assert caught.value.close_code in (
+            (CLOSE_POLICY, CLOSE_ABNORMAL) if again[0] & 15 == PING else (CLOSE_POLICY,)
+        )
+        nursery.cancel_scope.cancel()
 
 
 async def test_messages_may_go_on_for_ever_and_pings_between_them() -> None:

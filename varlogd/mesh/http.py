@@ -9,10 +9,13 @@ import h11
 import trio
 
 from varlogd.errors import Closed, ProtocolError
+from varlogd.mesh.watched import linger
 from varlogd.wire.limits import HEAD_MAX_BYTES, HEAD_TIMEOUT_S
 
 Page = Callable[[], tuple[int, str]]
 """Status and text of a page, made when it is asked for."""
+
+HEAD_END = b"\r\n\r\n"
 
 HINT = "This is varlogd. Ask it with `varlog`, or by websocket at /query; /healthz and /readyz tell how it is.\n"
 
@@ -37,7 +40,7 @@ async def read_head(stream: trio.abc.Stream) -> bytes:
     Raises Closed if the peer ends first, ProtocolError past `HEAD_MAX_BYTES`.
     """
     head = b""
-    while b"\r\n\r\n" not in head:
+    while HEAD_END not in head:
         try:
             data = await stream.receive_some(4096)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -97,10 +100,9 @@ async def _write(stream: trio.abc.Stream, status: int, text: str, *, with_body: 
     with trio.move_on_after(HEAD_TIMEOUT_S):
         try:
             await stream.send_all(head + (body if with_body else b""))
-            if isinstance(stream, trio.abc.HalfCloseableStream):
-                await stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
+        await linger(stream)
 
 
 _REASONS = {

@@ -10,8 +10,7 @@ What the library leaves to its user is done here, once:
   whose peer hangs up fails at once instead of waiting for ever;
 * a message is written whole or the socket is dropped, for a write cut in mid-frame corrupts the stream; and
   every write has a deadline;
-* every close has a bound;
-* what comes in has one, too (`_Incoming`): the library reads pings, pongs and empty fragments without end.
+* every close has a bound; so has what comes in (`mesh.watched`).
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ import trio_websocket
 from varlogd.errors import Closed, RejectedHandshake, Unreachable, VarlogdError
 from varlogd.mesh import http
 from varlogd.mesh.network import Network
+from varlogd.mesh.watched import WatchedStream, linger
 from varlogd.wire.limits import (
     ANSWER_BUFFER_BYTES,
     CLOSE_TIMEOUT_S,
@@ -60,13 +60,14 @@ class WebSocket:
     def __init__(
         self,
         connection: trio_websocket.WebSocketConnection,
-        stream: _Incoming,
+        stream: WatchedStream,
         on_message: Callable[[], object] = lambda: None,
     ) -> None:
         """``on_message`` is called with each message that is received."""
         self._connection = connection
         self._stream = stream
         self._on_message = on_message
+        stream.opened(client=connection.is_client)
 
     @property
     def subprotocol(self) -> str:
@@ -113,43 +114,6 @@ def _closed(error: trio_websocket.ConnectionClosed) -> Closed:
     return Closed(int(error.reason.code), error.reason.reason or "")
 
 
-class _Incoming(trio.abc.Stream):
-    """A stream that ends when too much has come in since the last message was taken, and that gives out once more
-    what has been ``seen`` of it already. ``message_max_bytes`` is what one message may have."""
-
-    def __init__(self, stream: trio.abc.Stream, message_max_bytes: int, seen: bytes = b"") -> None:
-        self._stream = stream
-        self._seen = seen
-        self._allowance = (QUEUE_MESSAGES_MAX + 2) * message_max_bytes  # those in the queue, one on each side of it
-        self._left = self._allowance
-
-    def renew(self) -> None:
-        """A message has been taken."""
-        self._left = self._allowance
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        if self._seen:
-            await trio.lowlevel.checkpoint()
-            data: bytes | bytearray = self._seen if max_bytes is None else self._seen[:max_bytes]
-            self._seen = self._seen[len(data) :]
-        elif self._left <= 0:
-            log.warning("dropped a connection that sends no message, but without end")
-            return b""
-        else:
-            data = await self._stream.receive_some(max_bytes)
-        self._left -= len(data)
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
 class _GuardedReader:
     """Stands where the library wants a nursery: runs its reader task and remembers how it ended."""
 
@@ -168,6 +132,11 @@ class _GuardedReader:
             self.error = error
         finally:
             self.ended.set()
+
+    async def finish(self) -> None:
+        """Let it answer a close, which it does by itself."""
+        with trio.move_on_after(CLOSE_TIMEOUT_S):
+            await self.ended.wait()
 
     async def unless_ended(self, handshake: Awaitable[Any]) -> Any:
         """The handshake's result, or None if the reader ended first: the library would wait for ever."""
@@ -196,7 +165,7 @@ async def open_websocket(
     async with trio.open_nursery() as nursery:
         try:
             async with _dialled(network, address) as (dialled, deadline):
-                stream = _Incoming(dialled, message_max_bytes)
+                stream = WatchedStream(dialled, message_max_bytes)
                 reader = _GuardedReader(nursery)
                 connection = await reader.unless_ended(
                     trio_websocket.wrap_client_stream(
@@ -241,12 +210,15 @@ def _rejection(address: str, error: Exception | None) -> Unreachable:
     return RejectedHandshake(f"{address}: it closed the connection instead of speaking websocket")
 
 
+Handler = Callable[[WebSocket], Awaitable[None]]
+
+
 @dataclass(frozen=True)
 class Route:
     """What listens under a path: its subprotocols (the first is used for a client that names none, if
     ``default``), the bound of one incoming message, and the handler."""
 
-    handler: Callable[[WebSocket], Awaitable[None]]
+    handler: Handler
     subprotocols: tuple[str, ...]
     message_max_bytes: int
     default: str | None = None
@@ -316,6 +288,8 @@ class Server:
         request = http.parse_head(head)
         if not request.wants_websocket:
             await http.answer(stream, request, self._pages)
+        elif not head.endswith(http.HEAD_END):  # the library would lose it
+            await http.refuse(stream, 400, "wait for the answer to the handshake before you go on\n")
         elif request.from_web_page:
             await http.refuse(stream, 403, http.NO_WEB_PAGES)
         elif route := self._routes.get(request.path.partition("?")[0]):
@@ -324,24 +298,26 @@ class Server:
             await http.refuse(stream, 404, http.HINT)
 
     async def _upgrade(self, accepted: trio.abc.Stream, head: bytes, route: Route) -> None:
-        stream = _Incoming(accepted, route.message_max_bytes, seen=head)
+        stream = WatchedStream(accepted, route.message_max_bytes, seen=head)
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
+            reader = _GuardedReader(nursery)
             try:
                 heard = partial(self._strangers.pop, accepted, None)
-                websocket = await self._handshake(nursery, stream, route, heard)
+                websocket = await self._handshake(reader, stream, route, heard)
                 if websocket is not None:
-                    await route.handler(websocket)
+                    await _handle(websocket, route.handler)
+                    await reader.finish()
             except Exception as error:
                 failure = error
             nursery.cancel_scope.cancel()
+        await linger(accepted)
         if failure is not None:
             raise failure
 
     async def _handshake(
-        self, nursery: trio.Nursery, stream: _Incoming, route: Route, heard: Callable[[], object]
+        self, reader: _GuardedReader, stream: WatchedStream, route: Route, heard: Callable[[], object]
     ) -> WebSocket | None:
-        reader = _GuardedReader(nursery)
         with trio.move_on_after(HEAD_TIMEOUT_S):
             request: trio_websocket.WebSocketRequest | None = await reader.unless_ended(
                 trio_websocket.wrap_server_stream(
@@ -362,3 +338,14 @@ class Server:
                 return None
             return WebSocket(await request.accept(subprotocol=chosen), stream, heard)
         return None
+
+
+async def _handle(websocket: WebSocket, handler: Handler) -> None:
+    """Run a handler; a peer that closes is no failure of it."""
+    try:
+        await handler(websocket)
+    except Closed as closed:
+        log.debug("peer closed", extra={"fields": {"why": str(closed)}})
+    except Exception:
+        await websocket.close(CLOSE_INTERNAL, "a fault of ours")
+        raise
