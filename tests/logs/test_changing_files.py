@@ -95,6 +95,22 @@ def test_binary_files_are_left_out_and_told(tmp_path: Path) -> None:
     assert not scan.truncated
 
 
+def test_a_link_out_of_the_roots_is_missing_where_it_is_asked_for_by_name(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere.log"
+    root.mkdir()
+    elsewhere.write_text(line(1))
+    (root / "x.log").write_text(line(2))
+    (root / "link.log").symlink_to(elsewhere)
+    told = "link.log: a symbolic link out of the roots: not followed"
+    for matcher in (Matcher("stream", "=", "link.log"), Matcher("file", "=~", ".*link.log")):
+        rows, scan = scanned(root, Query(matchers=(matcher,)))
+        assert (rows, scan.truncated, scan.notes) == ([], told, [told])
+    rows, scan = scanned(root)
+    assert (len(rows), scan.truncated, scan.notes) == (1, "", [told])
+    rows, scan = scanned(root, Query(matchers=(Matcher("stream", "=", "x.log"),)))
+    assert (len(rows), scan.truncated, scan.notes) == (1, "", [])
+
+
 def test_a_binary_file_of_no_known_kind_is_missing(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(bytes(range(256)) * 8)
     rows, scan = scanned(tmp_path)

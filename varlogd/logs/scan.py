@@ -200,6 +200,7 @@ class Scan(Iterator[Block | None]):
             elif not stream.files:  # a directory that cannot be read
                 tell = self._account.missing if asked_for else self._account.note
                 tell(f"{stream.name}: {stream.note}")
+        self._tell_of_links(catalogue)
         scanner = LineScanner(self._query.filters)
         asked = Asked(self._query, scanner, self._logs.zone, _chunk_max_bytes(scanner, len(readable)))
         # In the order of names, in which rows of the same time are; that too is reversed for the newest first.
@@ -207,6 +208,15 @@ class Scan(Iterator[Block | None]):
         self._reading = [StreamRows(stream, asked, self._files, self._account) for stream in in_order]
         self.streams = len(self._reading)
         return asked
+
+    def _tell_of_links(self, catalogue: Catalogue) -> None:
+        """Links out of the roots are no logs of this host, but who asks for one by its name must not miss it."""
+        matchers = self._query.matchers
+        named = any(matcher.label in ("stream", "file") and matcher.op in ("=", "=~") for matcher in matchers)
+        tell = self._account.missing if named else self._account.note
+        for link in catalogue.outside:
+            if self._logs.is_asked_for(link, self._query):
+                tell(f"{link.name}: {link.note}")
 
 
 class _Packer:
