@@ -92,7 +92,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
         query=_query(args),
         json=args.json,
         color=_wants_color(args.color, environ),
-        progress=sys.stderr.isatty() and not args.json,
+        progress=sys.stderr is not None and sys.stderr.isatty() and not args.json,
         in_order=args.verb == "tail" and args.direction is None,
     )
 

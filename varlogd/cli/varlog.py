@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TextIO
 
-from varlogd.cli import exit_status
+from varlogd.cli import exit_status, output
 from varlogd.errors import VarlogdError
 
 if TYPE_CHECKING:
@@ -28,47 +28,87 @@ def main() -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Run one command; its exit status."""
-    if argv[:1] == ["demo"]:
-        from varlogd.demo import main as demo
-
-        return demo(argv[1:])
+    """Run one command; its exit status, whatever happens."""
     try:
-        from varlogd.cli.arguments import parse
-
-        return _carry_out(parse(argv, os.environ))
+        output.demand_stdout()
+        return _run(argv)
     except VarlogdError as error:
         from varlogd.cli.render import safe
 
-        print("varlog: " + "\n".join(safe(line) for line in str(error).split("\n")), file=sys.stderr)
+        output.complain("varlog: " + "\n".join(safe(line) for line in str(error).split("\n")))
         return exit_status.ERROR
     except KeyboardInterrupt:
-        print("varlog: interrupted; the work on all hosts has been stopped", file=sys.stderr)
+        output.complain("varlog: interrupted; the work on all hosts has been stopped")
         return exit_status.INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        output.give_up_stdout()
         return exit_status.PIPE
+    except output.OutputError as error:
+        output.give_up_stdout()
+        output.complain(f"varlog: cannot write: {error}")
+        return exit_status.ERROR
+    except Exception as error:
+        return _fault(error)
+
+
+def _run(argv: list[str]) -> int:
+    with _plain_errors():
+        try:
+            if argv[:1] == ["demo"]:
+                from varlogd.demo import main as demo
+
+                return demo(argv[1:])
+            from varlogd.cli.arguments import parse
+
+            return _carry_out(parse(argv, os.environ))
+        except SystemExit:  # of argparse, which has printed help
+            with output.writing():
+                sys.stdout.flush()
+            raise
+
+
+def _fault(error: Exception) -> int:
+    """Nobody expected this: whoever mends it needs the traceback, and scripts an exit status that is no answer's."""
+    import traceback
+
+    output.complain("".join(traceback.format_exception(error)).rstrip())
+    output.complain(f"varlog: a fault of ours: {type(error).__name__}: {error}")
+    return exit_status.ERROR
 
 
 def _carry_out(command: Command) -> int:
     import trio
 
     verbs = {"members": _members, "files": _files, "tail": _rows, "grep": _rows}
-    with _plain_errors():
-        return trio.run(verbs[command.verb], command)
+    return trio.run(verbs[command.verb], command)
 
 
 class _plain_errors:
-    """A group of exceptions around one of ours, or around Ctrl-C, comes out as that one."""
+    """A group of exceptions that were all to be expected comes out as the one of them that says most."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-            if not isinstance(error, BaseExceptionGroup):
-                raise error from None
+        if not isinstance(error, BaseExceptionGroup):
+            return
+        leaves = list(_leaves(error))
+        for kind in _EXPECTED:
+            for leaf in leaves:
+                if isinstance(leaf, kind) and all(isinstance(each, _EXPECTED) for each in leaves):
+                    raise leaf from None
+
+
+_EXPECTED: Final = (KeyboardInterrupt, BrokenPipeError, output.OutputError, VarlogdError)
+"""What a command may end by; the first says more than those after it, which may well come of it."""
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for inner in group.exceptions:
+        if isinstance(inner, BaseExceptionGroup):
+            yield from _leaves(inner)
+        else:
+            yield inner
 
 
 async def _members(command: Command) -> int:
@@ -195,8 +235,7 @@ def _writer(command: Command) -> Callable[[list[Row]], None]:
 
 
 def _out(lines: list[bytes]) -> None:
-    sys.stdout.buffer.write(b"".join(lines))
-    sys.stdout.buffer.flush()
+    output.write(b"".join(lines))
 
 
 def _close(command: Command, ledger: Ledger) -> None:
@@ -206,8 +245,8 @@ def _close(command: Command, ledger: Ledger) -> None:
     if command.json:
         _out([render.json_line(render.ledger_json(ledger))])
         return
-    color = command.color and sys.stderr.isatty()
-    print("\n".join(render.ledger_lines(ledger, color=color)), file=sys.stderr)
+    color = command.color and sys.stderr is not None and sys.stderr.isatty()
+    output.tell("\n".join(render.ledger_lines(ledger, color=color)))
 
 
 def _status(ledger: Ledger, *, found: bool) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from varlogd.cli import output
+
 _BOLD = "\x1b[1m"
 _PLAIN = "\x1b[0m"
 _START_OF_LINE = "\r\x1b[K"
@@ -14,13 +16,14 @@ class Screen:
 
     def __init__(self) -> None:
         self._bold = sys.stdout.isatty()
-        self._moving = sys.stderr.isatty()
+        self._moving = sys.stderr is not None and sys.stderr.isatty()
         self._progress = ""
 
     def say(self, text: str = "") -> None:
         """A part of the story, out at once: what comes next may be another process's."""
         self.clear()
-        print(text, flush=True)
+        with output.writing():
+            print(text, flush=True)
 
     def head(self, text: str) -> None:
         """The start of a chapter."""
@@ -31,17 +34,23 @@ class Screen:
         if text == self._progress:
             return
         self._progress = text
-        sys.stderr.write(f"{_START_OF_LINE}{text}" if self._moving else f"{text}\n")
-        sys.stderr.flush()
+        if self._moving:
+            self._move(f"{_START_OF_LINE}{text}")
+        else:
+            output.tell(text)
 
     def complain(self, text: str) -> None:
         """Something that is not as it should be."""
         self.clear()
-        print(f"varlog demo: {text}", file=sys.stderr, flush=True)
+        output.tell(f"varlog demo: {text}")
 
     def clear(self) -> None:
         """Take progress away."""
         if self._progress and self._moving:
-            sys.stderr.write(_START_OF_LINE)
-            sys.stderr.flush()
+            self._move(_START_OF_LINE)
         self._progress = ""
+
+    def _move(self, text: str) -> None:
+        with output.writing():
+            sys.stderr.write(text)
+            sys.stderr.flush()

@@ -1,0 +1,59 @@
+"""What a command puts out, and what becomes of it when nobody can take it.
+
+A reader that has gone (BrokenPipeError) has seen enough, and that is no error. A full disk, or no stdout at all, is
+one: a script must not take what it did not get for an empty answer.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+class OutputError(Exception):
+    """What we had to say could not be written. ``str()`` says why."""
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """A place where stdout or stderr is written, and nothing else done. Raises OutputError or BrokenPipeError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError((error.strerror or str(error)).lower()) from error
+
+
+def demand_stdout() -> None:
+    """Raises OutputError if this process was started without a stdout."""
+    if sys.stdout is None:
+        raise OutputError("stdout is closed")
+
+
+def write(data: bytes) -> None:
+    """To stdout, out at once. Raises OutputError or BrokenPipeError."""
+    with writing():
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+def tell(text: str) -> None:
+    """A line on stderr, if there is one. Raises OutputError or BrokenPipeError."""
+    if sys.stderr is not None:  # or print() would take stdout for it
+        with writing():
+            print(text, file=sys.stderr, flush=True)
+
+
+def complain(text: str) -> None:
+    """The last line before a bad end. Where not even that can be written the exit status says it alone."""
+    with suppress(OutputError, BrokenPipeError):
+        tell(text)
+
+
+def give_up_stdout() -> None:
+    """What is still buffered goes nowhere, or the interpreter fails to write it at exit and says so."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
