@@ -220,3 +220,60 @@ def test_files_last_changed_before_the_range_are_not_opened(tmp_path: Path) -> N
     rows, scan = scanned(tmp_path, Query(start_ns=at_ns(60)))
     assert [row.position for row in rows] == [SPOOL_MAX_BYTES]
     assert not scan.truncated
+
+
+FILL = "." * 100
+
+
+def stretch(seconds: float, count: int, text: str = FILL) -> str:
+    return "".join(line(seconds + number / 1000, text) for number in range(count))
+
+
+@pytest.mark.parametrize(("above", "count"), [(0, 100), (100, 50)])
+def test_a_stretch_far_out_of_order_is_found_in_a_time_range(tmp_path: Path, above: int, count: int) -> None:
+    """The clock goes back for 3 MB, with rows of the range on both sides. Between two probes they are missed."""
+    before, after = stretch(11.5 * 3600, 50, "row"), stretch(11.6 * 3600, 50, "row")
+    (tmp_path / "x.log").write_text(stretch(9 * 3600, above) + before + stretch(9 * 3600, 25_000) + after)
+    rows, scan = scanned(tmp_path, Query(start_ns=at_ns(11 * 3600)))
+    assert len(rows) == count
+    assert ("x.log: far out of time order: read in full" in scan.notes) == (count == 100)
+    assert [row[:4] for row in rows] == sorted((row[:4] for row in rows), reverse=True)
+
+
+def test_reading_forwards_a_stretch_out_of_order_is_found_too(tmp_path: Path) -> None:
+    (tmp_path / "x.log").write_text(stretch(0, 50, "row") + stretch(7200, 25_000) + stretch(60, 50, "row"))
+    rows, scan = scanned(tmp_path, Query(end_ns=at_ns(3600), direction="oldest_first"))
+    assert len(rows) == 100
+    assert scan.notes[:1] == ["x.log: far out of time order: read in full"]
+
+
+def test_a_short_rest_is_read_in_any_case(tmp_path: Path) -> None:
+    text = stretch(9000, 20) + stretch(0, 500) + stretch(9100, 20)
+    (tmp_path / "x.log").write_text(text)
+    rows, _ = scanned(tmp_path, Query(start_ns=at_ns(8000)))
+    assert len(rows) == 40
+    (tmp_path / "x.log").rename(tmp_path / "x.log.1")
+    (tmp_path / "x.log").write_text(stretch(0, 10_000) + stretch(9200, 20))
+    rows, _ = scanned(tmp_path, Query(start_ns=at_ns(8000)))
+    assert len(rows) == 60
+
+
+def test_a_file_that_says_more_than_its_last_change_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.log").write_text(stretch(9200, 20))
+    for name, seconds in (("x.log.1", 9100), ("x.log.2", 1)):
+        (tmp_path / name).write_text(stretch(seconds, 20))
+        os.utime(tmp_path / name, ns=(at_ns(50), at_ns(50)))
+    for direction in ("newest_first", "oldest_first"):
+        rows, scan = scanned(tmp_path, Query(start_ns=at_ns(8000), direction=direction))  # type: ignore[arg-type]
+        assert len(rows) == 40
+        assert not scan.truncated
+
+
+def test_no_line_inherits_a_time_across_what_was_not_read(tmp_path: Path) -> None:
+    """The newer file is left within a long trace of the past; the older one ends in the range."""
+    (tmp_path / "x.log.1").write_text(stretch(9000, 20))
+    trace = "\tat a frame of a trace\n" * 20_000
+    (tmp_path / "x.log").write_text(stretch(0, 20_000) + line(100) + trace + stretch(200, 2000) + stretch(9100, 20))
+    rows, _ = scanned(tmp_path, Query(start_ns=at_ns(8000)))
+    assert len(rows) == 40
+    assert not any(row.line.startswith(b"\tat") for row in rows)

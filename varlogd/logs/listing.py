@@ -8,7 +8,7 @@ from datetime import tzinfo
 from varlogd.errors import LogReadError
 from varlogd.logs.catalogue import LogFile, LogStream, open_listed
 from varlogd.logs.files import OpenFiles, Plain, unsupported
-from varlogd.logs.reader import CHUNK_FIRST_BYTES, Pace, Text, backwards, is_binary
+from varlogd.logs.reader import is_binary
 from varlogd.logs.timing import FileTimes
 from varlogd.wire.query import StreamInfo
 
@@ -50,7 +50,7 @@ def _newest_entry(file: LogFile, files: OpenFiles, zone: tzinfo) -> tuple[int, s
         try:
             if is_binary(text):
                 return file.mtime_ns, "binary: not searched"
-            time = _last_time(text, FileTimes(text, zone, file.mtime_ns))
+            time = FileTimes(text, zone, file.mtime_ns).last()
         finally:
             text.close()
     except LogReadError as error:
@@ -58,11 +58,3 @@ def _newest_entry(file: LogFile, files: OpenFiles, zone: tzinfo) -> tuple[int, s
     if time is None:
         return file.mtime_ns, "no timestamps: the time is that of the file's last change"
     return time, ""
-
-
-def _last_time(text: Text, times: FileTimes) -> int | None:
-    for chunk in backwards(text, Pace(CHUNK_FIRST_BYTES, CHUNK_FIRST_BYTES)):
-        if chunk is not None:
-            times.sample(chunk)
-            return times.last_in(chunk.data, 0, len(chunk.data))
-    return None

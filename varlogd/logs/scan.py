@@ -20,7 +20,7 @@ from varlogd.logs.merge import Run, merged
 from varlogd.logs.stream import Asked, StreamRows
 from varlogd.logs.timestamps import HostZone
 from varlogd.query.block import Row, block_of, row_count
-from varlogd.query.match import matches_stream, validate
+from varlogd.query.match import ON_THE_HOST, matches_stream, validate
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import BLOCK_ROWS_MAX, BLOCK_TARGET_BYTES, KIB, MIB
 from varlogd.wire.query import Block, Query, StreamInfo
@@ -212,7 +212,7 @@ class Scan(Iterator[Block | None]):
     def _tell_of_links(self, catalogue: Catalogue) -> None:
         """Links out of the roots are no logs of this host, but who asks for one by its name must not miss it."""
         matchers = self._query.matchers
-        named = any(matcher.label in ("stream", "file") and matcher.op in ("=", "=~") for matcher in matchers)
+        named = any(matcher.label in ON_THE_HOST and matcher.op in ("=", "=~") for matcher in matchers)
         tell = self._account.missing if named else self._account.note
         for link in catalogue.outside:
             if self._logs.is_asked_for(link, self._query):

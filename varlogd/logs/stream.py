@@ -10,6 +10,12 @@ samples, and where a line must inherit one:
 - **A file with no times** at either end is taken to have none: its lines are ordered by position, at the time of the
   file's last change, and have no part in a query with a time range. The account says so; such an answer lacks them.
 
+**Reading ends where its chunks have left the time range**, for times rise, nearly. That they do is looked at before
+the rest of a file is left unread: at `PROBES` places of it; if one has a time in the range the file is read in full,
+as a short rest is anyway. A file whose last change is before the range is only read if its last line is not. So lines
+far out of order are missed only in short stretches between the probes, in compressed files that are not unpacked, and
+within files last changed before the range.
+
 A stream is the virtual concatenation of its files, the oldest first, and a row's position is its byte offset there.
 The size of a compressed file is not known before it is unpacked, so each counts as `SPOOL_MAX_BYTES`, the most that
 is ever unpacked of one: positions grow with the text and do not depend on how much of it was read.
@@ -24,10 +30,10 @@ from typing import Final, NamedTuple
 from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
 from varlogd.logs.catalogue import LogFile, LogStream
-from varlogd.logs.files import SPOOL_MAX_BYTES, OpenFiles
+from varlogd.logs.files import SPOOL_MAX_BYTES, OpenFiles, Plain
 from varlogd.logs.order import Held, Order
 from varlogd.logs.reader import CHUNK_FIRST_BYTES, Chunk, Pace, Text, backwards, forwards, is_binary, is_known_no_log
-from varlogd.logs.timing import FileTimes
+from varlogd.logs.timing import PROBE_BYTES, PROBES, FileTimes
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES, MIB
 from varlogd.wire.query import Query
@@ -145,26 +151,51 @@ class StreamRows:
     # --- reading ---
 
     def _all_files(self) -> Generator[None, None, None]:
-        chain = self._chain()
-        for base, listed in reversed(chain) if self._asked.backwards else chain:
+        for base, listed in self._chain():
+            if not self._may_have_rows(listed):
+                self._break_off()
+                yield None
+                continue
             try:
                 yield from self._one_file(base, listed)
             except LogReadError as error:
                 self._account.missing(f"{self.stream.name_of(listed)}: {error}")
-                self._give(self._order.add(self._given_up(), None))
-                self._time_above = None
-            if self._is_past():
-                break
+                self._break_off()
         self._give(self._order.finish(self._given_up()))
 
     def _chain(self) -> list[tuple[int, LogFile]]:
-        """The files from old to new, each with the position where it begins, but for those older than the range."""
+        """The files in the order of reading, each with the position where it begins."""
         chain, base = [], 0
         for listed in reversed(self.stream.files):
-            if self._asked.query.start_ns is None or listed.mtime_ns >= self._asked.query.start_ns:
-                chain.append((base, listed))
+            chain.append((base, listed))
             base += SPOOL_MAX_BYTES if listed.packing else listed.size_bytes
-        return chain
+        return chain[::-1] if self._asked.backwards else chain
+
+    def _may_have_rows(self, listed: LogFile) -> bool:
+        """Whether a file is to be read: by its last change or, if that is before the range, by its last line.
+
+        A compressed file is not unpacked for its last line, nor once reading has left the range.
+        """
+        start_ns = self._asked.query.start_ns
+        if start_ns is None or listed.mtime_ns >= start_ns:
+            return not (listed.packing and self._is_past())
+        if listed.packing:
+            return False
+        try:
+            text = Plain(self._files, listed)
+            try:
+                last = FileTimes(text, self._asked.zone, listed.mtime_ns).last()
+            finally:
+                text.close()
+        except LogReadError:  # then the time of its last change is all that is known, and enough
+            return False
+        return last is not None and last >= start_ns
+
+    def _break_off(self) -> None:
+        """What comes next does not go on where reading ended: no line inherits a time across."""
+        if self._waiting:
+            self._give(self._order.add(self._given_up(), None))
+        self._time_above = None
 
     def _one_file(self, base: int, listed: LogFile) -> Generator[None, None, None]:
         text = yield from self._files.open(listed)
@@ -182,6 +213,7 @@ class StreamRows:
 
     def _chunks(self, file: _File) -> Generator[None, None, None]:
         pace = Pace(CHUNK_FIRST_BYTES, self._asked.chunk_max_bytes)
+        in_full = False
         for chunk in (backwards if self._asked.backwards else forwards)(file.text, pace):
             if chunk is not None:
                 rows = self._take(file, chunk)
@@ -189,9 +221,25 @@ class StreamRows:
                     self._count_cut(file, chunk)
                 if rows > CHUNK_ROWS_MAX:
                     pace.slow_down()
-                if self._is_past() or (file.times.absent and self._asked.ranged):
+                if file.times.absent and self._asked.ranged:
                     return
+                if self._is_past() and not in_full:
+                    in_full = self._is_to_be_read_on(file, chunk)
+                    if not in_full:
+                        self._break_off()
+                        return
             yield None
+
+    def _is_to_be_read_on(self, file: _File, chunk: Chunk) -> bool:
+        """Whether the rest of a file, after a chunk that is out of the range, has times in it, or is short."""
+        size = file.text.size_bytes
+        start, end = (0, chunk.start) if self._asked.backwards else (min(chunk.start + len(chunk.data), size), size)
+        if end - start < PROBES * PROBE_BYTES:
+            return True
+        if all(self._asked.is_past(self._sign * time) for time in file.times.probed(start, end)):
+            return False
+        self._account.note(f"{self.stream.name_of(file.listed)}: far out of time order: read in full")
+        return True
 
     def _count_cut(self, file: _File, chunk: Chunk) -> None:
         """A line too long to be read whole, if it may belong to the answer: what it lacks is told at the end."""

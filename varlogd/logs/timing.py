@@ -6,17 +6,26 @@ has any is taken to have none (`FileTimes.absent`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import tzinfo
 from typing import Final
 
-from varlogd.logs.reader import CHUNK_FIRST_BYTES, Chunk, Text
+from varlogd.logs.reader import CHUNK_FIRST_BYTES, Chunk, Pace, Text, backwards
 from varlogd.logs.timestamps import PREFIX_BYTES, Timestamps
+from varlogd.wire.limits import KIB
 
 SAMPLE_LINES: Final = 4
 """Lines of each chunk whose time is read whether they pass or not: they tell where in time the reading is."""
 
 LEARN_LINES: Final = 64
 """Lines from which a format is learned when half the samples have no time."""
+
+PROBES: Final = 16
+"""Places of a text at which is looked whether its times are in order, before it is left unread: all of them together
+cost less than a chunk. Stretches out of order that are shorter than a fifteenth of the text may be missed."""
+
+PROBE_BYTES: Final = 4 * KIB
+"""What is read at each; holds some ten lines."""
 
 
 class FileTimes:
@@ -59,6 +68,28 @@ class FileTimes:
             if (time := self.of(data[line : min(line + PREFIX_BYTES, end - 1)])) is not None:
                 return time
             end = line
+        return None
+
+    def probed(self, start: int, end: int) -> Iterator[int]:
+        """Times at `PROBES` places evenly spread over the whole lines in ``start:end``, both its ends among them.
+
+        There must be more text than that: ``end - start`` is at least ``PROBES * PROBE_BYTES``.
+        """
+        step = (end - start - PROBE_BYTES) / (PROBES - 1)
+        for at in (start + int(step * number) for number in range(PROBES)):
+            data = self._text.read_at(at, PROBE_BYTES)
+            whole = data[data.find(b"\n") + 1 if at > start else 0 : data.rfind(b"\n") + 1]
+            if (first := self.first_in(whole)) is not None:
+                yield first
+            if (last_time := self.last_in(whole, 0, len(whole))) is not None:
+                yield last_time
+
+    def last(self) -> int | None:
+        """The time of the last line that has one, if it is in the last few KiB."""
+        for chunk in backwards(self._text, Pace(CHUNK_FIRST_BYTES, CHUNK_FIRST_BYTES)):
+            if chunk is not None:
+                self.sample(chunk)
+                return self.last_in(chunk.data, 0, len(chunk.data))
         return None
 
     def _times(self, lines: list[bytes]) -> list[int]:
