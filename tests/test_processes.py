@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import WAIT_S, Asked, DaemonProcess, Processes, endless_log, log_lines, until_now
+from tests.daemons import VARLOG, WAIT_S, Asked, DaemonProcess, Processes, endless_log, log_lines, until_now
 
 ANSWERED = {"a": "answered", "b": "answered", "c": "answered"}
 
@@ -71,9 +71,6 @@ def test_1_whole_and_nothing_found(three: Processes) -> None:
     asked = three.varlog("grep", "nowhere", at=three.daemons["a"])
     assert (asked.status, asked.out) == (1, "")
     assert asked.err.startswith("3 answered · 0 rows")
-    asked = three.varlog("tail", "-l", "host=nobody", at=three.daemons["a"])
-    assert (asked.status, asked.out) == (1, "")
-    assert "no host matches" in asked.err
 
 
 def test_2_error(three: Processes) -> None:
@@ -87,6 +84,61 @@ def test_2_error(three: Processes) -> None:
         assert (asked.status, asked.out) == (2, ""), asked
         assert told in asked.err
         assert "Traceback" not in asked.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["tail", "-l", "host=nobody"], "varlog: no host matches host=nobody: see `varlog members`"),
+        (["files", "-l", "host=nobody"], "varlog: no host matches host=nobody: see `varlog members`"),
+        (["grep", "line", "ap.log"], "varlog: no stream matches ap.log: see `varlog files`"),
+        (["tail", "ap.log"], "varlog: no stream matches ap.log: see `varlog files`"),
+        (["files", "ap.log"], "varlog: no stream matches ap.log: see `varlog files`"),
+    ],
+)
+def test_2_what_is_nowhere_is_a_slip(three: Processes, words: list[str], told: str) -> None:
+    asked = three.varlog(*words, at=three.daemons["a"])
+    assert (asked.status, asked.out) == (2, "")
+    assert asked.err.splitlines()[-1] == told
+    asked = three.varlog(*words, "--json", at=three.daemons["a"])
+    assert asked.status == 2
+    assert [list(line) for line in asked.objects] == [["ledger"]]
+    assert asked.err == f"{told}\n"
+
+
+def test_1_a_stream_that_is_there_and_has_nothing_to_show(three: Processes) -> None:
+    for words in (["tail", "app.log", "--since", "@4102444800"], ["grep", "nowhere", "app.log"]):
+        assert three.varlog(*words, at=three.daemons["a"]).status == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["members"], ["files", "--json"], ["tail"], ["grep", "line"]])
+def test_2_a_full_disk(three: Processes, words: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*VARLOG, *words, "--url", three.daemons["a"].address],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=WAIT_S,
+        )
+    assert done.returncode == 2
+    assert done.stderr == b"varlog: cannot write: no space left on device\n"
+
+
+def test_a_daemon_that_dies_in_mid_answer_is_told(processes: Processes) -> None:
+    [a] = processes.start("a")
+    address = a.address
+    endless_log(a.root / "app.log")
+    with processes.asking("grep", "line 19999", "--json", at=a) as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        a.kill()
+        assert process.wait(WAIT_S) == 3
+        assert process.stdout.read() == b"", "no ledger"
+        assert process.stderr
+        told = process.stderr.read().decode()
+    assert told.startswith(f"varlog: {address}: connection closed (1006) in mid-answer: ")
+    assert told.endswith("the row shown is not the whole answer\n")
 
 
 def test_3_partial(three: Processes) -> None:
@@ -248,6 +300,7 @@ def test_a_kill_is_a_death_that_the_others_find(processes: Processes) -> None:
 
 def test_a_second_signal_ends_it_at_once(processes: Processes) -> None:
     [a] = processes.start("a", config="drain_s = 600")
+    address = a.address
     endless_log(a.root / "app.log")
     with processes.asking("grep", "nothing", at=a) as process:
         until_now(a.open_logs)
@@ -258,7 +311,7 @@ def test_a_second_signal_ends_it_at_once(processes: Processes) -> None:
         assert a.wait() == 1
         assert process.wait(WAIT_S) == 2
         assert process.stderr
-        assert process.stderr.read().startswith(b"varlog: connection closed")
+        assert process.stderr.read().startswith(f"varlog: {address}: connection closed".encode())
 
 
 def test_a_drain_cuts_answers_that_take_too_long(processes: Processes) -> None:

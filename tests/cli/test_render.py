@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from unicodedata import bidirectional
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +24,13 @@ def ledger(*entries: Entry, limit_reached: bool = False) -> Ledger:
     )
 
 
+BIDI_CONTROLS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029\u200e\u200f\u061c"
+
+
 def controls(text: str) -> set[str]:
-    return {char for char in text if (ord(char) < 32 and char not in "\t\n") or 127 <= ord(char) < 160}
+    moving = {char for char in text if (ord(char) < 32 and char not in "\t\n") or 127 <= ord(char) < 160}
+    return moving | {char for char in text if bidirectional(char) in BIDI_CONTROLS or char in "\u200e\u200f\u061c"}
 
 
 @given(st.binary(max_size=60))
@@ -45,6 +51,18 @@ def test_nor_does_what_a_peer_says(text: str) -> None:
         render.files_lines([info]),
     ):
         assert not any(controls(line) or "\n" in line for line in lines)
+
+
+def test_no_line_can_be_made_to_read_as_another() -> None:
+    assert all(controls(char) for char in REORDERING.replace("\u2028", "").replace("\u2029", ""))
+    row = ROW._replace(line=f"a{REORDERING}ñ".encode())
+    shown = render.row_line(row, color=False, terminal=True).decode()
+    assert shown.endswith("ñ\n")
+    assert not set(shown) & set(REORDERING)
+    assert "\\u202e" in shown
+    told = render.row_json(row).decode()
+    assert not set(told) & set(REORDERING)
+    assert json.loads(told)["line"].encode() == row.line
 
 
 @given(st.binary(max_size=60))
@@ -87,16 +105,44 @@ def test_a_partial_answer_names_every_host_and_why() -> None:
     assert "failed    connection refused" in lines[3]
 
 
-def test_a_note_is_shown_though_the_answer_is_whole() -> None:
+def test_a_whole_answer_names_only_those_with_something_to_say() -> None:
     lines = render.ledger_lines(
-        ledger(Entry(host="a", outcome=Outcome.ANSWERED, notes=("x: no times",))), color=False
+        ledger(
+            Entry(host="a", outcome=Outcome.ANSWERED, notes=("x: no times", "x: no times")),
+            Entry(host="b", outcome=Outcome.ANSWERED),
+            Entry(host="c", outcome=Outcome.LEFT, since_ns=S),
+        ),
+        color=False,
     )
-    assert lines[0].startswith("whole: ")
-    assert lines[1].endswith("x: no times")
+    assert lines == [
+        "2 answered, 1 left · 0 rows · 0 B scanned · 0.50 s",
+        "  a  answered  0 rows, 0 B, 0.00 s; x: no times",
+    ]
 
 
-def test_nobody_matching_is_said() -> None:
-    assert render.ledger_lines(ledger(), color=False) == ["no host matches: see `varlog members` for names and tags"]
+def test_a_note_that_repeats_the_reason_is_not_shown_twice() -> None:
+    entry = Entry(host="a", outcome=Outcome.TRUNCATED, why="x: damaged", notes=("x: damaged", "y: no times"))
+    lines = render.ledger_lines(ledger(entry), color=False)
+    assert lines[1] == "  a  truncated x: damaged; y: no times"
+
+
+def test_files_are_summed_up_as_streams() -> None:
+    files = [
+        StreamInfo(host=host, stream=name, files=2, size_bytes=1024, newest_ns=None)
+        for host, name in (("a", "x"), ("a", "y"), ("b", "x"))
+    ]
+    entries = [Entry(host=host, outcome=Outcome.ANSWERED) for host in "ab"]
+    whole = render.ledger_lines(ledger(*entries), color=False, files=files)
+    assert whole == ["2 answered · 3 streams on 2 hosts · 3.0 KiB · 0.50 s"]
+    partial = render.ledger_lines(
+        ledger(*entries, Entry(host="c", outcome=Outcome.FAILED, why="gone")), color=False, files=files
+    )
+    assert partial[1:] == [
+        "  a  answered  2 streams, 0.00 s",
+        "  b  answered  1 stream, 0.00 s",
+        "  c  failed    gone",
+    ]
+    assert "0 streams on 0 hosts · 0 B" in render.ledger_lines(ledger(entries[0]), color=False, files=[])[0]
 
 
 def test_sizes_and_durations() -> None:

@@ -53,7 +53,8 @@ examples:
   varlog grep -v -F DEBUG app.log --json      lines that do not contain a text, as one JSON object a line
   varlog grep 'status=5\\d\\d' --limit 20       the newest twenty matches
 
-exit status: 0 whole and something found · 1 whole and nothing found · 2 error · 3 partial"""
+exit status: 0 whole and something found · 1 whole and nothing found · 2 error: a bad question, nobody to ask,
+             no host or no stream of that name · 3 partial"""
 
 _SELECTION = """\
 A STREAM is a glob: * and ? stay within a path component, ** does not; it matches a stream's whole name or its
@@ -64,7 +65,8 @@ LABEL!~RE2 over the labels host, stream and every tag of the host. A TIME is 15m
 
 @dataclass(frozen=True)
 class Command:
-    """What is to be done. ``in_order``: rows are shown oldest first whatever order they are asked in (`tail`)."""
+    """What is to be done. ``in_order``: rows are shown oldest first whatever order they are asked in (`tail`).
+    ``streams`` and ``labels`` are the words that select, as they were typed."""
 
     verb: Verb
     url: str
@@ -73,6 +75,8 @@ class Command:
     color: bool
     progress: bool
     in_order: bool
+    streams: tuple[str, ...]
+    labels: tuple[str, ...]
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
@@ -94,6 +98,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
         color=_wants_color(args.color, environ),
         progress=sys.stderr is not None and sys.stderr.isatty() and not args.json,
         in_order=args.verb == "tail" and args.direction is None,
+        streams=tuple(args.streams),
+        labels=tuple(getattr(args, "label", ())),
     )
 
 

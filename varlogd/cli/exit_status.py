@@ -9,9 +9,9 @@ FOUND: Final = 0
 NOTHING: Final = 1
 """A whole answer, and nothing in it."""
 ERROR: Final = 2
-"""No answer: a bad question, nobody to ask."""
+"""No answer: a bad question (a stream or host that is nowhere, too), nobody to ask, nowhere to write."""
 PARTIAL: Final = 3
-"""An answer without the part of some host; the ledger says which."""
+"""An answer without the part of some host, and the ledger says which; or one that broke off before its ledger."""
 INTERRUPTED: Final = 130
 """Ctrl-C, as shells have it: 128 and the signal's number."""
 PIPE: Final = 141

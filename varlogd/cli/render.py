@@ -21,10 +21,15 @@ _OUTCOME_COLORS = {Outcome.ANSWERED: 32, Outcome.LEFT: 90, Outcome.TRUNCATED: 33
 _STATE_COLORS = {"alive": 32, "suspect": 33, "dead": 31, "left": 90}
 _RED = 31
 
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160)) if code != 9}
-"""Control characters (C0 but tab, DEL, C1) as people write them."""
+_REORDERING = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+"""Unicode's bidirectional controls, by which a line can be made to read as another, and its two line separators."""
 
-_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in range(127, 160)}
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160)) if code != 9} | {
+    code: f"\\u{code:04x}" for code in _REORDERING
+}
+"""Control characters (C0 but tab, DEL, C1, those that reorder) as people write them."""
+
+_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(127, 160), *_REORDERING)}
 
 
 def safe(text: str) -> str:
@@ -88,41 +93,53 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-def ledger_lines(ledger: Ledger, *, color: bool) -> list[str]:
-    """One line if all is well; else one line for the sum and one for each member."""
-    if ledger.complete and not any(entry.notes or entry.late_s for entry in ledger.members):
-        return [_sum(ledger)]
-    verdict = "whole" if ledger.complete else paint("PARTIAL", _RED, color)
-    width = max(len(safe(entry.host)) for entry in ledger.members)
-    return [f"{verdict}: {_sum(ledger)}", *(_entry_line(entry, width, color) for entry in ledger.members)]
+def ledger_lines(ledger: Ledger, *, color: bool, files: Sequence[StreamInfo] | None = None) -> list[str]:
+    """One line for the sum, then one for each member: if the answer is whole, for those alone of which there is
+    something to say. ``files``: the answer was these, not rows."""
+    entries = ledger.members
+    verdict = ""
+    if ledger.complete:
+        entries = tuple(entry for entry in entries if entry.notes or entry.why or entry.late_s)
+    else:
+        verdict = paint("PARTIAL", _RED, color) + ": "
+    width = max((len(safe(entry.host)) for entry in entries), default=0)
+    return [f"{verdict}{_sum(ledger, files)}", *(_entry_line(entry, width, color, files) for entry in entries)]
 
 
-def _sum(ledger: Ledger) -> str:
-    if not ledger.members:
-        return "no host matches: see `varlog members` for names and tags"
+def _sum(ledger: Ledger, files: Sequence[StreamInfo] | None) -> str:
     counts: dict[Outcome, int] = {}
     for entry in ledger.members:
         counts[entry.outcome] = counts.get(entry.outcome, 0) + 1
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    if files is not None:
+        hosts = len({info.host for info in files})
+        streams = f"{_count(len(files), 'stream')} on {_count(hosts, 'host')}"
+        return f"{outcomes} · {streams} · {size(sum(info.size_bytes for info in files))} · {ledger.elapsed_s:.2f} s"
     scanned = size(sum(entry.bytes_scanned for entry in ledger.members))
-    rows = f"{ledger.rows} row{'' if ledger.rows == 1 else 's'}"
     limit = " (the limit)" if ledger.limit_reached else ""
-    return f"{outcomes} · {rows}{limit} · {scanned} scanned · {ledger.elapsed_s:.2f} s"
+    return f"{outcomes} · {_count(ledger.rows, 'row')}{limit} · {scanned} scanned · {ledger.elapsed_s:.2f} s"
 
 
-def _entry_line(entry: Entry, width: int, color: bool) -> str:
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _entry_line(entry: Entry, width: int, color: bool, files: Sequence[StreamInfo] | None) -> str:
     outcome = paint(f"{entry.outcome:<9}", _OUTCOME_COLORS.get(entry.outcome, _RED), color)
-    parts = [f"  {safe(entry.host):<{width}}  {outcome}"]
-    if entry.outcome == Outcome.ANSWERED or entry.rows:
-        parts.append(f"{entry.rows} rows, {size(entry.bytes_scanned)}, {entry.elapsed_s:.2f} s")
+    listed = sum(info.host == entry.host for info in files or ())
+    parts = []
+    if files is not None and (entry.outcome == Outcome.ANSWERED or listed):
+        parts.append(f"{_count(listed, 'stream')}, {entry.elapsed_s:.2f} s")
+    elif entry.outcome == Outcome.ANSWERED or entry.rows:
+        parts.append(f"{_count(entry.rows, 'row')}, {size(entry.bytes_scanned)}, {entry.elapsed_s:.2f} s")
     if entry.since_ns is not None:
         parts.append(f"since {rfc3339(entry.since_ns)[:19]}Z")
     if entry.why:
         parts.append(safe(entry.why))
     if entry.late_s:
         parts.append(f"others' rows waited {entry.late_s:.1f} s for it")
-    parts.extend(safe(note) for note in entry.notes)
-    return "  ".join(parts[:1]) + " " + "; ".join(parts[1:])
+    parts.extend(safe(note) for note in dict.fromkeys(entry.notes) if note != entry.why)
+    return f"  {safe(entry.host):<{width}}  {outcome} {'; '.join(parts)}"
 
 
 def progress_line(progress: Progress) -> str:

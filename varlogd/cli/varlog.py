@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, TextIO
 
 from varlogd.cli import exit_status, output
-from varlogd.errors import VarlogdError
+from varlogd.errors import Closed, Unreachable, VarlogdError
 
 if TYPE_CHECKING:
     from varlogd.cli.arguments import Command
     from varlogd.client import Answer
     from varlogd.query.block import Row
-    from varlogd.wire.query import Ledger, Progress
+    from varlogd.wire.query import Ledger, Progress, StreamInfo
 
 SETTLED_S: Final = 1.5
 """`tail` shows what it has when no row has come for so long: the rows of hosts on time are all in by then."""
@@ -33,9 +33,7 @@ def run(argv: list[str]) -> int:
         output.demand_stdout()
         return _run(argv)
     except VarlogdError as error:
-        from varlogd.cli.render import safe
-
-        output.complain("varlog: " + "\n".join(safe(line) for line in str(error).split("\n")))
+        output.complain(f"varlog: {_printable(error)}")
         return exit_status.ERROR
     except KeyboardInterrupt:
         output.complain("varlog: interrupted; the work on all hosts has been stopped")
@@ -52,19 +50,45 @@ def run(argv: list[str]) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    with _plain_errors():
-        try:
-            if argv[:1] == ["demo"]:
-                from varlogd.demo import main as demo
+    if argv[:1] == ["demo"]:
+        from varlogd.demo import main as demo
 
-                return demo(argv[1:])
-            from varlogd.cli.arguments import parse
+        with _plain_errors(), _whole_help():
+            return demo(argv[1:])
+    from varlogd.cli.arguments import parse
 
-            return _carry_out(parse(argv, os.environ))
-        except SystemExit:  # of argparse, which has printed help
-            with output.writing():
-                sys.stdout.flush()
-            raise
+    with _whole_help():
+        command = parse(argv, os.environ)
+    try:
+        with _plain_errors():
+            return _carry_out(command)
+    except Closed as closed:
+        raise Unreachable(f"{_asked(command)}: {closed} in mid-answer") from closed
+
+
+@contextmanager
+def _whole_help() -> Iterator[None]:
+    """`argparse` ends the process after it has printed help, and leaves it to the interpreter to get that out."""
+    try:
+        yield
+    except SystemExit:
+        with output.writing():
+            sys.stdout.flush()
+        raise
+
+
+def _asked(command: Command) -> str:
+    """The daemon that is asked, as messages name it."""
+    from varlogd import client
+    from varlogd.cli.render import safe
+
+    return safe(client.address_of(command.url))
+
+
+def _printable(error: VarlogdError) -> str:
+    from varlogd.cli.render import safe
+
+    return "\n".join(safe(line) for line in str(error).split("\n"))
 
 
 def _fault(error: Exception) -> int:
@@ -135,8 +159,7 @@ async def _files(command: Command) -> int:
         _out([render.json_line(render.file_json(info)) for info in files])
     elif files:
         _out([f"{line}\n".encode() for line in render.files_lines(files)])
-    _close(command, ledger)
-    return _status(ledger, found=bool(files))
+    return _conclude(command, ledger, found=bool(files), files=files)
 
 
 async def _rows(command: Command) -> int:
@@ -147,19 +170,51 @@ async def _rows(command: Command) -> int:
         _while_somebody_reads(),
         client.ask(command.url, command.query, on_progress=meter.show) as answer,
     ):
+        blocks = _Blocks(answer)
         if command.in_order:
-            await _show_in_order(command, answer, meter)
+            await _show_in_order(command, blocks, meter)
         else:
             write = _writer(command)
-            async for rows in answer.blocks():
+            async for rows in blocks:
                 meter.clear()
                 write(rows)
     meter.clear()
-    _close(command, answer.ledger)
-    return _status(answer.ledger, found=answer.ledger.rows > 0)
+    if blocks.failure is not None:
+        return _broken_off(command, blocks.rows, blocks.failure)
+    return _conclude(command, answer.ledger, found=answer.ledger.rows > 0)
 
 
-async def _show_in_order(command: Command, answer: Answer, meter: _Meter) -> None:
+class _Blocks:
+    """The rows of an answer up to its end, or to where it breaks off: `failure` says by what."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._blocks = answer.blocks()
+        self.rows = 0
+        self.failure: VarlogdError | None = None
+
+    def __aiter__(self) -> _Blocks:
+        return self
+
+    async def __anext__(self) -> list[Row]:
+        try:
+            rows = await anext(self._blocks)
+        except VarlogdError as error:
+            self.failure = error
+            raise StopAsyncIteration from error
+        self.rows += len(rows)
+        return rows
+
+
+def _broken_off(command: Command, rows: int, failure: VarlogdError) -> int:
+    """There is no ledger. Whoever saw no row has no answer; whoever saw some must not take them for all."""
+    if not rows:
+        raise failure
+    shown = "the row shown is" if rows == 1 else f"the {rows} rows shown are"
+    output.tell(f"varlog: {_asked(command)}: {_printable(failure)} in mid-answer: {shown} not the whole answer")
+    return exit_status.PARTIAL
+
+
+async def _show_in_order(command: Command, blocks: _Blocks, meter: _Meter) -> None:
     """Rows asked for newest first, shown oldest first: all at the end, or what is there when they stop coming."""
     import trio
 
@@ -184,7 +239,7 @@ async def _show_in_order(command: Command, answer: Answer, meter: _Meter) -> Non
                     await trio.sleep(SETTLED_S)
 
         nursery.start_soon(show_when_settled)
-        async for rows in answer.blocks():
+        async for rows in blocks:
             held.extend(rows)
             last = trio.current_time()
         nursery.cancel_scope.cancel()
@@ -238,21 +293,36 @@ def _out(lines: list[bytes]) -> None:
     output.write(b"".join(lines))
 
 
-def _close(command: Command, ledger: Ledger) -> None:
-    """The ledger: the last line of JSON, or on stderr."""
+def _conclude(command: Command, ledger: Ledger, *, found: bool, files: Sequence[StreamInfo] | None = None) -> int:
+    """Show the ledger (the last line of JSON, or on stderr), and a slip in the question; the exit status."""
     from varlogd.cli import render
 
     if command.json:
         _out([render.json_line(render.ledger_json(ledger))])
-        return
-    color = command.color and sys.stderr is not None and sys.stderr.isatty()
-    output.tell("\n".join(render.ledger_lines(ledger, color=color)))
-
-
-def _status(ledger: Ledger, *, found: bool) -> int:
+    elif ledger.members:
+        color = command.color and sys.stderr is not None and sys.stderr.isatty()
+        output.tell("\n".join(render.ledger_lines(ledger, color=color, files=files)))
     if not ledger.complete:
         return exit_status.PARTIAL
-    return exit_status.FOUND if found else exit_status.NOTHING
+    if found:
+        return exit_status.FOUND
+    if slip := _slip(command, ledger):
+        output.tell(f"varlog: {slip}")
+        return exit_status.ERROR
+    return exit_status.NOTHING
+
+
+def _slip(command: Command, ledger: Ledger) -> str:
+    """What the question selects by that is nowhere: more likely mistyped than meant. Empty if there is no such."""
+    from varlogd.cli.render import safe
+    from varlogd.wire.query import Outcome
+
+    if not ledger.members:
+        return f"no host matches {safe(' '.join(command.labels))}: see `varlog members`"
+    answered = [entry for entry in ledger.members if entry.outcome == Outcome.ANSWERED]
+    if command.streams and answered and not any(entry.streams for entry in answered):
+        return f"no stream matches {safe(' '.join(command.streams))}: see `varlog files`"
+    return ""
 
 
 class _Meter:
