@@ -119,6 +119,7 @@ class _GuardedReader:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self._handshake = trio.CancelScope()
         self.ended = trio.Event()
         self.error: Exception | None = None
 
@@ -132,6 +133,7 @@ class _GuardedReader:
             self.error = error
         finally:
             self.ended.set()
+            self._handshake.cancel()
 
     async def finish(self) -> None:
         """Let it answer a close, which it does by itself."""
@@ -140,17 +142,9 @@ class _GuardedReader:
 
     async def unless_ended(self, handshake: Awaitable[Any]) -> Any:
         """The handshake's result, or None if the reader ended first: the library would wait for ever."""
-        result = None
-        async with trio.open_nursery() as nursery:
-
-            @nursery.start_soon
-            async def _watch() -> None:
-                await self.ended.wait()
-                nursery.cancel_scope.cancel()
-
-            result = await handshake
-            nursery.cancel_scope.cancel()
-        return result
+        with self._handshake:
+            return await handshake
+        return None
 
 
 @asynccontextmanager
