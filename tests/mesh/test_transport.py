@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 import trio
 
+from varlogd.auth import Headers
 from varlogd.errors import Closed, RejectedHandshake, Unreachable
 from varlogd.mesh import http
 from varlogd.mesh.network import TcpNetwork, dialled_address, join_address
@@ -111,6 +112,23 @@ async def test_the_wrong_path_and_the_wrong_subprotocol_say_what_is_right() -> N
         with pytest.raises(RejectedHandshake, match=r"this speaks echo\.v2, echo\.v1; offered: chess"):
             async with opened(address, subprotocol="chess"):
                 pass
+
+
+async def test_a_route_may_want_to_know_who_it_is() -> None:
+    def known(headers: Headers) -> str | None:
+        return None if headers.get("authorization") == "Bearer swordfish" else "show a token that is known here"
+
+    server = Server({"/": Route(echo, ("x",), MESSAGE_MAX, admit=known)}, {}, 10)
+    listeners, address = await NETWORK.listen("127.0.0.1:0")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve, listeners)
+        with pytest.raises(RejectedHandshake, match="401: show a token"):
+            async with opened(address, "/", "x"):
+                pass
+        ask = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nAuthorization: %s\r\n\r\n"
+        assert b" 401 " in await raw(address, ask % b"Bearer trout")
+        assert b" 401 " not in await raw(address, ask % b"Bearer swordfish")
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_message_over_the_limit_closes_with_1009() -> None:

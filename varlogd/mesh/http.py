@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import h11
 import trio
 
+from varlogd.auth import Headers
 from varlogd.errors import Closed, ProtocolError
 from varlogd.mesh.watched import linger
 from varlogd.wire.limits import HEAD_MAX_BYTES, HEAD_TIMEOUT_S
@@ -30,8 +31,16 @@ class Request:
 
     method: str
     path: str
-    wants_websocket: bool
-    from_web_page: bool = False
+    headers: Headers
+
+    @property
+    def wants_websocket(self) -> bool:
+        return self.headers.get("upgrade", "").lower() == "websocket"
+
+    @property
+    def from_web_page(self) -> bool:
+        """Whether a browser sent it on behalf of a page: only those name an origin."""
+        return "origin" in self.headers
 
 
 async def read_head(stream: trio.abc.Stream) -> bytes:
@@ -63,14 +72,9 @@ def parse_head(head: bytes) -> Request:
     except h11.RemoteProtocolError:
         event = None
     if not isinstance(event, h11.Request):
-        return Request("", "", wants_websocket=False)
-    headers = dict(event.headers)
-    return Request(
-        event.method.decode(),
-        event.target.decode("latin-1"),
-        wants_websocket=headers.get(b"upgrade", b"").lower() == b"websocket",
-        from_web_page=b"origin" in headers,
-    )
+        return Request("", "", {})
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
+    return Request(event.method.decode(), event.target.decode("latin-1"), headers)
 
 
 async def answer(stream: trio.abc.Stream, request: Request, pages: Mapping[str, Page]) -> None:
@@ -108,6 +112,7 @@ async def _write(stream: trio.abc.Stream, status: int, text: str, *, with_body: 
 _REASONS = {
     200: "OK",
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",

@@ -25,6 +25,7 @@ from typing import Any, Final
 import trio
 import trio_websocket
 
+from varlogd.auth import Admit, everybody
 from varlogd.errors import Closed, RejectedHandshake, Unreachable, VarlogdError
 from varlogd.mesh import http
 from varlogd.mesh.network import Network
@@ -46,7 +47,6 @@ FULL_TOLD_EVERY_S: Final = 10.0
 CLOSE_NORMAL = 1000
 CLOSE_GOING_AWAY = 1001
 CLOSE_PROTOCOL = 1002
-CLOSE_UNSUPPORTED = 1003
 CLOSE_ABNORMAL = 1006
 CLOSE_POLICY = 1008
 CLOSE_INTERNAL = 1011
@@ -197,10 +197,15 @@ async def _dialled(network: Network, address: str) -> AsyncIterator[tuple[trio.a
         raise Unreachable(f"{address}: no answer to the dial within {DIAL_TIMEOUT_S:g} s")
 
 
+REJECTION_MAX_CHARS: Final = 200
+"""Of the first line of what came instead of a handshake: ours fits, and a stranger's page is not shown in whole."""
+
+
 def _rejection(address: str, error: Exception | None) -> Unreachable:
     if isinstance(error, trio_websocket.ConnectionRejected):
-        body = (error.body or b"").decode("utf-8", "replace").strip()
-        return RejectedHandshake(f"{address}: HTTP {error.status_code}{': ' + body if body else ''}")
+        lines = (error.body or b"").decode("utf-8", "replace").strip().splitlines() or [""]
+        told = f": {lines[0][:REJECTION_MAX_CHARS]}" if lines[0] else ""
+        return RejectedHandshake(f"{address}: HTTP {error.status_code}{told}")
     return RejectedHandshake(f"{address}: it closed the connection instead of speaking websocket")
 
 
@@ -210,12 +215,13 @@ Handler = Callable[[WebSocket], Awaitable[None]]
 @dataclass(frozen=True)
 class Route:
     """What listens under a path: its subprotocols (the first is used for a client that names none, if
-    ``default``), the bound of one incoming message, and the handler."""
+    ``default``), the bound of one incoming message, the handler, and who is let in."""
 
     handler: Handler
     subprotocols: tuple[str, ...]
     message_max_bytes: int
     default: str | None = None
+    admit: Admit = everybody
 
 
 class Server:
@@ -286,10 +292,12 @@ class Server:
             await http.refuse(stream, 400, "wait for the answer to the handshake before you go on\n")
         elif request.from_web_page:
             await http.refuse(stream, 403, http.NO_WEB_PAGES)
-        elif route := self._routes.get(request.path.partition("?")[0]):
-            await self._upgrade(stream, head, route)
-        else:
+        elif (route := self._routes.get(request.path.partition("?")[0])) is None:
             await http.refuse(stream, 404, http.HINT)
+        elif refusal := route.admit(request.headers):
+            await http.refuse(stream, 401, f"{refusal}\n")
+        else:
+            await self._upgrade(stream, head, route)
 
     async def _upgrade(self, accepted: trio.abc.Stream, head: bytes, route: Route) -> None:
         stream = WatchedStream(accepted, route.message_max_bytes, seen=head)
