@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from msgspec import structs
+
 from varlogd.config import ADDRESS_DEFAULT, split_address
 from varlogd.errors import ProtocolError, QueryError
 from varlogd.mesh.asking import Question, open_question
@@ -72,7 +74,7 @@ class Answer:
             if isinstance(frame, Progress) and self._on_progress is not None:
                 self._on_progress(frame)
             elif isinstance(frame, Ledger):
-                self._ledger = frame
+                self._ledger = _joined(self._ledger, frame)
         raise StopAsyncIteration
 
 
@@ -115,13 +117,21 @@ async def members(url: str) -> tuple[MemberInfo, ...]:
 async def files(url: str, query: Query) -> tuple[list[StreamInfo], Ledger]:
     """The streams that ``query.matchers`` choose, on every live host, by host and name. Raises as `ask`."""
     found: list[StreamInfo] = []
+    ledger: Ledger | None = None
     async with open_question(TcpNetwork(), address_of(url), AskFiles(query)) as question:
         async for frame in question.frames():
             if isinstance(frame, Files):
                 found.extend(frame.files)
             elif isinstance(frame, Ledger):
-                return sorted(found, key=lambda info: (info.host, info.stream)), frame
-    raise ProtocolError("an answer without a ledger")
+                ledger = _joined(ledger, frame)
+    if ledger is None:
+        raise ProtocolError("an answer without a ledger")
+    return sorted(found, key=lambda info: (info.host, info.stream)), ledger
+
+
+def _joined(ledger: Ledger | None, more: Ledger) -> Ledger:
+    """A ledger that came in several frames."""
+    return structs.replace(more, members=(*ledger.members, *more.members)) if ledger else more
 
 
 def address_of(url: str) -> str:

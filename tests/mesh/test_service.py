@@ -425,6 +425,10 @@ async def test_long_lists_come_in_several_frames_and_end_with_a_ledger() -> None
         ]
         for number in range(5000):
             a.join(f"m{number}", State.DEAD)
+        ledgers, _ = await conversation(a, {"type": "query", "query": {}})
+        ledgers = [frame for frame in ledgers if frame["type"] == "ledger"]
+        assert [frame["more"] for frame in ledgers] == [True] * (len(ledgers) - 1) + [False]
+        assert len({entry["host"] for frame in ledgers for entry in frame["members"]}) == 5002
         frames, closed = await conversation(a, {"type": "members"})
         assert [frame["more"] for frame in frames] == [True] * (len(frames) - 1) + [False]
         assert len({member["name"] for frame in frames for member in frame["members"]}) == 5002

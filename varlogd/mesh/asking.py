@@ -40,7 +40,7 @@ from varlogd.wire.query import (
 QUERY_PATH = "/query"
 
 Frame = Block | Files | Progress | Ledger | Members
-"""What an answer consists of. A ledger, or the last of the members, ends it."""
+"""What an answer consists of. A ledger, or the members, end it: in one frame or several."""
 
 
 class Question:
@@ -51,7 +51,7 @@ class Question:
         self._ended = False
 
     def frames(self) -> AsyncIterator[Frame]:
-        """Every frame up to the one that ends the answer (a ledger, or the last members).
+        """Every frame up to the one that ends the answer (the last of a ledger or of the members).
 
         Raises what an error frame says (QueryError, PatternError, Refused), Unreachable if the connection
         breaks off first, ProtocolError for anything else.
@@ -70,7 +70,7 @@ class Question:
             raise _error_of(frame)
         if isinstance(frame, ServerHello):
             raise ProtocolError("a second hello")
-        self._ended = isinstance(frame, Ledger) or (isinstance(frame, Members) and not frame.more)
+        self._ended = isinstance(frame, Ledger | Members) and not frame.more
         return frame
 
     async def _receive(self) -> Answer:

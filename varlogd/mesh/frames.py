@@ -1,7 +1,7 @@
 """A message of `/query` as frames: what would not fit into one frame goes in several.
 
 A block fits as CBOR; as JSON, escapes can make it seven times larger. Lists of streams and of members have no bound
-of their own. Every frame made here is under `ANSWER_FRAME_MAX_BYTES`, whatever names and lines hold.
+of their own, nor have ledgers. Every frame made here is under `ANSWER_FRAME_MAX_BYTES`, whatever is in it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from varlogd.query.block import row_count, split_block
 from varlogd.query.json_rows import json_rows_of
 from varlogd.wire.codec import encode_cbor, encode_json
 from varlogd.wire.limits import KIB, MIB
-from varlogd.wire.query import Block, Files, MemberInfo, Members, StreamInfo
+from varlogd.wire.query import Block, Entry, Files, Ledger, MemberInfo, Members, StreamInfo
 
 T = TypeVar("T")
+M = TypeVar("M", Members, Ledger)
 
 JSON_TARGET_BYTES: Final = 1 * MIB
 """A block of more than one row that is larger as JSON is divided: many clients take no more unless told to."""
@@ -25,7 +26,7 @@ JSON_TARGET_BYTES: Final = 1 * MIB
 LISTED_TARGET_CHARS: Final = 256 * KIB
 """Text in one frame that lists things: JSON escapes make up to six times as many bytes of it."""
 
-LISTED_ITEM_CHARS: Final = 128
+LISTED_ITEM_CHARS: Final = 256
 """What a thing listed takes beside its names and notes: keys and numbers."""
 
 
@@ -39,9 +40,11 @@ def frames_of(message: Struct, *, json: bool) -> Iterator[bytes | str]:
             for some in _parts(files, _stream_chars):
                 yield encode(Files(some))
         case Members(members):
-            parts = list(_parts(members, _member_chars))
-            for number, part in enumerate(parts, 1):
-                yield encode(Members(part, more=number < len(parts)))
+            listed = list(_parts(members, _member_chars))
+            yield from map(encode, _with_more(message, listed))
+        case Ledger(members=entries):
+            told = list(_parts(entries, _entry_chars))
+            yield from map(encode, _with_more(message, told))
         case _:
             yield encode(message)
 
@@ -70,9 +73,19 @@ def _parts(items: Sequence[T], chars_of: Callable[[T], int]) -> Iterator[tuple[T
         yield tuple(part)
 
 
+def _with_more(message: M, parts: Sequence[tuple[object, ...]]) -> Iterator[M]:
+    """The message once for each part of its members; all but the last say that there are more."""
+    for number, part in enumerate(parts or [()], 1):
+        yield structs.replace(message, members=part, more=number < len(parts))
+
+
 def _stream_chars(info: StreamInfo) -> int:
     return len(info.host) + len(info.stream) + len(info.note)
 
 
 def _member_chars(member: MemberInfo) -> int:
     return len(member.name) + len(member.address) + sum(map(len, (*member.tags, *member.tags.values())))
+
+
+def _entry_chars(entry: Entry) -> int:
+    return len(entry.host) + len(entry.why) + sum(map(len, entry.notes))

@@ -218,7 +218,8 @@ class Entry(Struct, frozen=True, kw_only=True):
 class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
     """The close of every answer: one entry for every member known at the start that the question's matchers
     choose. ``complete`` is true if every outcome is in `WHOLE` and there is no ``doubt``: a reason why that view
-    may lack members. ``limit_reached``: the asker's own limit ended it."""
+    may lack members. ``limit_reached``: the asker's own limit ended it. ``more``: other entries follow in another
+    frame, which is otherwise the same, because all would not fit into one."""
 
     complete: bool
     rows: int
@@ -227,6 +228,7 @@ class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
     asked: Name
     members: tuple[Entry, ...]
     doubt: str = ""
+    more: bool = False
 
 
 class MemberInfo(Struct, frozen=True, kw_only=True):
