@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import socket
-import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,13 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.daemons import IMPATIENT, WAIT_S, DaemonProcess, log_lines
+from tests.raw import CBOR, GOSSIP, HEAD_END, JSON, ending_of, frame, handshake
 from varlogd import client
 from varlogd.config import split_address
 
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
-HEAD_END = b"\r\n\r\n"
-QUERY, GOSSIP = "/query", "/gossip"
-SUBPROTOCOLS = {QUERY: ["varlog.query.v1.json", "varlog.query.v1.cbor"], GOSSIP: ["varlog.gossip.v1"]}
 
 
 class Target:
@@ -73,23 +70,6 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     daemon.kill()
 
 
-def ending_of(heard: bytes) -> str:
-    """How the daemon ended a connection on which it said this."""
-    head, _, frames = heard.partition(HEAD_END)
-    if not head:
-        return "dropped"
-    status = head.split()[1].decode()
-    while status == "101" and len(frames) >= 2:
-        size, start = frames[1], 2
-        if size >= 126:
-            start = 4 if size == 126 else 10
-            size = int.from_bytes(frames[2:start], "big")
-        if frames[0] & 0x0F == 8:
-            return str(int.from_bytes(frames[start : start + 2], "big"))
-        frames = frames[start + size :]
-    return "dropped" if status == "101" else status
-
-
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
 def test_the_corpus(target: Target, path: Path) -> None:
     assert ending_of(target.say(path.read_bytes(), finish=False)) == path.suffix[1:]
@@ -98,7 +78,7 @@ def test_the_corpus(target: Target, path: Path) -> None:
 
 def test_a_frame_at_a_time_or_byte_by_byte_is_the_same(target: Target) -> None:
     """What is cut up on its way means no less."""
-    question = handshake(QUERY, SUBPROTOCOLS[QUERY][0]) + frame(1, b'{"type": "members"}')
+    question = handshake(*JSON) + frame(1, b'{"type": "members"}')
     head, _, rest = question.partition(HEAD_END)
     with socket.create_connection(split_address(target.daemon.address), WAIT_S) as stream:
         for byte in head + HEAD_END:
@@ -116,24 +96,6 @@ def test_a_frame_at_a_time_or_byte_by_byte_is_the_same(target: Target) -> None:
 # What Hypothesis makes up
 
 
-def handshake(path: str, subprotocol: str) -> bytes:
-    return (
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2l4dGVlbiBieXRlcyBvaw==\r\n"
-        f"Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
-    ).encode()
-
-
-def frame(opcode: int, payload: bytes, *, final: bool = True, reserved: int = 0, size: int | None = None) -> bytes:
-    """A client's frame, masked with zeros; ``size`` is a lie about the payload's."""
-    size = len(payload) if size is None else size
-    lead = bytes([0x80 * final | reserved << 4 | opcode])
-    if size < 126:
-        return lead + bytes([0x80 | size]) + bytes(4) + payload
-    code, long = ("!H", 126) if size < 65536 else ("!Q", 127)
-    return lead + bytes([0x80 | long]) + struct.pack(code, size) + bytes(4) + payload
-
-
 def fuzz(examples: int) -> Callable[[Any], Any]:
     return settings(
         max_examples=examples,
@@ -144,7 +106,7 @@ def fuzz(examples: int) -> Callable[[Any], Any]:
     )
 
 
-endpoints = st.sampled_from([(path, name) for path, names in SUBPROTOCOLS.items() for name in names])
+endpoints = st.sampled_from([JSON, CBOR, GOSSIP])
 frames = st.builds(
     frame,
     st.integers(0, 15),
@@ -246,10 +208,10 @@ def test_any_frames(target: Target, endpoint: tuple[str, str], sent: list[bytes]
 @given(questions | values)
 def test_any_question(target: Target, question: Any) -> None:
     """In either form it is answered, or the error is the asker's: never a fault of ours, never silence."""
-    in_cbor = handshake(QUERY, SUBPROTOCOLS[QUERY][1]) + frame(2, cbor2.dumps(question))
+    in_cbor = handshake(*CBOR) + frame(2, cbor2.dumps(question))
     assert ending_of(target.say(in_cbor, finish=False)) in ("1000", "1002", "4400")
     text = json.dumps(question, default=repr)
-    in_json = handshake(QUERY, SUBPROTOCOLS[QUERY][0]) + frame(1, text.encode())
+    in_json = handshake(*JSON) + frame(1, text.encode())
     assert ending_of(target.say(in_json, finish=False)) in ("1000", "1002", "4400")
     target.check()
 
@@ -259,5 +221,5 @@ def test_any_question(target: Target, question: Any) -> None:
 def test_any_gossip(target: Target, messages: list[Any]) -> None:
     hello = (0, 1, "stranger", 1, "127.0.0.1:2")
     said = b"".join(frame(2, cbor2.dumps(message)) for message in (hello, *messages))
-    target.say(handshake(GOSSIP, SUBPROTOCOLS[GOSSIP][0]) + said, finish=True)
+    target.say(handshake(*GOSSIP) + said, finish=True)
     target.check()
