@@ -102,7 +102,13 @@ def test_a_link_out_of_the_roots_is_missing_where_it_is_asked_for_by_name(tmp_pa
     (root / "x.log").write_text(line(2))
     (root / "link.log").symlink_to(elsewhere)
     told = "link.log: a symbolic link out of the roots: not followed"
-    for matcher in (Matcher("stream", "=", "link.log"), Matcher("file", "=~", ".*link.log")):
+    named = (
+        Matcher("stream", "=", "link.log"),
+        Matcher("file", "=~", ".*link.log"),
+        Matcher("stream", "=", "link.log/below"),
+        Matcher("file", "=", f"{root}/link.log/below"),
+    )
+    for matcher in named:
         rows, scan = scanned(root, Query(matchers=(matcher,)))
         assert (rows, scan.truncated, scan.notes) == ([], told, [told])
     rows, scan = scanned(root)

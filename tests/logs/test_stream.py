@@ -159,6 +159,9 @@ def test_what_may_match_past_the_cut_is_missing(tmp_path: Path, count: int) -> N
         assert scan.truncated == f"x.log: {lines} searched only in the first 256 KiB"
         rows, scan = scanned(tmp_path, Query(direction=direction, filters=(LineFilter("|=", ("yyy",)),)))  # type: ignore[arg-type]
         assert (len(rows), scan.truncated) == (count, "")
+        excluded = (*filters, LineFilter("!=", ("yyy",)))
+        rows, scan = scanned(tmp_path, Query(direction=direction, filters=excluded))  # type: ignore[arg-type]
+        assert (len(rows), scan.truncated) == (1, "")
         rows, scan = scanned(tmp_path, Query(direction=direction, filters=filters, start_ns=at_ns(5)))  # type: ignore[arg-type]
         assert (len(rows), scan.truncated) == (1, "")
 

@@ -211,12 +211,14 @@ class Scan(Iterator[Block | None]):
 
     def _tell_of_links(self, catalogue: Catalogue) -> None:
         """Links out of the roots are no logs of this host, but who asks for one by its name must not miss it."""
-        matchers = self._query.matchers
-        named = any(matcher.label in ON_THE_HOST and matcher.op in ("=", "=~") for matcher in matchers)
-        tell = self._account.missing if named else self._account.note
+        names = [matcher for matcher in self._query.matchers if matcher.label in ON_THE_HOST]
+        named = any(matcher.op in ("=", "=~") for matcher in names)
         for link in catalogue.outside:
-            if self._logs.is_asked_for(link, self._query):
-                tell(f"{link.name}: {link.note}")
+            below = (f"{link.name}/", f"{link.path}/")
+            if any(matcher.op == "=" and matcher.value.startswith(below) for matcher in names):
+                self._account.missing(f"{link.name}: {link.note}")
+            elif self._logs.is_asked_for(link, self._query):
+                (self._account.missing if named else self._account.note)(f"{link.name}: {link.note}")
 
 
 class _Packer:

@@ -242,14 +242,18 @@ class StreamRows:
         return True
 
     def _count_cut(self, file: _File, chunk: Chunk) -> None:
-        """A line too long to be read whole, if it may belong to the answer: what it lacks is told at the end."""
+        """A line too long to be read whole, if it may belong to the answer: what it lacks is told at the end.
+
+        One that has in its beginning what is excluded does not, whatever follows.
+        """
         time = file.times.of(chunk.data[:-1])
         if time is not None and not self._asked.wants(time):
             return
         if any(self._asked.scanner.lines(chunk.data)):
             self._cut_rows += 1
-        else:
-            self._cut_unmatched += 1
+            return
+        exclusions = [each for each in self._asked.query.filters if each.op in ("!=", "!~")]
+        self._cut_unmatched += any(LineScanner(exclusions).lines(chunk.data))
 
     def _is_past(self) -> bool:
         return self._asked.is_past(self._order.bound)
