@@ -194,8 +194,10 @@ def split_address(address: str) -> tuple[str, int]:
     """``HOST:PORT`` as its parts, an IPv6 address without its brackets. Raises ValueError if it is not one."""
     host, _, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= PORT_MAX):
+    if not (port.isascii() and port.isdecimal()):
         raise ValueError(f"{address!r} is not HOST:PORT")
+    if len(port) > len(str(PORT_MAX)) or int(port) > PORT_MAX:
+        raise ValueError(f"{address!r} is not HOST:PORT: the port is out of range (0 to {PORT_MAX})")
     if bracketed:
         host = host[1:-1]
     if bracketed != (":" in host) or not host or not host.isprintable() or set(host) & set(" []/"):
