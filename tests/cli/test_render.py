@@ -7,6 +7,7 @@ from unicodedata import bidirectional
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from varlogd.cli import render
 from varlogd.query.block import Row
@@ -157,3 +158,11 @@ def test_the_ledger_in_json() -> None:
     assert shown["complete"] is False
     assert shown["members"][0]["outcome"] == "dead"
     assert shown["members"][0]["since"] == "1970-01-01T00:00:01.000000000Z"
+
+
+def test_a_doubtful_view_is_told() -> None:
+    doubtful = structs.replace(ledger(Entry(host="a", outcome=Outcome.ANSWERED)), complete=False, doubt="not joined")
+    lines = render.ledger_lines(doubtful, color=False)
+    assert lines[0].startswith("PARTIAL: 1 answered")
+    assert lines[1] == "  not joined"
+    assert render.ledger_json(doubtful)["ledger"]["doubt"] == "not joined"

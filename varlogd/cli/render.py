@@ -73,6 +73,7 @@ def ledger_json(ledger: Ledger) -> dict[str, Any]:
             "elapsed_s": round(ledger.elapsed_s, 6),
             "limit_reached": ledger.limit_reached,
             "asked": ledger.asked,
+            "doubt": ledger.doubt,
             "members": [_entry_json(entry) for entry in ledger.members],
         }
     }
@@ -103,7 +104,9 @@ def ledger_lines(ledger: Ledger, *, color: bool, files: Sequence[StreamInfo] | N
     else:
         verdict = paint("PARTIAL", _RED, color) + ": "
     width = max((len(safe(entry.host)) for entry in entries), default=0)
-    return [f"{verdict}{_sum(ledger, files)}", *(_entry_line(entry, width, color, files) for entry in entries)]
+    doubt = [f"  {safe(ledger.doubt)}"] if ledger.doubt else []
+    lines = (_entry_line(entry, width, color, files) for entry in entries)
+    return [f"{verdict}{_sum(ledger, files)}", *doubt, *lines]
 
 
 def _sum(ledger: Ledger, files: Sequence[StreamInfo] | None) -> str:
