@@ -93,6 +93,7 @@ def test_2_error(three: Processes) -> None:
         (["files", "-l", "host=nobody"], "varlog: no host matches host=nobody: see `varlog members`"),
         (["grep", "line", "ap.log"], "varlog: no stream matches ap.log: see `varlog files`"),
         (["tail", "ap.log"], "varlog: no stream matches ap.log: see `varlog files`"),
+        (["tail", "-l", "stream=ap.log"], "varlog: no stream matches stream=ap.log: see `varlog files`"),
         (["files", "ap.log"], "varlog: no stream matches ap.log: see `varlog files`"),
     ],
 )

@@ -147,5 +147,5 @@ def address_of(url: str) -> str:
     try:
         split_address(host)
     except ValueError as error:
-        raise QueryError(f"{url!r}: {error}") from None
+        raise QueryError(str(error)) from None
     return host

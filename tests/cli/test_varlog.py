@@ -52,4 +52,5 @@ def test_another_programs_page_is_not_shown_in_whole(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("port", ["65536", "99999", "9" * 5000])
 def test_a_port_that_cannot_be_is_said(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["members", "--url", f"127.0.0.1:{port}"]) == exit_status.ERROR
-    assert "the port is out of range (0 to 65535)" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told == f"varlog: '127.0.0.1:{port}' is not HOST:PORT: the port is out of range (0 to 65535)\n"

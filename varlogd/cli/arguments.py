@@ -27,9 +27,14 @@ _FILTER_OPS: Final[dict[tuple[bool, bool], Literal["|=", "!=", "|~", "!~"]]] = {
 """The line filter of (fixed strings, inverted)."""
 
 _PATTERN_FLAG: Final = re.compile(r"-([Fiv]*)e|--regexp")
+"""The next word is a pattern, whatever it looks like; other flags may be written together with -e."""
+
 _TIME_FLAG: Final = re.compile(r"--(?:since|until)")
 _AGO: Final = re.compile(r"-\d")
-_ROWS: Final = re.compile(r"-(\d+)")
+"""A time ago as some write it: -15m for 15m."""
+
+_ROWS: Final = re.compile(r"-([0-9]+)")
+"""-5, as the tail of every system has it."""
 
 Verb = Literal["members", "files", "tail", "grep"]
 
@@ -115,8 +120,10 @@ def _words(verb: str, words: Sequence[str], parser: argparse.ArgumentParser) -> 
         if word == "--":
             break
         if verb == "grep" and (flag := _PATTERN_FLAG.fullmatch(word)):
-            settled += [f"-{flag[1]}"] if flag[1] else []
-            settled += [f"--regexp={value}" for value in [next(left, None)] if value is not None] or ["--regexp"]
+            if flag[1]:
+                settled.append(f"-{flag[1]}")
+            pattern = next(left, None)
+            settled.append("--regexp" if pattern is None else f"--regexp={pattern}")
         elif settled and _TIME_FLAG.fullmatch(settled[-1]) and _AGO.match(word):
             settled[-1] += f"={word}"
         elif not (rows := _ROWS.fullmatch(word)):
@@ -154,7 +161,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         type=_positive,
         default=TAIL_ROWS_DEFAULT,
         metavar="N",
-        help=f"how many rows over all hosts (default {TAIL_ROWS_DEFAULT})",
+        help=f"how many rows over all hosts (default {TAIL_ROWS_DEFAULT}); -N for short",
     )
     _add_range(tail)
     grep = verb("grep", "The lines that match, over all hosts, newest first.")

@@ -320,8 +320,9 @@ def _slip(command: Command, ledger: Ledger) -> str:
     if not ledger.members:
         return f"no host matches {safe(' '.join(command.labels))}: see `varlog members`"
     answered = [entry for entry in ledger.members if entry.outcome == Outcome.ANSWERED]
-    if command.streams and answered and not any(entry.streams for entry in answered):
-        return f"no stream matches {safe(' '.join(command.streams))}: see `varlog files`"
+    by_stream = any(matcher.label == "stream" for matcher in command.query.matchers)
+    if by_stream and answered and not any(entry.streams for entry in answered):
+        return f"no stream matches {safe(' '.join(command.streams or command.labels))}: see `varlog files`"
     return ""
 
 
