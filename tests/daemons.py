@@ -134,10 +134,11 @@ class Mesh:
         membership: MembershipConfig = QUIET,
         drain_s: float = 5.0,
         query: QueryConfig | None = None,
+        make: Callable[[Config, World], Daemon] = Daemon,
     ) -> Host:
         """Start a daemon that serves one stream, ``app.log``: so many lines, or that text."""
-        root = self.directory / name
-        root.mkdir(exist_ok=True)
+        root = self.directory / str(len(self.hosts)) / "log"
+        root.mkdir(parents=True, exist_ok=True)
         (root / "app.log").write_text(log_lines(name, lines) if isinstance(lines, int) else lines)
         seeds = [host.address for host in list(self.hosts.values())[:1]] if join is None else join
         config = Config(
@@ -146,7 +147,7 @@ class Mesh:
         )  # fmt: skip
         runner = runner or ThreadRunner(4)
         world = World(TcpNetwork(), random.Random(name), runner, time.time_ns)
-        host = self.hosts[name] = Host(Daemon(config, world), root, runner)
+        host = self.hosts[name] = Host(make(config, world), root, runner)
         host.address = await self._nursery.start(self._run, host)
         return host
 

@@ -244,11 +244,9 @@ async def test_port_0_is_any_free_one_and_the_mesh_learns_which(mesh: Mesh) -> N
     assert {member.address for member in await client.members(b.address)} == {a.address, b.address}
 
 
-async def test_two_of_one_name_are_told_of(mesh: Mesh, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+async def test_two_of_one_name_are_told_of(mesh: Mesh, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     a = await mesh.boot("a")
-    mesh.directory = tmp_path / "other"
-    mesh.directory.mkdir()
     await mesh.boot("a", join=[a.address])
     await until(lambda: "another node has this name" in caplog.text)
 

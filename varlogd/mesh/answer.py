@@ -15,6 +15,7 @@ import trio
 from varlogd.errors import LogReadError
 from varlogd.logs.scan import HostLogs, Scan
 from varlogd.mesh.sink import Sink
+from varlogd.query.ledger import clipped
 from varlogd.wire.query import Block, Entry, Outcome, Progress, Query
 from varlogd.world import Runner
 
@@ -78,7 +79,10 @@ class HostAnswer:
 
 def _known(scan: Scan) -> Progress:
     return Progress(
-        bytes_scanned=scan.bytes_scanned, streams=scan.streams, notes=tuple(scan.notes), missing=scan.truncated
+        bytes_scanned=scan.bytes_scanned,
+        streams=scan.streams,
+        notes=tuple(map(clipped, scan.notes)),
+        missing=clipped(scan.truncated),
     )
 
 

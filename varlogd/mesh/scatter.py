@@ -19,7 +19,6 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Final, Protocol
 
 import trio
@@ -30,6 +29,7 @@ from varlogd.mesh.sink import Sink
 from varlogd.query.block import row_count
 from varlogd.query.ledger import LedgerBook, clipped, clipped_entry
 from varlogd.query.merge import Merge
+from varlogd.swim.state import COUNT_MAX
 from varlogd.wire.limits import STREAMS_PER_HOST_MAX
 from varlogd.wire.query import Block, Entry, Files, Ledger, Outcome, Progress, Query, StreamInfo
 
@@ -131,15 +131,17 @@ class Gather:
         self._changed.set()
 
     def progress(self) -> Progress:
-        """How far the question has come."""
+        """How far the question has come; of one host alone also what must be known of its logs."""
+        known = [part.known for part in self._parts.values()]
+        told = known[0] if len(known) == 1 else Progress()
         return Progress(
-            bytes_scanned=sum(part.known.bytes_scanned for part in self._parts.values()),
+            bytes_scanned=min(sum(each.bytes_scanned for each in known), COUNT_MAX),
             rows=self._merge.rows,
             hosts_done=sum(not part.open for part in self._parts.values()),
             hosts=len(self._parts),
-            streams=sum(part.known.streams for part in self._parts.values()),
-            notes=tuple(chain.from_iterable(part.known.notes for part in self._parts.values())),
-            missing="; ".join(part.known.missing for part in self._parts.values() if part.known.missing),
+            streams=told.streams,
+            notes=told.notes,
+            missing=told.missing,
         )
 
     async def _run_part(self, part: _Part) -> None:

@@ -12,13 +12,11 @@ from typing import Final
 
 from msgspec import structs
 
+from varlogd.wire.limits import NOTE_MAX_CHARS
 from varlogd.wire.query import WHOLE, Entry, Ledger, Outcome
 
 Gone = tuple[str, int]
 """Of a member that is not asked: its state, ``dead`` or ``left``, and since when (ns)."""
-
-TEXT_MAX_CHARS: Final = 2048
-"""Of reasons and notes in one entry: a ledger of hundreds of members stays well within one frame."""
 
 NO_WORD: Final = "no word from it"
 """Why a member of which nothing was told is late."""
@@ -86,13 +84,13 @@ class LedgerBook:
 
 def clipped(text: str) -> str:
     """A reason or a note, as much of it as one may take."""
-    return text if len(text) <= TEXT_MAX_CHARS else text[: TEXT_MAX_CHARS - 1] + "…"
+    return text if len(text) <= NOTE_MAX_CHARS else text[: NOTE_MAX_CHARS - 1] + "…"
 
 
 def clipped_entry(entry: Entry) -> Entry:
     """An entry as a ledger takes it, however much a host has to say; of notes left out the number is told."""
     why = clipped(entry.why)
-    room = TEXT_MAX_CHARS - len(why)
+    room = NOTE_MAX_CHARS - len(why)
     notes: list[str] = []
     for note in entry.notes:
         room -= len(note)

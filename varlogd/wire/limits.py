@@ -58,6 +58,12 @@ MEMBERS_MAX: Final = 20_000
 STREAM_MAX_CHARS: Final = 16 * KIB
 """A stream's name: a path of 4 KiB of which no byte is UTF-8, each shown as ``\\xff``."""
 
+NOTE_MAX_CHARS: Final = 2048
+"""A reason or a note; and all of them together in one entry of a ledger."""
+
+NOTES_MAX: Final = 128
+"""Notes a host may tell of one question; its account keeps a hundred, and the number of the others."""
+
 STREAMS_PER_HOST_MAX: Final = 20_000
 """Streams one host may list; a catalogue has half as many files. It bounds what a peer can make an asker hold."""
 

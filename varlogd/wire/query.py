@@ -19,7 +19,14 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from varlogd.wire.gossip import Count, Name, Tags
-from varlogd.wire.limits import MATCHERS_MAX, PATTERN_MAX_CHARS, PATTERNS_MAX, STREAM_MAX_CHARS
+from varlogd.wire.limits import (
+    MATCHERS_MAX,
+    NOTE_MAX_CHARS,
+    NOTES_MAX,
+    PATTERN_MAX_CHARS,
+    PATTERNS_MAX,
+    STREAM_MAX_CHARS,
+)
 
 NO_TIME: Final = -(1 << 63)
 """In a column of times: this row has none."""
@@ -30,6 +37,7 @@ Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Nanoseconds = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """Since 1970: the years 1677 to 2262. What is larger does not fit the columns, nor CBOR without a tag."""
 Elapsed = Annotated[float, Meta(ge=0, le=1e9)]
+Note = Annotated[str, Meta(max_length=NOTE_MAX_CHARS)]
 StreamName = Annotated[str, Meta(max_length=STREAM_MAX_CHARS)]
 
 TIMEOUT_DEFAULT_S: Final = 30.0
@@ -178,8 +186,8 @@ class Progress(Struct, frozen=True, tag="progress", kw_only=True):
     hosts_done: Count = 0
     hosts: Count = 1
     streams: Count = 0
-    notes: tuple[str, ...] = ()
-    missing: str = ""
+    notes: Annotated[tuple[Note, ...], Meta(max_length=NOTES_MAX)] = ()
+    missing: Note = ""
 
 
 class Outcome(StrEnum):
