@@ -315,7 +315,7 @@ async def asker(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Callable[[], Awaita
         process.kill()
 
 
-@scenes
+@pytest.mark.parametrize("scene", [not_read, waiting])
 async def test_an_asking_daemon_that_hangs_until_it_is_declared_dead(
     mesh: Mesh, scene: Scene, asker: Callable[[], Awaitable[DaemonProcess]]
 ) -> None:
@@ -334,11 +334,8 @@ async def test_an_asking_daemon_that_hangs_until_it_is_declared_dead(
         await until(lambda: sockets_between(os.getpid(), q.pid) == 0)
 
 
-@scenes
-async def test_an_asking_daemon_that_is_killed(
-    mesh: Mesh, scene: Scene, asker: Callable[[], Awaitable[DaemonProcess]]
-) -> None:
-    threads = await scene(mesh, DEATH)
+async def test_an_asking_daemon_that_is_killed(mesh: Mesh, asker: Callable[[], Awaitable[DaemonProcess]]) -> None:
+    threads = await waiting(mesh, DEATH)
     q = await asker()
     async with varlog(q.address, "grep", "", "--grace=60") as process:
         await at_work(mesh, threads)
