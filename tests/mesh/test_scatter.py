@@ -14,7 +14,9 @@ from varlogd.mesh.scatter import BUSY_GRACES, Gather
 from varlogd.mesh.sink import Sink
 from varlogd.query.block import Row, block_of, rows_of
 from varlogd.query.ledger import LedgerBook
-from varlogd.wire.query import Block, Entry, Ledger, Outcome, Progress, Query
+from varlogd.swim.state import COUNT_MAX
+from varlogd.wire.limits import STREAMS_PER_HOST_MAX
+from varlogd.wire.query import Block, Entry, Files, Ledger, Outcome, Progress, Query, StreamInfo
 
 Clock = trio.testing.MockClock
 Script = Callable[[Sink], Awaitable[Entry]]
@@ -311,3 +313,70 @@ async def test_an_asker_that_hangs_up_while_it_is_told(autojump_clock: Clock, ca
         except Closed:
             assert not cancelled_too
     assert scope.cancelled_caught == cancelled_too
+
+
+def listed(host: str, count: int) -> Files:
+    return Files((StreamInfo(host=host, stream="s", files=1, size_bytes=1, newest_ns=None),) * count)
+
+
+async def test_streams_pass_the_merge_by(autojump_clock: Clock) -> None:
+    emitted: list[Block | Files] = []
+    told = {"a": listed("a", 2), "b": listed("a", 1), "c": listed("c", STREAMS_PER_HOST_MAX + 1)}
+
+    async def ask(host: str, sink: Sink) -> Entry:
+        await sink.files(told[host].files)
+        return Entry(host=host, outcome=Outcome.ANSWERED, streams=2)
+
+    async def emit(certain: Block | Files) -> None:
+        emitted.append(certain)
+
+    gather = Gather(Query(), LedgerBook("a", dict.fromkeys(told)), told, ask, emit, STALL_S)
+    ledger = await gather.run()
+    assert emitted == [told["a"]]
+    assert [(entry.host, entry.outcome, entry.streams) for entry in ledger.members] == [
+        ("a", "answered", 2),
+        ("b", "failed", 0),
+        ("c", "failed", 0),
+    ]
+
+
+async def test_it_can_be_stopped_with_a_reason_and_the_block_under_way_is_whole(autojump_clock: Clock) -> None:
+    whole = False
+
+    async def ask(host: str, sink: Sink) -> Entry:
+        await sink.block(block("a", 1))
+        await sink.block(block("a", 2))
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def emit(_block: Block | Files) -> None:
+        nonlocal whole
+        gather.stop(Refused("enough"))
+        await trio.sleep(1)
+        assert not whole, "nothing comes after it"
+        whole = True
+
+    gather = Gather(Query(direction="oldest_first"), LedgerBook("a", {"a": None}), ["a"], ask, emit, STALL_S)
+    with pytest.raises(Refused, match="enough"):
+        await gather.run()
+    assert whole
+
+
+async def test_sums_of_what_hosts_say_do_not_overflow_and_notes_are_a_hosts_own(autojump_clock: Clock) -> None:
+    seen: list[Progress] = []
+
+    async def ask(host: str, sink: Sink) -> Entry:
+        sink.progress(Progress(bytes_scanned=COUNT_MAX, streams=COUNT_MAX, notes=("a note",), missing="a file"))
+        await trio.sleep(1)
+        seen.append(gather.progress())
+        return Entry(host=host, outcome=Outcome.ANSWERED, bytes_scanned=COUNT_MAX)
+
+    async def emit(_block: Block | Files) -> None:
+        raise AssertionError
+
+    for hosts in ("ab", "a"):
+        gather = Gather(Query(), LedgerBook("a", dict.fromkeys(hosts)), hosts, ask, emit, STALL_S)
+        await gather.run()
+    of_two, _, of_one = seen
+    assert (of_two.bytes_scanned, of_two.streams, of_two.notes, of_two.missing) == (COUNT_MAX, 0, (), "")
+    assert (of_one.bytes_scanned, of_one.notes, of_one.missing) == (COUNT_MAX, ("a note",), "a file")

@@ -172,11 +172,11 @@ class Gather:
 
     async def _pump(self) -> None:
         while True:
-            while self._ready:
+            while self._ready and self._stopped_by is None:
                 await self._deliver(self._ready.popleft())
-            self._let_in()
             if self._stopped_by is not None:
                 raise self._stopped_by
+            self._let_in()
             if self._merge.limit_reached or not any(part.open for part in self._parts.values()):
                 return
             if trio.current_time() >= self._deadline:
