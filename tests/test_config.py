@@ -14,6 +14,8 @@ from varlogd.config import Config, MembershipConfig, QueryConfig, is_loopback, i
         ("web1.example.net:0", ("web1.example.net", 0)),
         ("[::1]:65535", ("::1", 65535)),
         ("[fe80::1%eth0]:1", ("fe80::1%eth0", 1)),
+        ("web1.example.net.:1", ("web1.example.net.", 1)),
+        ("bücher.example:1", ("bücher.example", 1)),
     ],
 )
 def test_an_address_has_a_host_and_a_port(address: str, parts: tuple[str, int]) -> None:
@@ -29,6 +31,10 @@ def test_an_address_has_a_host_and_a_port(address: str, parts: tuple[str, int]) 
         "web1:",
         "web1:x",
         "web1:-1",
+        "web1..example:1",
+        ".:1",
+        "\u3002:1",
+        "x" * 64 + ".example:1",
         "web1:65536",
         "web1:٣",
         "web1:" + "9" * 5000,

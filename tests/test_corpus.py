@@ -176,7 +176,10 @@ claims = st.tuples(
     st.integers(-1, 1 << 62),
     st.integers(-1, 1 << 62),
     st.integers(-1, 5),
-    st.sampled_from(["127.0.0.1:1", "[::1]:1", "", "nonsense", "a:99999", "\x1b[2J:1"]) | st.text(max_size=10),
+    st.sampled_from(
+        ["127.0.0.1:1", "[::1]:1", "", "nonsense", "a:99999", "\x1b[2J:1", "a..b:1", "%:1", "x" * 64 + ":1"]
+    )
+    | st.text(max_size=10),
     st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
     st.text(max_size=5),
 )

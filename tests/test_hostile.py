@@ -282,6 +282,35 @@ def test_a_thousand_members_who_are_not_there(victim: Victim) -> None:
     victim.serve_somebody()
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a..b:80",
+        ".:1",
+        "\u3002:1",
+        "x" * 64 + ".example:1",
+        "[::1%none]:1",
+        "%:1",
+        "a%00b:1",
+        "-:1",
+        "1.2.3:1",
+        "*:1",
+    ],
+)
+async def test_an_address_that_is_none(mesh: Mesh, address: str) -> None:
+    """A claim goes round the whole mesh, and everybody dials what it says."""
+    a = await mesh.boot("a", membership=LIE)
+    await mesh.boot("b", membership=LIE)
+    await mesh.formed()
+    before = a.daemon.gossip.links.messages_received
+    await lie_to(a.address, Claim("odd", 1, 0, State.ALIVE, address), Claim("probe", 1, 0, State.LEFT, "127.0.0.1:1"))
+    await until(lambda: all(host.sees("probe") == "left" for host in mesh.hosts.values()))
+    await until(lambda: all(host.sees("odd") in ("suspect", "dead", "unknown") for host in mesh.hosts.values()))
+    assert a.daemon.gossip.links.messages_received > before
+    async with client.ask(a.address, ONLY_A) as answer:
+        assert len([row async for row in answer]) == 10
+
+
 LIE = MembershipConfig(probe_interval_s=0.2, probe_timeout_s=0.1)
 
 

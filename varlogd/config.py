@@ -202,6 +202,10 @@ def split_address(address: str) -> tuple[str, int]:
         host = host[1:-1]
     if bracketed != (":" in host) or not host or not host.isprintable() or set(host) & set(" []/"):
         raise ValueError(f"{address!r} is not HOST:PORT, with IPv6 as [HOST]:PORT")
+    try:
+        host.encode("idna")  # as whoever resolves it will
+    except UnicodeError:
+        raise ValueError(f"{address!r} is not HOST:PORT: no host can have that name") from None
     return host, int(port)
 
 

@@ -225,3 +225,25 @@ async def test_the_link_of_a_peer_that_dials_anew_is_closed_though_it_never_said
             assert await new.receive() == encode_cbor(Nack(7))
             assert len(a.links) == 1
         assert await a.hear() == (address, "lost")
+
+
+async def test_a_fault_of_ours_ends_the_link_that_brought_it_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    """Whichever side dialled it: what a peer says may meet a fault of ours, and must not end the daemon."""
+    async with nodes("a", "b", "c") as (a, b, c):
+        a.links.send_nowait(b.address, Nack(1))
+        c.links.send_nowait(a.address, Nack(1))
+        await b.hear()
+        await a.hear()
+
+        def fail(src: str, message: GossipMessage) -> None:
+            raise RuntimeError(f"a fault of ours, with {src}")
+
+        a.on_message = fail  # type: ignore[method-assign]
+        for peer in (b, c):
+            peer.links.send_nowait(a.address, Nack(2))
+            assert await peer.hear() == (a.address, "lost")
+        del a.on_message
+        for peer in (b, c):
+            a.links.send_nowait(peer.address, Nack(3))
+            assert await peer.hear() == (a.address, Nack(3))
+    assert caplog.text.count("RuntimeError: a fault of ours, with") == 2

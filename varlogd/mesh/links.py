@@ -173,6 +173,9 @@ class Links:
             self._forget(link)
             if dialled not in self._links:
                 self._events.on_unreachable(dialled)
+        except Exception:  # whatever a peer made of us, it ends with its link
+            log.exception("a link failed through a fault of ours", extra={"fields": {"peer": dialled}})
+            self._forget(link)
 
     async def _greet(self, websocket: WebSocket, *, answer: bool) -> Hello:
         """Exchange hellos: the dialler speaks first. Raises Closed, and ProtocolError for anything else."""
@@ -205,16 +208,18 @@ class Links:
     async def _carry(self, link: _Link, websocket: WebSocket) -> None:
         """Read and write until either ends; a link that nobody closed on purpose was lost."""
         lost: list[bool] = []
-        with link.scope:
-            async with trio.open_nursery() as nursery:
+        try:
+            with link.scope:
+                async with trio.open_nursery() as nursery:
 
-                async def until_it_ends(half: Callable[[_Link, WebSocket], Awaitable[bool]]) -> None:
-                    lost.append(await half(link, websocket))
-                    nursery.cancel_scope.cancel()
+                    async def until_it_ends(half: Callable[[_Link, WebSocket], Awaitable[bool]]) -> None:
+                        lost.append(await half(link, websocket))
+                        nursery.cancel_scope.cancel()
 
-                nursery.start_soon(until_it_ends, self._write)
-                nursery.start_soon(until_it_ends, self._read)
-        self._forget(link)
+                    nursery.start_soon(until_it_ends, self._write)
+                    nursery.start_soon(until_it_ends, self._read)
+        finally:
+            self._forget(link)
         if lost and lost[0] and link.address not in self._links:
             self._events.on_link_lost(link.address)
 
