@@ -6,7 +6,8 @@ import pytest
 
 from varlogd.cli.arguments import URL_DEFAULT, Command, parse, parse_matcher
 from varlogd.errors import QueryError
-from varlogd.wire.query import LineFilter, Matcher
+from varlogd.wire.codec import decode_cbor, encode_cbor
+from varlogd.wire.query import AskRows, LineFilter, Matcher
 
 
 def parsed(line: str, **environ: str) -> Command:
@@ -183,6 +184,28 @@ def test_bad_words_end_with_status_2(line: str, capsys: pytest.CaptureFixture[st
         parsed(line)
     assert caught.value.code == 2
     assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "start_ns", "end_ns"),
+    [
+        ("--since @1e30", (1 << 63) - 1, None),
+        ("--since 0001-01-01 --until 9999-12-31", -(1 << 63), (1 << 63) - 1),
+        ("--until 999999999999d", None, -(1 << 63)),
+    ],
+)
+def test_times_that_no_row_can_have_are_the_first_or_the_last(
+    words: str, start_ns: int | None, end_ns: int | None
+) -> None:
+    query = parse(["grep", "x", *words.split()], {}).query
+    assert (query.start_ns, query.end_ns) == (start_ns, end_ns)
+    assert decode_cbor(encode_cbor(AskRows(query)), AskRows).query == query
+
+
+@pytest.mark.parametrize("words", [["grep", "a\udcff"], ["tail", "\udcff.log"], ["tail", "-l", "host=\udcff"]])
+def test_words_that_are_no_text(words: list[str]) -> None:
+    with pytest.raises(QueryError, match="is not UTF-8"):
+        parse(words, {})
 
 
 def test_a_bad_time_says_what_is_good() -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Final, Literal
 
 from varlogd import __version__
@@ -17,6 +17,9 @@ from varlogd.errors import QueryError
 from varlogd.query.match import stream_glob_matcher
 from varlogd.query.times import parse_time
 from varlogd.wire.query import GRACE_DEFAULT_S, TIMEOUT_DEFAULT_S, Direction, LineFilter, Matcher, Query
+
+TIME_MIN_NS: Final = -(1 << 63)
+TIME_MAX_NS: Final = (1 << 63) - 1
 
 _FILTER_OPS: Final[dict[tuple[bool, bool], Literal["|=", "!=", "|~", "!~"]]] = {
     (True, False): "|=",
@@ -86,7 +89,9 @@ class Command:
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     """The command in ``argv``. Ends the process with status 2 and a message if it is none; raises QueryError for
-    a bad time or matcher."""
+    a bad time or matcher, and for words that are no text."""
+    for word in argv:
+        _check_text(word)
     parser, verbs = _parsers()
     verb = verbs.get(argv[0]) if argv else None
     if verb is None:
@@ -230,6 +235,13 @@ def _settle_words(args: argparse.Namespace, literal: list[str], parser: argparse
     args.streams = words
 
 
+def _check_text(word: str) -> None:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise QueryError(f"{word!a} is not UTF-8; in a pattern a byte is written \\xff") from None
+
+
 def _query(args: argparse.Namespace) -> Query:
     if args.verb == "members":
         return Query()
@@ -243,13 +255,20 @@ def _query(args: argparse.Namespace) -> Query:
             *((stream_glob_matcher(args.streams),) if args.streams else ()),
         ),
         filters=_filters(args),
-        start_ns=parse_time(since.removeprefix("-"), now_ns, zone) if since else None,
-        end_ns=parse_time(until.removeprefix("-"), now_ns, zone) if until else None,
+        start_ns=_bound_ns(since, now_ns, zone),
+        end_ns=_bound_ns(until, now_ns, zone),
         limit=getattr(args, "limit", None),
         direction=direction,
         timeout_s=args.timeout,
         grace_s=getattr(args, "grace", GRACE_DEFAULT_S),
     )
+
+
+def _bound_ns(text: str | None, now_ns: int, zone: tzinfo) -> int | None:
+    """A bound of the time range. No row is outside of what 64 bits can say, so beyond that it is the same bound."""
+    if not text:
+        return None
+    return max(TIME_MIN_NS, min(parse_time(text.removeprefix("-"), now_ns, zone), TIME_MAX_NS))
 
 
 def _filters(args: argparse.Namespace) -> tuple[LineFilter, ...]:
