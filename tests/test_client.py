@@ -138,6 +138,21 @@ async def test_a_daemon_that_ends_in_the_middle_of_an_answer(mesh: Mesh) -> None
         _ = answer.ledger
 
 
+async def test_a_daemon_that_hangs_in_the_middle_of_an_answer(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = await mesh.boot("a", runner=Grinding())
+    monkeypatch.setattr(client, "SILENCE_MAX_S", 1.0)
+    async with client.ask(a.address, Query(timeout_s=1.5)) as answer:
+        assert [row async for row in answer] == [], "it is at work, and says so"
+    monkeypatch.setattr("varlogd.mesh.service.BEAT_S", 600)
+    monkeypatch.setattr(client, "SILENCE_MAX_S", 0.2)
+    with pytest.raises(Unreachable, match=r"said nothing for 0\.2 s"):
+        async with client.ask(a.address, Query(timeout_s=60)) as answer:
+            await anext(answer)
+    with pytest.raises(Unreachable, match="said nothing"):
+        await client.files(a.address, Query(timeout_s=60))
+    await until(lambda: a.daemon.queries.running == 0)
+
+
 async def test_a_busy_daemon_refuses(mesh: Mesh) -> None:
     a = await mesh.boot("a", runner=Grinding(), query=QueryConfig(queries_max=1))
     async with client.ask(a.address, Query()):

@@ -244,6 +244,13 @@ def test_a_hundred_thousand_claims_in_one_message(victim: Victim) -> None:
     assert victim.grown_mib < 64
 
 
+def test_a_message_over_the_bound(victim: Victim) -> None:
+    for first in (b"", HELLO):
+        with victim.shake_hands(GOSSIP, first + frame(BINARY, bytes(GOSSIP_FRAME_MAX_BYTES + 1))) as stream:
+            assert ending_of(b"HTTP/1.1 101 x" + HEAD_END + heard(stream)) == "1009"
+    assert victim.grown_mib < 64
+
+
 def test_more_members_than_there_can_be(victim: Victim) -> None:
     """The table takes what it may hold, says that it is full, and goes on; lists and ledgers still come through."""
     with victim.shake_hands(GOSSIP, HELLO) as stream:

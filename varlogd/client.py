@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
+import trio
 from msgspec import structs
 
 from varlogd.config import ADDRESS_DEFAULT, split_address
-from varlogd.errors import ProtocolError, QueryError
-from varlogd.mesh.asking import Question, open_question
+from varlogd.errors import ProtocolError, QueryError, Unreachable
+from varlogd.mesh.asking import Frame, Question, open_question
 from varlogd.mesh.network import TcpNetwork
 from varlogd.query.block import Row, rows_of
 from varlogd.wire.query import (
@@ -37,12 +39,16 @@ from varlogd.wire.query import (
 
 PORT_DEFAULT = split_address(ADDRESS_DEFAULT)[1]
 
+SILENCE_MAX_S: Final = 10.0
+"""Between two frames of an answer. A daemon gives a sign of life twice a second, so one that is silent for so long
+hangs, or its host does: the answer's deadline, which it would keep, is worth nothing."""
+
 
 class Answer:
     """The rows of one answer, in order, as they become certain; `ledger` when they have ended."""
 
     def __init__(self, question: Question, on_progress: Callable[[Progress], None] | None) -> None:
-        self._frames = question.frames()
+        self._frames = _Awake(question)
         self._on_progress = on_progress
         self._rows: deque[Row] = deque()
         self._ledger: Ledger | None = None
@@ -78,6 +84,21 @@ class Answer:
         raise StopAsyncIteration
 
 
+class _Awake:
+    """The frames of an answer from a daemon that is awake. Raises Unreachable when it falls silent."""
+
+    def __init__(self, question: Question) -> None:
+        self._frames = question.frames()
+
+    def __aiter__(self) -> _Awake:
+        return self
+
+    async def __anext__(self) -> Frame:
+        with trio.move_on_after(SILENCE_MAX_S):
+            return await anext(self._frames)
+        raise Unreachable(f"the daemon that was asked has said nothing for {SILENCE_MAX_S:g} s: it hangs")
+
+
 class _Blocks:
     """The blocks of an answer. Not a generator: one that is left early would be suspended with the socket open."""
 
@@ -108,7 +129,7 @@ async def members(url: str) -> tuple[MemberInfo, ...]:
     """The mesh as the daemon at ``url`` sees it, by name. Raises as `ask`."""
     found: list[MemberInfo] = []
     async with open_question(TcpNetwork(), address_of(url), AskMembers()) as question:
-        async for frame in question.frames():
+        async for frame in _Awake(question):
             if isinstance(frame, Members):
                 found.extend(frame.members)
     return tuple(found)
@@ -119,7 +140,7 @@ async def files(url: str, query: Query) -> tuple[list[StreamInfo], Ledger]:
     found: list[StreamInfo] = []
     ledger: Ledger | None = None
     async with open_question(TcpNetwork(), address_of(url), AskFiles(query)) as question:
-        async for frame in question.frames():
+        async for frame in _Awake(question):
             if isinstance(frame, Files):
                 found.extend(frame.files)
             elif isinstance(frame, Ledger):
