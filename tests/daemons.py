@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,9 @@ WAIT_S = 15.0
 """How long a test waits for something that must happen: far longer than it takes, so that only a fault meets it."""
 
 POLL_S = 0.01
+
+SETTLED_POLLS = 30
+"""For so many looks in a row nothing may have changed, where a thing is said to have settled."""
 
 QUIET = MembershipConfig(push_pull_interval_s=3600, reconnect_interval_s=3600)
 """Membership as usual, without the periodic calls that open sockets of their own while a test counts them."""
@@ -351,6 +355,19 @@ class Processes:
         for daemon in started:
             until_now(lambda daemon=daemon: self.states(daemon) == dict.fromkeys(self.daemons, "alive"))
         return started
+
+    def wait_linked(self) -> None:
+        """Return when every two have one link, and have had it for a while: two that dial each other at once have
+        two at first. From then on sockets can be counted."""
+        pairs = list(combinations(self.daemons.values(), 2))
+        polls = 0
+
+        def settled() -> bool:
+            nonlocal polls
+            polls = polls + 1 if all(sockets_between(one.pid, other.pid) == 1 for one, other in pairs) else 0
+            return polls >= SETTLED_POLLS
+
+        until_now(settled)
 
     def states(self, daemon: DaemonProcess) -> dict[str, str]:
         """The mesh as one of them sees it."""

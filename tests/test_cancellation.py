@@ -352,7 +352,7 @@ def test_ctrl_c_stops_real_scans_in_real_processes(processes: Processes) -> None
     daemons = processes.start(*NAMES)
     for daemon in daemons:
         endless_log(daemon.root / "app.log")
-    until_now(lambda: all(daemon.sockets() for daemon in daemons))
+    processes.wait_linked()
     before = {daemon.name: daemon.sockets() for daemon in daemons}
     with processes.asking("grep", "what no line has", at=daemons[0]) as process:
         until_now(lambda: all(daemon.open_logs() for daemon in daemons))

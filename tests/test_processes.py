@@ -202,6 +202,7 @@ def test_tail_shows_the_newest_oldest_first(three: Processes) -> None:
 
 def test_a_reader_that_has_enough_ends_all(three: Processes) -> None:
     a = three.daemons["a"]
+    three.wait_linked()
     sockets = {daemon.name: daemon.sockets() for daemon in three.daemons.values()}
     with three.asking("grep", "", at=a) as process:
         assert process.stdout
