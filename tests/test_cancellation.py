@@ -315,12 +315,11 @@ async def asker(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Callable[[], Awaita
         process.kill()
 
 
-@pytest.mark.parametrize("scene", [not_read, waiting])
 async def test_an_asking_daemon_that_hangs_until_it_is_declared_dead(
-    mesh: Mesh, scene: Scene, asker: Callable[[], Awaitable[DaemonProcess]]
+    mesh: Mesh, asker: Callable[[], Awaitable[DaemonProcess]]
 ) -> None:
     """Its sockets stay open all the while: only membership tells that nobody wants the work any more."""
-    threads = await scene(mesh, DEATH)
+    threads = await waiting(mesh, DEATH)
     q = await asker()
     async with varlog(q.address, "grep", "", "--grace=60"):
         await at_work(mesh, threads)

@@ -207,7 +207,7 @@ def test_any_frames(target: Target, endpoint: tuple[str, str], sent: list[bytes]
     target.check()
 
 
-@fuzz(300)
+@fuzz(200)
 @given(questions | values)
 def test_any_question(target: Target, question: Any) -> None:
     """In either form it is answered, or the error is the asker's: never a fault of ours, never silence."""
