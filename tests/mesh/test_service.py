@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from tests.daemons import until
 from varlogd.config import QueryConfig
@@ -19,6 +20,7 @@ from varlogd.mesh.network import TcpNetwork
 from varlogd.mesh.service import QueryService
 from varlogd.mesh.sink import Sink
 from varlogd.mesh.transport import Route, Server, WebSocket, open_websocket
+from varlogd.mesh.watched import WatchedStream
 from varlogd.query.block import Row, block_of, rows_of
 from varlogd.query.json_rows import json_row_of
 from varlogd.swim.state import Member, State
@@ -363,6 +365,30 @@ async def test_a_drain_that_takes_too_long_says_so_to_those_it_cuts() -> None:
         assert a.service.running == 0, "when it returns the last word has been said"
         [error] = await talk.rest()
         assert (error["code"], talk.closed.close_code) == ("refused", 1013)
+
+
+async def test_the_last_word_comes_after_the_frame_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sign of life is being written when the question is ended: cut in the middle, it would be the last word."""
+    monkeypatch.setattr(service, "BEAT_S", 0.001)
+    under_way, go_on = trio.Event(), trio.Event()
+    send_all = WatchedStream.send_all
+
+    async def slowly(stream: WatchedStream, data: bytes) -> None:
+        if b"progress" in data:
+            under_way.set()
+            await go_on.wait()
+        await send_all(stream, data)
+
+    monkeypatch.setattr(WatchedStream, "send_all", slowly)
+    async with nodes("a", script=forever) as (a,), talking(a) as talk, trio.open_nursery() as nursery:
+        await talk.say({**EVERYTHING, "scope": "host"})
+        await talk.hear()
+        await under_way.wait()
+        nursery.start_soon(a.service.drain, 0.0)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        go_on.set()
+        [error] = await talk.rest()
+        assert (error["type"], error["code"], talk.closed.close_code) == ("error", "refused", 1013)
 
 
 TROUBLED = (

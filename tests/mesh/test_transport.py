@@ -21,7 +21,8 @@ from varlogd.mesh.transport import (
     WebSocket,
     open_websocket,
 )
-from varlogd.wire.limits import HEAD_MAX_BYTES
+from varlogd.mesh.watched import WatchedStream
+from varlogd.wire.limits import HEAD_MAX_BYTES, QUESTION_BUFFER_BYTES
 
 NETWORK = TcpNetwork()
 MESSAGE_MAX = 1000
@@ -246,6 +247,22 @@ async def test_a_flood_without_a_message_is_told_off_and_holds_nobody_up(first: 
             (CLOSE_POLICY, CLOSE_ABNORMAL) if again[0] & 15 == PING else (CLOSE_POLICY,)
         )
         nursery.cancel_scope.cancel()
+
+
+async def test_little_of_what_a_stranger_sends_is_taken_apart_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else runs meanwhile."""
+    reads: list[int | None] = []
+    receive_some = WatchedStream.receive_some
+
+    async def recorded(stream: WatchedStream, max_bytes: int | None = None) -> bytes | bytearray:
+        reads.append(max_bytes)
+        return await receive_some(stream, max_bytes)
+
+    async with served() as address, opened(address) as websocket:
+        monkeypatch.setattr(WatchedStream, "receive_some", recorded)
+        await websocket.send("x", 5)
+        await websocket.receive()
+    assert min(size for size in reads if size) == QUESTION_BUFFER_BYTES == 4096
 
 
 async def test_messages_may_go_on_for_ever_and_pings_between_them() -> None:
