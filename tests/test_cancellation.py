@@ -7,11 +7,14 @@ asker who does not read, and in a merge whose rows wait for another host.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
 import struct
 import subprocess
+import sys
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -47,6 +50,9 @@ MANY = "".join(f"2026-11-22T10:00:00Z {number} {'x' * 1000}\n" for number in ran
 
 NO_STALL = QueryConfig(stall_s=600)
 """A host that gives no sign of life is waited for: what is tested ends the work, and nothing else."""
+
+PIPE_BYTES = 60_000
+"""A pipe that holds so much, of 64 KiB, is as good as full."""
 
 PATIENT = {"timeout_s": 60.0, "grace_s": 60.0}
 
@@ -201,6 +207,26 @@ async def test_ctrl_c(mesh: Mesh, scene: Scene) -> None:
     assert status == 130
     assert told == "varlog: interrupted; the work on all hosts has been stopped\n"
     await mesh.settled(before)
+
+
+async def test_ctrl_c_while_nobody_reads_the_rows(mesh: Mesh) -> None:
+    """It is in the middle of a write that nobody takes, and must not try to write the rest at its end.
+
+    A block of one host has a little more than a pipe holds: what does not fit lies in a buffer.
+    """
+    await mesh.boot("a", MANY)
+    before = mesh.remains()
+    async with varlog(mesh.hosts["a"].address, "grep", "") as process:
+        await until(lambda: _unread_bytes(process) >= PIPE_BYTES)
+        process.send_signal(signal.SIGINT)
+        status, told = await ended(process)
+    assert (status, told.count("\n")) == (130, 1)
+    await mesh.settled(before)
+
+
+def _unread_bytes(process: subprocess.Popen[bytes]) -> int:
+    assert process.stdout
+    return int.from_bytes(fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 async def test_ctrl_c_at_tail(mesh: Mesh) -> None:

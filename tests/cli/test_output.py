@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import trio
 
-from varlogd.cli import exit_status, varlog
+from varlogd.cli import exit_status, output, varlog
 from varlogd.cli.output import OutputError
 from varlogd.errors import Unreachable
 
@@ -86,3 +88,30 @@ def test_of_several_expected_errors_one_is_told(
     monkeypatch.setattr("varlogd.cli.output.give_up_stdout", lambda: None)
     assert ends(monkeypatch, BaseExceptionGroup("", [BaseExceptionGroup("", errors)])) == status
     assert capsys.readouterr().err == says
+
+
+async def test_a_reader_who_takes_his_time_holds_nothing_up_and_nothing_is_left_in_a_buffer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theirs, ours = os.pipe()
+    with os.fdopen(theirs, "rb") as reader, os.fdopen(ours, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with trio.move_on_after(0.1) as scope:
+            await output.write(b"x" * 1_000_000)
+        assert scope.cancelled_caught
+        monkeypatch.undo()
+        got = await trio.to_thread.run_sync(reader.read, 1_000_000)  # the thread that was left behind ends with this
+        assert len(got) == 1_000_000
+        stdout.close()
+        assert await trio.to_thread.run_sync(reader.read) == b""
+
+
+async def test_a_stdout_that_does_not_block_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, ours = os.pipe()
+    os.set_blocking(ours, False)
+    with os.fdopen(theirs, "rb") as reader, os.fdopen(ours, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(output.write, b"y" * 1_000_000)
+            assert await trio.to_thread.run_sync(reader.read, 1_000_000) == b"y" * 1_000_000
+        monkeypatch.undo()

@@ -7,6 +7,7 @@ one: a script must not take what it did not get for an empty answer.
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,11 +34,28 @@ def demand_stdout() -> None:
         raise OutputError("stdout is closed")
 
 
-def write(data: bytes) -> None:
-    """To stdout, out at once. Raises OutputError or BrokenPipeError."""
+async def write(data: bytes) -> None:
+    """To stdout, out at once. Raises OutputError or BrokenPipeError.
+
+    In a thread, which a cancellation leaves behind: a reader who takes his time (a pager) holds up neither Ctrl-C nor
+    the socket. And past the buffer: the interpreter would try to empty that at exit, when nobody may be there.
+    """
+    import trio
+
+    await trio.to_thread.run_sync(_write, data, abandon_on_cancel=True)
+
+
+def _write(data: bytes) -> None:
+    rest = memoryview(data)
     with writing():
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        stream = sys.stdout.buffer
+        raw = getattr(stream, "raw", stream)
+        while rest:
+            written = raw.write(rest)
+            if written is None:  # it does not block: whoever else writes there has made it so
+                select.select([], [raw], [])
+            else:
+                rest = rest[written:]
 
 
 def tell(text: str) -> None:

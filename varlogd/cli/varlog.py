@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -143,10 +143,10 @@ async def _members(command: Command) -> int:
 
     members = await client.members(command.url)
     if command.json:
-        _out([render.json_line(render.member_json(member)) for member in members])
+        await _out([render.json_line(render.member_json(member)) for member in members])
     else:
         lines = render.members_lines(members, time.time_ns(), color=command.color)
-        _out([f"{line}\n".encode() for line in lines])
+        await _out([f"{line}\n".encode() for line in lines])
     return exit_status.FOUND
 
 
@@ -156,10 +156,10 @@ async def _files(command: Command) -> int:
 
     files, ledger = await client.files(command.url, command.query)
     if command.json:
-        _out([render.json_line(render.file_json(info)) for info in files])
+        await _out([render.json_line(render.file_json(info)) for info in files])
     elif files:
-        _out([f"{line}\n".encode() for line in render.files_lines(files)])
-    return _conclude(command, ledger, found=bool(files), files=files)
+        await _out([f"{line}\n".encode() for line in render.files_lines(files)])
+    return await _conclude(command, ledger, found=bool(files), files=files)
 
 
 async def _rows(command: Command) -> int:
@@ -177,11 +177,11 @@ async def _rows(command: Command) -> int:
             write = _writer(command)
             async for rows in blocks:
                 meter.clear()
-                write(rows)
+                await write(rows)
     meter.clear()
     if blocks.failure is not None:
         return _broken_off(command, blocks.rows, blocks.failure)
-    return _conclude(command, answer.ledger, found=answer.ledger.rows > 0)
+    return await _conclude(command, answer.ledger, found=answer.ledger.rows > 0)
 
 
 class _Blocks:
@@ -222,11 +222,14 @@ async def _show_in_order(command: Command, blocks: _Blocks, meter: _Meter) -> No
 
     write = _writer(command)
     held: list[Row] = []
+    showing = trio.Lock()
 
-    def show() -> None:
-        meter.clear()
-        write(sorted(held, key=order_key))
-        held.clear()
+    async def show() -> None:
+        async with showing:
+            rows = sorted(held, key=order_key)
+            held.clear()
+            meter.clear()
+            await write(rows)
 
     async with trio.open_nursery() as nursery:
         last = trio.current_time()
@@ -235,15 +238,16 @@ async def _show_in_order(command: Command, blocks: _Blocks, meter: _Meter) -> No
             while True:
                 await trio.sleep_until(last + SETTLED_S)
                 if trio.current_time() >= last + SETTLED_S:
-                    show()
+                    await show()
                     await trio.sleep(SETTLED_S)
 
         nursery.start_soon(show_when_settled)
         async for rows in blocks:
             held.extend(rows)
             last = trio.current_time()
-        nursery.cancel_scope.cancel()
-    show()
+        async with showing:  # or what is being shown would be cut off in the middle
+            nursery.cancel_scope.cancel()
+    await show()
 
 
 @asynccontextmanager
@@ -275,30 +279,32 @@ def _is_pipe(stream: TextIO) -> bool:
         return False
 
 
-def _writer(command: Command) -> Callable[[list[Row]], None]:
+def _writer(command: Command) -> Callable[[list[Row]], Awaitable[None]]:
     from varlogd.cli import render
 
     terminal = sys.stdout.isatty()
 
-    def write(rows: list[Row]) -> None:
+    async def write(rows: list[Row]) -> None:
         if command.json:
-            _out([render.row_json(row) for row in rows])
+            await _out([render.row_json(row) for row in rows])
         else:
-            _out([render.row_line(row, color=command.color, terminal=terminal) for row in rows])
+            await _out([render.row_line(row, color=command.color, terminal=terminal) for row in rows])
 
     return write
 
 
-def _out(lines: list[bytes]) -> None:
-    output.write(b"".join(lines))
+async def _out(lines: list[bytes]) -> None:
+    await output.write(b"".join(lines))
 
 
-def _conclude(command: Command, ledger: Ledger, *, found: bool, files: Sequence[StreamInfo] | None = None) -> int:
+async def _conclude(
+    command: Command, ledger: Ledger, *, found: bool, files: Sequence[StreamInfo] | None = None
+) -> int:
     """Show the ledger (the last line of JSON, or on stderr), and a slip in the question; the exit status."""
     from varlogd.cli import render
 
     if command.json:
-        _out([render.json_line(render.ledger_json(ledger))])
+        await _out([render.json_line(render.ledger_json(ledger))])
     elif ledger.members:
         color = command.color and sys.stderr is not None and sys.stderr.isatty()
         output.tell("\n".join(render.ledger_lines(ledger, color=color, files=files)))
