@@ -118,6 +118,17 @@ class QueryConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Open connections, of peers and askers together; past that an idle one makes room, or the newcomer is turned
     away. Stay below the process's limit of open files (`ulimit -n`): a connection takes one."""
 
+    bytes_max: Annotated[int, Meta(ge=1_048_576, le=1 << 62)] = 64 * 1024**3
+    """Log text that one question may have read on this host. Past it the host's part is truncated, and the ledger has
+    a cursor to go on from. At a gigabyte a second it is a minute of one core."""
+
+    rows_max: Annotated[int, Meta(ge=1, le=1 << 62)] = 10_000_000
+    """Rows that one question may have from this host; the same applies. Nobody reads so many: it is the bound of a
+    pattern that matches everything."""
+
+    work_max_s: Annotated[float, Meta(gt=0, le=86_400)] = 120.0
+    """Seconds of work, of one thread, that one question may have on this host; the same applies."""
+
     stall_s: Annotated[float, Meta(ge=1, le=3600)] = 5.0
     """A host that gives no sign of life for this long while it is asked is given up as late. A host at work
     gives one twice a second, so this is the pause of a whole host (a stopped machine, a hanging disk)."""
@@ -159,6 +170,26 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     roots: tuple[str, ...] = ("/var/log",)
     """The directories below which everything that looks like a log is served."""
+
+    include: tuple[str, ...] = ()
+    """Globs of stream names, as askers write them (``nginx/*.log``): only such streams are served. None: all."""
+
+    exclude: tuple[str, ...] = ()
+    """Globs of stream names that are not served, whatever ``include`` says. An asker is not told of them."""
+
+    journal: bool = True
+    """Serve the systemd journal too, as far as this process may read it (group ``systemd-journal``)."""
+
+    timestamps: dict[str, str] = {}
+    """For streams that match a glob, how their times are written, as ``strptime`` has it; for formats that are not
+    found out by themselves. Of several globs that match the first counts."""
+
+    redact: dict[str, str] = {}
+    """Own rules: a name, and an RE2 pattern of what must not leave this host. Where the pattern has a group, the
+    group is masked, else all of it."""
+
+    redact_builtin: bool = True
+    """Mask what is known to be secret: bearer tokens, private keys, AWS keys, passwords in URLs."""
 
     tags: dict[str, str] = {}
     """What askers select this host by (``-l role=web``). They travel in gossip: keep them few and short."""

@@ -67,6 +67,28 @@ NOTES_MAX: Final = 128
 STREAMS_PER_HOST_MAX: Final = 20_000
 """Streams one host may list; a catalogue has half as many files. It bounds what a peer can make an asker hold."""
 
+FILE_IDENTITY_MAX_CHARS: Final = 128
+"""A file's identity in a cursor: device, inode and a hash of its first bytes; or that of a journal."""
+
+CURSOR_MAX_CHARS: Final = 32 * KIB
+"""A cursor. One of a hundred hosts whose budgets have run out fits; half of what a question may take."""
+
+LABELS_MAX: Final = 32
+LABEL_MAX_CHARS: Final = 1024
+"""What a stream's source knows of it: a unit, a container, a pod, a namespace."""
+
+COUNT_LABELS_MAX: Final = 8
+"""Labels by which rows are counted apart."""
+
+COUNT_CELLS_MAX: Final = 100_000
+"""Cells of one count: a year in buckets of five minutes. More would be rows in another guise, and are no overview."""
+
+CONTEXT_LINES_MAX: Final = 1000
+"""Lines of context before or after a match."""
+
+ROW_LINES_MAX: Final = 4096
+"""Lines in one row, an entry with its stack trace or a match with its context; longer ones are cut, and marked."""
+
 PATTERNS_MAX: Final = 64
 """Patterns in one question."""
 

@@ -3,8 +3,9 @@
 One websocket carries one running question; closing it *is* the cancel. The order is fixed:
 
     server  hello
-    client  query | files | members
-    server  rows* files* progress* ...   then exactly one of:  ledger | members | error   and a close
+    client  query | files | count | follow | members
+    server  rows* files* counts* live? notice* progress* ...
+            then exactly one of:  ledger | members | error   and a close
 
 Messages are maps with a ``type``, the same in CBOR and in JSON but for rows: a CBOR `Block` has rows in
 columns (encoding columns is thirty times cheaper than rows), a JSON `JsonRows` has one object a row.
@@ -20,6 +21,12 @@ from msgspec import Meta, Struct
 
 from varlogd.wire.gossip import Count, Name, Tags
 from varlogd.wire.limits import (
+    CONTEXT_LINES_MAX,
+    COUNT_LABELS_MAX,
+    CURSOR_MAX_CHARS,
+    FILE_IDENTITY_MAX_CHARS,
+    LABEL_MAX_CHARS,
+    LABELS_MAX,
     MATCHERS_MAX,
     NOTE_MAX_CHARS,
     NOTES_MAX,
@@ -28,16 +35,25 @@ from varlogd.wire.limits import (
     STREAM_MAX_CHARS,
 )
 
+ContextLines = Annotated[int, Meta(ge=0, le=CONTEXT_LINES_MAX)]
+Cursor = Annotated[str, Meta(max_length=CURSOR_MAX_CHARS)]
+
 NO_TIME: Final = -(1 << 63)
 """In a column of times: this row has none."""
 
 Direction = Literal["newest_first", "oldest_first"]
+NoticeEvent = Literal["joined", "left", "dead", "failed", "refused", "back", "dropped", "lost", "stream"]
 Text = Annotated[str, Meta(max_length=PATTERN_MAX_CHARS)]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Nanoseconds = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """Since 1970: the years 1677 to 2262. What is larger does not fit the columns, nor CBOR without a tag."""
 Elapsed = Annotated[float, Meta(ge=0, le=1e9)]
 Note = Annotated[str, Meta(max_length=NOTE_MAX_CHARS)]
+Labels = Annotated[
+    dict[Annotated[str, Meta(max_length=LABEL_MAX_CHARS)], Annotated[str, Meta(max_length=LABEL_MAX_CHARS)]],
+    Meta(max_length=LABELS_MAX),
+]
+FileName = Annotated[str, Meta(max_length=FILE_IDENTITY_MAX_CHARS)]
 StreamName = Annotated[str, Meta(max_length=STREAM_MAX_CHARS)]
 
 TIMEOUT_DEFAULT_S: Final = 30.0
@@ -45,6 +61,16 @@ TIMEOUT_DEFAULT_S: Final = 30.0
 
 GRACE_DEFAULT_S: Final = 1.0
 """How long rows that are ready wait for a host that is silent, so that one slow host does not hold all."""
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """A place in the order of one host's rows that outlives rotation: behind the row with this key (ns) and this
+    position, ``offset`` in the text of the file of identity ``file``, of ``stream``."""
+
+    key: Nanoseconds
+    stream: StreamName = ""
+    file: FileName = ""
+    offset: int = 0
 
 
 class Matcher(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +102,13 @@ class Query(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     direction: Direction = "newest_first"
     timeout_s: Seconds = TIMEOUT_DEFAULT_S
     grace_s: Seconds = GRACE_DEFAULT_S
+    before: ContextLines = 0
+    """``before`` and ``after``: that many lines around each match come with it, in one row of several lines."""
+    after: ContextLines = 0
+    entries: bool = False
+    """The unit of rows, of the limit and of context is the entry: a line with a time and those below it without."""
+    cursor: Cursor = ""
+    """Go on behind this place: the ledger of an earlier answer to the same question told it."""
 
 
 Scope = Literal["mesh", "host"]
@@ -98,11 +131,34 @@ class AskFiles(Struct, frozen=True, tag="files", forbid_unknown_fields=True):
     asker: Annotated[str, Meta(max_length=253)] = ""
 
 
+class AskCount(Struct, frozen=True, tag="count", forbid_unknown_fields=True):
+    """How many rows the query has, by labels and by time: counted on the hosts, so that only numbers travel.
+
+    ``by``: the labels (host, stream, and others that streams have) whose values tell cells apart. ``bucket_ns``: the
+    width of the buckets of time, which begin at multiples of it since 1970; None: no buckets."""
+
+    query: Query
+    by: Annotated[tuple[Text, ...], Meta(max_length=COUNT_LABELS_MAX)] = ()
+    bucket_ns: Annotated[int, Meta(ge=1_000_000, lt=1 << 62)] | None = None
+    scope: Scope = "mesh"
+    asker: Annotated[str, Meta(max_length=253)] = ""
+
+
+class AskFollow(Struct, frozen=True, tag="follow", forbid_unknown_fields=True):
+    """The newest ``query.limit`` rows (none if it is None), then a `Live` frame, then rows as they are written, until
+    the asker hangs up. The query's direction is newest first, it has no end and no cursor; its timeout is that of
+    the history."""
+
+    query: Query
+    scope: Scope = "mesh"
+    asker: Annotated[str, Meta(max_length=253)] = ""
+
+
 class AskMembers(Struct, frozen=True, tag="members", forbid_unknown_fields=True):
     """The asked node's view of the mesh."""
 
 
-Ask = AskRows | AskFiles | AskMembers
+Ask = AskRows | AskFiles | AskCount | AskFollow | AskMembers
 
 
 class ServerHello(Struct, frozen=True, tag="hello"):
@@ -114,22 +170,27 @@ class ServerHello(Struct, frozen=True, tag="hello"):
 
 
 class Source(Struct, frozen=True, array_like=True):
-    """Where a row comes from."""
+    """Where a row comes from. ``file`` is the identity of the file (or the journal) that holds it, in a form that is
+    only its host's to read, and ``base`` the position at which that file begins in the stream: what a cursor is
+    made of. Both say nothing in an order."""
 
     host: str
     stream: StreamName
+    file: FileName = ""
+    base: int = 0
 
 
 class Block(Struct, frozen=True, tag="rows", kw_only=True):
     """Rows in columns, sorted by (key, host, stream, position) in the query's direction.
 
-    ``lines`` are the raw bytes joined by a line feed; the number of rows is ``len(keys) // 8``. ``source``
-    holds a little-endian uint32 index into ``sources`` for each row, or is empty if all are of ``sources[0]``.
-    ``keys``, ``times`` and ``positions`` are little-endian int64. ``keys`` are the times that order the rows;
-    ``times`` is what the lines say (one without a time takes that of the line above), `NO_TIME` where there is
-    none, and is empty if equal to ``keys``. ``positions`` are byte offsets in the stream, the oldest rotated file
-    first. ``cut`` lists rows whose line was longer than the limit. ``late`` marks rows that came after their
-    place had been passed.
+    ``lines`` are the raw bytes joined by a line feed; the number of rows is ``len(keys) // 8``. ``heights`` holds a
+    little-endian uint32 for each row, of how many lines it has (an entry, or a match with its context), or is
+    empty if all have one. ``source`` holds a little-endian uint32 index into ``sources`` for each row, or is
+    empty if all are of ``sources[0]``. ``keys``, ``times`` and ``positions`` are little-endian int64. ``keys``
+    are the times that order the rows; ``times`` is what the lines say (one without a time takes that of the line
+    above), `NO_TIME` where there is none, and is empty if equal to ``keys``. ``positions`` are byte offsets in
+    the stream, the oldest rotated file first. ``cut`` lists rows whose line was longer than the limit. ``late``
+    marks rows that came after their place had been passed.
     """
 
     sources: tuple[Source, ...]
@@ -138,6 +199,7 @@ class Block(Struct, frozen=True, tag="rows", kw_only=True):
     times: bytes = b""
     positions: bytes
     lines: bytes
+    heights: bytes = b""
     cut: tuple[int, ...] = ()
     late: bool = False
 
@@ -161,7 +223,8 @@ class JsonRows(Struct, frozen=True, tag="rows"):
 
 
 class StreamInfo(Struct, frozen=True, kw_only=True):
-    """One stream of one host: the files of its rotation chain, their size together, its newest entry."""
+    """One stream of one host: the files of its rotation chain, their size together, its newest entry, and what labels
+    it has beside the host's (``source``, ``unit``, ``container`` …)."""
 
     host: str
     stream: StreamName
@@ -169,10 +232,44 @@ class StreamInfo(Struct, frozen=True, kw_only=True):
     size_bytes: Count
     newest_ns: Nanoseconds | None
     note: str = ""
+    labels: Labels = {}
 
 
 class Files(Struct, frozen=True, tag="files"):
     files: tuple[StreamInfo, ...]
+
+
+class Cell(Struct, frozen=True, array_like=True):
+    """One count: the values of the labels that were asked for, in their order; where the bucket of time begins (None:
+    no buckets were asked for, or these rows have no time); how many rows."""
+
+    labels: Annotated[
+        tuple[Annotated[str, Meta(max_length=STREAM_MAX_CHARS)], ...], Meta(max_length=COUNT_LABELS_MAX)
+    ]
+    bucket_ns: Nanoseconds | None
+    rows: Count
+
+
+class Counts(Struct, frozen=True, tag="counts"):
+    """Some cells. A cell may come in parts, from several hosts or at several times: they are to be added up."""
+
+    cells: tuple[Cell, ...]
+
+
+class Live(Struct, frozen=True, tag="live"):
+    """The history that was asked for ends here; rows that follow have been written since."""
+
+
+class Notice(Struct, frozen=True, tag="notice", kw_only=True):
+    """What someone who follows must know. ``dropped``: ``rows`` rows were left out because the asker reads too
+    slowly; ``lost``: the way a log is rotated has lost bytes before they could be read; ``stream``: a new
+    one; ``joined``, ``left``, ``dead``, ``failed``, ``refused``, ``back``: what has become of a host."""
+
+    host: str
+    event: NoticeEvent
+    stream: StreamName = ""
+    rows: Count = 0
+    why: Note = ""
 
 
 class Progress(Struct, frozen=True, tag="progress", kw_only=True):
@@ -188,6 +285,7 @@ class Progress(Struct, frozen=True, tag="progress", kw_only=True):
     streams: Count = 0
     notes: Annotated[tuple[Note, ...], Meta(max_length=NOTES_MAX)] = ()
     missing: Note = ""
+    redacted: Count = 0
 
 
 class Outcome(StrEnum):
@@ -221,13 +319,18 @@ class Entry(Struct, frozen=True, kw_only=True):
     since_ns: Nanoseconds | None = None
     late_s: Elapsed = 0.0
     notes: tuple[str, ...] = ()
+    redacted: Count = 0
+    """Secrets that were masked in what was searched."""
+    frontier: Place | None = None
+    """Of a part that a budget cut: everything before this place in the order of the answer has been given."""
 
 
 class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
     """The close of every answer: one entry for every member known at the start that the question's matchers
     choose. ``complete`` is true if every outcome is in `WHOLE` and there is no ``doubt``: a reason why that view
     may lack members. ``limit_reached``: the asker's own limit ended it. ``more``: other entries follow in another
-    frame, which is otherwise the same, because all would not fit into one."""
+    frame, which is otherwise the same, because all would not fit into one. ``cursor``: where the same question goes
+    on behind the last row of this answer; empty if there is nothing behind it."""
 
     complete: bool
     rows: int
@@ -237,6 +340,7 @@ class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
     members: tuple[Entry, ...]
     doubt: str = ""
     more: bool = False
+    cursor: Cursor = ""
 
 
 class MemberInfo(Struct, frozen=True, kw_only=True):
@@ -268,5 +372,5 @@ class ErrorFrame(Struct, frozen=True, tag="error", kw_only=True):
     offset: int | None = None
 
 
-Answer = ServerHello | Block | Files | Progress | Ledger | Members | ErrorFrame
-JsonAnswer = ServerHello | JsonRows | Files | Progress | Ledger | Members | ErrorFrame
+Answer = ServerHello | Block | Files | Counts | Live | Notice | Progress | Ledger | Members | ErrorFrame
+JsonAnswer = ServerHello | JsonRows | Files | Counts | Live | Notice | Progress | Ledger | Members | ErrorFrame
