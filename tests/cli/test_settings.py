@@ -82,6 +82,12 @@ WHOLE = Config(
     advertise="db1.example.net:18514",
     join=("web1:8514", "web2:8514"),
     roots=("/var/log", "/srv/logs"),
+    include=("nginx/*.log", "journal/*"),
+    exclude=("**/secret/**",),
+    journal=False,
+    timestamps={"old/app*.log": "%d/%m/%Y, %H.%M"},
+    redact={"card": r"\d{4}, (\d{4})", "pin": "pin='([0-9]+)'"},
+    redact_builtin=False,
     tags={"role": "db", "dc": "eu"},
     allow_unauthenticated=True,
     log_format="json",
@@ -97,6 +103,10 @@ def test_every_place_says_the_same_in_its_own_way() -> None:
         advertise = "db1.example.net:18514"
         join = ["web1:8514", "web2:8514"]
         roots = ["/var/log", "/srv/logs"]
+        include = ["nginx/*.log", "journal/*"]
+        exclude = ["**/secret/**"]
+        journal = false
+        redact_builtin = false
         tags = {role = "db", dc = "eu"}
         allow_unauthenticated = true
         log_format = "json"
@@ -104,6 +114,11 @@ def test_every_place_says_the_same_in_its_own_way() -> None:
         drain_s = 9
         query.scans_max = 2
         membership.probe_interval_s = 2
+        [timestamps]
+        "old/app*.log" = "%d/%m/%Y, %H.%M"
+        [redact]
+        card = '\\d{4}, (\\d{4})'
+        pin = "pin='([0-9]+)'"
     """
     environ = {
         "VARLOGD_NAME": "db1",
@@ -111,6 +126,12 @@ def test_every_place_says_the_same_in_its_own_way() -> None:
         "VARLOGD_ADVERTISE": "db1.example.net:18514",
         "VARLOGD_JOIN": "web1:8514, web2:8514,",
         "VARLOGD_ROOTS": "/var/log,/srv/logs",
+        "VARLOGD_INCLUDE": "nginx/*.log, journal/*",
+        "VARLOGD_EXCLUDE": "**/secret/**",
+        "VARLOGD_JOURNAL": "no",
+        "VARLOGD_REDACT_BUILTIN": "false",
+        "VARLOGD_TIMESTAMPS": """{ "old/app*.log" = "%d/%m/%Y, %H.%M" }""",
+        "VARLOGD_REDACT": """{ card = '\\d{4}, (\\d{4})', pin = "pin='([0-9]+)'" }""",
         "VARLOGD_TAGS": "role=db,dc=eu",
         "VARLOGD_ALLOW_UNAUTHENTICATED": "1",
         "VARLOGD_LOG_FORMAT": "json",
@@ -125,6 +146,8 @@ def test_every_place_says_the_same_in_its_own_way() -> None:
         "advertise": ["db1.example.net:18514"],
         "join": ["web1:8514", "web2:8514"],
         "roots": ["/var/log", "/srv/logs"],
+        "include": ["nginx/*.log", "journal/*"],
+        "exclude": ["**/secret/**"],
         "tags": ["role=db", "dc=eu"],
         "allow_unauthenticated": ["true"],
         "log_format": ["json"],
@@ -138,7 +161,8 @@ def test_every_place_says_the_same_in_its_own_way() -> None:
     )
     assert from_file == expected
     assert loaded(environ=environ).config == expected
-    assert structs.replace(loaded(flags=flags).config, drain_s=9.0) == WHOLE
+    unflagged = {key: getattr(WHOLE, key) for key in ("drain_s", "journal", "timestamps", "redact", "redact_builtin")}
+    assert structs.replace(loaded(flags=flags).config, **unflagged) == WHOLE
 
 
 def test_lists_replace_each_other() -> None:
@@ -156,6 +180,20 @@ def test_a_message_has_key_value_remedy_and_origin() -> None:
     assert complaints("[query]\nscans_max = 0") == [
         f"query.scans_max: 0 is not a whole number from 1 to 256 (from the file, {FILE})"
     ]
+
+
+def test_a_bad_pattern_is_told_in_a_line_that_says_where() -> None:
+    assert complaints("redact = { card = 'a(b' }\nexclude = ['x[é]']") == [
+        f"redact: 'a(b': missing ) (at character 2) (from the file, {FILE})",
+        f"exclude: 'x[é]': only ASCII in […]: give two names instead (at character 3) (from the file, {FILE})",
+    ]
+
+
+def test_a_table_in_the_environment_is_one_table() -> None:
+    (told,) = complaints(environ={"VARLOGD_REDACT": "{}\nlisten = 'x'"})
+    assert told.startswith("redact: ") and "more than one table" in told
+    (told,) = complaints(environ={"VARLOGD_TIMESTAMPS": "*.log=%Y"})
+    assert told.startswith("timestamps: '*.log=%Y' is not { KEY = 'VALUE', … }: ")
 
 
 def test_no_roots_are_an_error() -> None:
@@ -203,6 +241,16 @@ def test_an_unknown_variable_is_told_but_no_error() -> None:
         ("advertise", ["web1", "web1:0", "0.0.0.0:8514", "[::]:8514"]),
         ("join", ["web1:8514", ["web1"], ["web1:0"], [3]]),
         ("roots", ["/var/log", [""], [1], ["a\nb"]]),
+        ("include", ["*.log", [""], [1], ["[z-a]"], ["[é]"], ["a\nb"], ["x" * 5000]]),
+        ("exclude", ["*.log", [""], ["[z-a]"]]),
+        ("journal", ["yes", 1]),
+        ("timestamps", ["%Y", {"*.log": 3}, {"*.log": ""}, {"[z-a]": "%Y"}, {f"{n}": "%Y" for n in range(257)}]),
+        ("redact", ["x", {"a": 3}, {"a": ""}, {"a": "("}, {"a b": "x"}, {"": "x"}]),
+        ("redact", [{f"r{number}": "x" for number in range(65)}]),
+        ("redact_builtin", ["yes", 1]),
+        ("query.bytes_max", [0, 1.5, "64G"]),
+        ("query.rows_max", [0, 1 << 63]),
+        ("query.work_max_s", [0, float("inf"), 86_401]),
         ("allow_unauthenticated", ["yes", 1]),
         ("log_format", ["xml", True]),
         ("drain_s", ["5", True, -0.1, 601, float("nan"), float("inf"), 10**400]),

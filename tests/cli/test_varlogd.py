@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -76,14 +77,17 @@ WORDS = st.text("abc\"\\'#[]{}=,ñ😀 ", min_size=1, max_size=9)
 @given(
     roots=st.lists(WORDS, min_size=1, max_size=3),
     tags=st.dictionaries(st.sampled_from(("role", "dc", "_x")), WORDS),
+    globs=st.sets(st.text("ab\"\\'#.*={},ñ ", min_size=1, max_size=9), max_size=3),
     drain_s=st.floats(0, 600),
     alpha=st.floats(1e-9, 100),
 )
 def test_what_is_printed_is_a_file_that_gives_the_same(
-    roots: list[str], tags: dict[str, str], drain_s: float, alpha: float
+    roots: list[str], tags: dict[str, str], globs: set[str], drain_s: float, alpha: float
 ) -> None:
+    formats = ", ".join(f"{json.dumps(glob, ensure_ascii=False)} = '%Y-%m-%d %H:%M:%S'" for glob in globs)
     given_in = {
         "VARLOGD_NAME": "web1",
+        "VARLOGD_TIMESTAMPS": f"{{{formats}}}",
         "VARLOGD_DRAIN_S": repr(drain_s),
         "VARLOGD_MEMBERSHIP_SUSPICION_ALPHA": repr(alpha),
     }
@@ -92,6 +96,7 @@ def test_what_is_printed_is_a_file_that_gives_the_same(
     assert load({}, {}, "x.toml", read=lambda _: printed.encode()).config == effective.config
     assert effective.config.roots == tuple(roots)
     assert effective.config.tags == tags
+    assert effective.config.timestamps.keys() == globs
 
 
 def test_the_default_is_a_file_too() -> None:

@@ -23,21 +23,28 @@ from typing import Any, Final, get_args
 from msgspec import Struct, inspect, structs
 
 from varlogd.config import Config, MembershipConfig, QueryConfig, is_wildcard, split_address
-from varlogd.errors import ConfigError
+from varlogd.errors import ConfigError, PatternError, QueryError
 from varlogd.wire.limits import NAME_MAX_CHARS, TAG_MAX_CHARS, TAGS_MAX
 
 ENVIRONMENT_PREFIX: Final = "VARLOGD_"
 FILE_VARIABLE: Final = "VARLOGD_CONFIG"
 """Names the file where no ``--config`` does."""
 
-RESERVED_TAGS: Final = frozenset({"host", "stream", "file"})
-"""Labels that every row has already."""
+RESERVED_TAGS: Final = frozenset({"host", "stream", "file", "source", "unit", "container", "pod", "namespace"})
+"""Labels that say where a row comes from."""
+
+RULES_MAX: Final = 64
+"""Own rules of redaction: every line that is searched is held against each."""
+
+FORMATS_MAX: Final = 256
+"""Globs of streams with a time format of their own: each stream is held against all of them."""
 
 TABLES: Final[Mapping[str, type[MembershipConfig] | type[QueryConfig]]] = {
     "query": QueryConfig,
     "membership": MembershipConfig,
 }
-"""The tables of the file, and the struct that each becomes. All their keys are numbers."""
+"""The tables of the file that have keys of their own, and the struct that each becomes. All their keys are numbers.
+The other tables (tags, timestamps, redact) are one key each: what stands in them is the operator's own."""
 
 Texts = Sequence[str]
 """What the environment or a flag gave: one text, or several where the setting takes several."""
@@ -234,7 +241,18 @@ def _parse_tags(texts: Texts) -> object:
     return dict(text.split("=", 1) for text in texts)
 
 
-# Checking: what TOML gave to what `Config` holds.
+def _parse_table(texts: Texts) -> object:
+    """A table is written as TOML has it within a line, for a pattern may hold any character."""
+    try:
+        tree = tomllib.loads(f"value = {texts[-1]}")
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{texts[-1]!r} is not {{ KEY = 'VALUE', … }}: {error}") from error
+    if tree.keys() != {"value"}:
+        raise ValueError(f"{texts[-1]!r} is more than one table")
+    return tree["value"]
+
+
+# Checking: what TOML gave to what `Config` holds. Patterns and formats are imported only where some are given.
 
 
 def _text(value: object, allowed: str) -> str:
@@ -279,25 +297,76 @@ def _check_directory(value: object) -> str:
     return _text(value, "a directory")
 
 
-def _check_tags(value: object) -> dict[str, str]:
+def _check_glob(value: object) -> str:
+    """A glob of stream names that can be asked for."""
+    from varlogd.query.match import matches_stream, stream_glob_matcher
+
+    glob = _text(value, "a glob of stream names")
+    _explained(lambda: matches_stream([stream_glob_matcher([glob])], {}))
+    return glob
+
+
+def _explained(check: Callable[[], object]) -> None:
+    """Run a check of what an asker might give; what is wrong with it is told in one line."""
+    try:
+        check()
+    except PatternError as error:
+        raise ValueError(f"{error.pattern!r}: {error.reason} (at character {error.offset + 1})") from error
+    except QueryError as error:
+        raise ValueError(str(error)) from error
+
+
+def _check_table(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ValueError(f"{value!r} is not a table of KEY = VALUE")
-    if len(value) > TAGS_MAX:
-        raise ValueError(f"{len(value)} tags, and at most {TAGS_MAX} travel in gossip")
-    for key, text in value.items():
-        _check_tag(key, text)
     return value
 
 
-def _check_tag(key: str, value: object) -> None:
+def _check_timestamps(value: object) -> dict[str, str]:
+    table = _check_table(value)
+    if len(table) > FORMATS_MAX:
+        raise ValueError(f"{len(table)} formats, and at most {FORMATS_MAX} are held against each stream")
+    return {_check_glob(glob): _text(form, "a time format") for glob, form in table.items()}
+
+
+def _check_redact(value: object) -> dict[str, str]:
+    table = _check_table(value)
+    if len(table) > RULES_MAX:
+        raise ValueError(f"{len(table)} rules, and at most {RULES_MAX} are held against each line")
+    return {_check_rule_name(name): _check_rule(pattern) for name, pattern in table.items()}
+
+
+def _check_rule_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise ValueError(f"{name!r} is not a rule's name: up to 64 letters, digits, _ and -")
+    return name
+
+
+def _check_rule(value: object) -> str:
+    from varlogd.query.pattern import compile_pattern
+
+    pattern = _text(value, "an RE2 pattern")
+    _explained(lambda: compile_pattern(pattern))
+    return pattern
+
+
+def _check_tags(value: object) -> dict[str, str]:
+    table = _check_table(value)
+    if len(table) > TAGS_MAX:
+        raise ValueError(f"{len(table)} tags, and at most {TAGS_MAX} travel in gossip")
+    return {key: _check_tag(key, text) for key, text in table.items()}
+
+
+def _check_tag(key: str, value: object) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
         raise ValueError(f"{key!r} is not a tag's key: letters, digits and _, and no digit first")
     if key in RESERVED_TAGS:
-        raise ValueError(f"{key!r} is reserved: every row has a label of that name")
+        raise ValueError(f"{key!r} is reserved: rows have labels of that name")
     if value == "" or not isinstance(value, str):
         raise ValueError(f"the value of {key!r} must be a text, not {value!r}")
     if max(len(key), len(_text(value, "a tag's value"))) > TAG_MAX_CHARS:
         raise ValueError(f"{key!r} is longer than {TAG_MAX_CHARS} characters, key or value")
+    return value
 
 
 def _check_switch(value: object) -> bool:
@@ -383,6 +452,28 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         metavar="DIR",
         help="serve the logs below this directory; may be given several times",
     ),
+    Setting(
+        "include",
+        _list_of(_check_glob, "globs"),
+        many=True,
+        parse=list,
+        flag="--include",
+        metavar="GLOB",
+        help="serve only streams of such names, as in 'nginx/*.log'; may be given several times",
+    ),
+    Setting(
+        "exclude",
+        _list_of(_check_glob, "globs"),
+        many=True,
+        parse=list,
+        flag="--exclude",
+        metavar="GLOB",
+        help="do not serve streams of such names, whatever --include says; may be given several times",
+    ),
+    Setting("journal", _check_switch, _parse_switch),
+    Setting("timestamps", _check_timestamps, _parse_table),
+    Setting("redact", _check_redact, _parse_table),
+    Setting("redact_builtin", _check_switch, _parse_switch),
     Setting(
         "tags",
         _check_tags,

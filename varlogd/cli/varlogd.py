@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -34,8 +35,9 @@ examples:
   varlogd --print-config > varlogd.toml                     every key there is, its value, and where that came from
 
 A value is taken from, low to high: the default, the file, the environment (VARLOGD_NAME; lists with commas), the
-flags. Keys without a flag (membership.*, query.*, drain_s) are set in the file or the environment; --print-config
-lists them. SIGTERM or Ctrl-C leaves the mesh and lets running answers finish; a second one ends at once.
+flags. Keys without a flag (journal, redact, timestamps, membership.*, query.* …) are set in the file or the
+environment; --print-config lists them. SIGTERM or Ctrl-C leaves the mesh and lets running answers finish; a second
+one ends at once.
 
 exit status: 0 ended on request, 1 failed, 2 the configuration is wrong"""
 
@@ -124,9 +126,13 @@ def _toml(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, dict):
-        pairs = ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items())
+        pairs = ", ".join(f"{_toml_key(key)} = {_toml(inner)}" for key, inner in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     return json.dumps(value, ensure_ascii=False)  # texts are printable, numbers finite: TOML writes them alike
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
 
 
 def _serve(effective: Effective) -> int:
