@@ -105,6 +105,26 @@ def unsupported(file: LogFile) -> str:
     return f".{file.packing} is not supported: unpack it to have it searched"
 
 
+def beginning(file: LogFile, size_bytes: int) -> bytes:
+    """The first bytes of a compressed file's text, or all if it has fewer (or is damaged behind them).
+
+    No more is unpacked than that. Raises LogReadError.
+    """
+    if why := unsupported(file):
+        raise LogReadError(why)
+    data = b""
+    with os.fdopen(open_listed(file), "rb") as packed, _UNPACKERS[file.packing](packed) as unpacker:
+        while len(data) < size_bytes:
+            try:
+                piece = unpacker.read1(min(PIECE_BYTES, size_bytes - len(data)))
+            except (OSError, EOFError, zlib.error, lzma.LZMAError):
+                return data
+            if not piece:
+                return data
+            data += piece
+    return data
+
+
 class OpenFiles:
     """All that one scan has open; ``close`` closes it."""
 
