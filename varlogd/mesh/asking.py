@@ -28,18 +28,21 @@ from varlogd.wire.query import (
     AskFiles,
     AskRows,
     Block,
+    Counts,
     Entry,
     ErrorFrame,
     Files,
     Ledger,
+    Live,
     Members,
+    Notice,
     Progress,
     ServerHello,
 )
 
 QUERY_PATH = "/query"
 
-Frame = Block | Files | Progress | Ledger | Members
+Frame = Block | Files | Counts | Live | Notice | Progress | Ledger | Members
 """What an answer consists of. A ledger, or the members, end it: in one frame or several."""
 
 

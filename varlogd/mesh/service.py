@@ -214,8 +214,10 @@ class QueryService:
             return
         if isinstance(ask, AskMembers):
             await voice.say(Members(self._members()))
-        else:
+        elif isinstance(ask, AskRows | AskFiles):
             await self._answer_to(ask, websocket, voice)
+        else:
+            raise QueryError("this daemon does not count or follow yet")
         await websocket.close(CLOSE_NORMAL)
 
     async def _answer_to(self, ask: AskRows | AskFiles, websocket: WebSocket, voice: _Voice) -> None:

@@ -37,7 +37,7 @@ BLOCK_ROWS_MAX: Final = 4096
 """Rows in one block, so that short lines do not make a block slow to decode or to merge."""
 
 LINE_MAX_BYTES: Final = 256 * KIB
-"""A longer line is cut here and marked as cut."""
+"""A longer line is cut here and marked as cut; so is a row of several lines, line feeds included."""
 
 BLOCK_MAX_BYTES: Final = BLOCK_TARGET_BYTES + LINE_MAX_BYTES + BLOCK_ROWS_MAX
 """The text of one block at most: a line at its limit that came when the block was all but full, and line feeds."""

@@ -53,6 +53,8 @@ Labels = Annotated[
     dict[Annotated[str, Meta(max_length=LABEL_MAX_CHARS)], Annotated[str, Meta(max_length=LABEL_MAX_CHARS)]],
     Meta(max_length=LABELS_MAX),
 ]
+Offset = Annotated[int, Meta(ge=0, lt=1 << 62)]
+"""A byte offset in a file or in a stream."""
 FileName = Annotated[str, Meta(max_length=FILE_IDENTITY_MAX_CHARS)]
 StreamName = Annotated[str, Meta(max_length=STREAM_MAX_CHARS)]
 
@@ -70,7 +72,7 @@ class Place(Struct, frozen=True, kw_only=True):
     key: Nanoseconds
     stream: StreamName = ""
     file: FileName = ""
-    offset: int = 0
+    offset: Offset = 0
 
 
 class Matcher(Struct, frozen=True, forbid_unknown_fields=True):
@@ -177,7 +179,7 @@ class Source(Struct, frozen=True, array_like=True):
     host: str
     stream: StreamName
     file: FileName = ""
-    base: int = 0
+    base: Offset = 0
 
 
 class Block(Struct, frozen=True, tag="rows", kw_only=True):
