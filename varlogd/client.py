@@ -25,13 +25,16 @@ from varlogd.mesh.network import TcpNetwork
 from varlogd.query.block import Row, rows_of
 from varlogd.wire.query import (
     AskFiles,
+    AskFollow,
     AskMembers,
     AskRows,
     Block,
     Files,
     Ledger,
+    Live,
     MemberInfo,
     Members,
+    Notice,
     Progress,
     Query,
     StreamInfo,
@@ -84,6 +87,35 @@ class Answer:
         raise StopAsyncIteration
 
 
+Event = list[Row] | Live | Notice | Progress | Ledger
+"""What someone who follows hears: rows; that what follows is live; what became of a host or a stream; a sign of life
+about twice a second; and, if the asked daemon leaves, a ledger."""
+
+
+class Following:
+    """The events of one `follow`, in order. They end with a ledger; else when the context is left."""
+
+    def __init__(self, question: Question) -> None:
+        self._frames = _Awake(question)
+        self._ledger: Ledger | None = None
+
+    def __aiter__(self) -> Following:
+        return self
+
+    async def __anext__(self) -> Event:
+        async for frame in self._frames:
+            match frame:
+                case Block():
+                    return rows_of(frame)
+                case Live() | Notice() | Progress():
+                    return frame
+                case Ledger():
+                    self._ledger = _joined(self._ledger, frame)
+                    if not frame.more:
+                        return self._ledger
+        raise StopAsyncIteration
+
+
 class _Awake:
     """The frames of an answer from a daemon that is awake. Raises Unreachable when it falls silent."""
 
@@ -123,6 +155,17 @@ async def ask(
     """
     async with open_question(TcpNetwork(), address_of(url), AskRows(query)) as question:
         yield Answer(question, on_progress)
+
+
+@asynccontextmanager
+async def follow(url: str, query: Query) -> AsyncIterator[Following]:
+    """The newest ``query.limit`` rows (None: none of them), then what is written on every host, as it is written.
+
+    History comes newest first, up to a `Live`; then each list of rows is in the order of time, and of one stream all
+    are in the order of the file. Raises as `ask`.
+    """
+    async with open_question(TcpNetwork(), address_of(url), AskFollow(query)) as question:
+        yield Following(question)
 
 
 async def members(url: str) -> tuple[MemberInfo, ...]:
