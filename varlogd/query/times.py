@@ -34,7 +34,7 @@ def parse_time(text: str, now_ns: int, zone: tzinfo) -> int:
     text = text.strip()
     if text == "now":
         return now_ns
-    ago_ns = _duration_ns(text)
+    ago_ns = duration_ns(text)
     if ago_ns is not None:
         return now_ns - ago_ns
     try:
@@ -55,7 +55,7 @@ def _absolute_ns(text: str, zone: tzinfo) -> int:
     return int(whole.timestamp()) * SECOND_NS + stamp.microsecond * 1000
 
 
-def _duration_ns(text: str) -> int | None:
+def duration_ns(text: str) -> int | None:
     """The length of ``1h30m`` in nanoseconds, or None if the text is no duration."""
     total, digits = 0.0, ""
     for char in text:
