@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.logs.order import NOWHERE, Held, Order
+from varlogd.wire.query import Source
 
+SOURCE = Source("web1", "a.log")
 chunks_of_places = st.lists(st.lists(st.integers(0, 12), max_size=5), max_size=10)
 
 
@@ -18,7 +20,7 @@ def held(chunks: list[list[int]]) -> list[list[Held]]:
     for places in chunks:
         rows: list[Held] = []
         for place in places:
-            rows.append((place, sequence, place, b"%d" % sequence, False))
+            rows.append((place, "a.log", sequence, place, SOURCE, b"%d" % sequence, False))
             sequence += 1
         found.append(rows)
     return found
@@ -36,10 +38,10 @@ def test_every_row_comes_out_once_in_strict_order(places: list[list[int]]) -> No
     chunks = held(places)
     order, batches = ordered(chunks)
     out = [row for batch in batches for row in batch]
-    keys = [row[:2] for row in out]
+    keys = [row[:3] for row in out]
     assert all(before < after for before, after in pairwise(keys))
     assert sorted(row[1:] for row in out) == sorted(row[1:] for rows in chunks for row in rows)
-    assert order.moved >= any(row[0] != row[2] for row in out)
+    assert order.moved >= any(row[0] != row[3] for row in out)
 
 
 @settings(deadline=None)
@@ -100,14 +102,14 @@ def test_one_row_far_out_of_order_moves_no_other() -> None:
     chunks = held([[1, 2], [3, 99, 4], [5, 6], [7, 8], [9, 0, 10], [11], [12]])
     order, batches = ordered(chunks)
     out = [row for batch in batches for row in batch]
-    moved = {row[2]: row[0] for row in out if row[0] != row[2]}
+    moved = {row[3]: row[0] for row in out if row[0] != row[3]}
     assert moved == {99: 7, 0: 7}
     assert order.moved
-    assert [row[2] for row in out] == [1, 2, 3, 4, 5, 6, 99, 7, 0, 8, 9, 10, 11, 12]
+    assert [row[3] for row in out] == [1, 2, 3, 4, 5, 6, 99, 7, 0, 8, 9, 10, 11, 12]
 
 
 def test_a_stream_that_runs_against_the_direction_keeps_the_order_of_the_file() -> None:
     order, batches = ordered(held([[90], [80], [70], [60], [50]]))
     out = [row for batch in batches for row in batch]
-    assert [row[2] for row in out] == [90, 80, 70, 60, 50]
+    assert [row[3] for row in out] == [90, 80, 70, 60, 50]
     assert order.moved

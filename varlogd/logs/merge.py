@@ -1,72 +1,114 @@
-"""The streams of one host, merged in order.
+"""The rows of one host, from all its readers, merged in order.
 
-A heap of streams by the least place that each one's next row can have: of the first row that is ready, or else
-`StreamRows.floor`. Only the first of them is ever read further, so streams are read in step with one another *in
-time*: a query with a limit reads none further than the last row it gives, and a stream in which nothing matches is
-not read to its end before rows of others come out. The rows of the first stream that sort before all others are
-taken together, so that streams which do not overlap in time cost nothing to merge.
+A *reader* gives rows in order, step by step: those of a file stream, or those of a journal, which may be of many
+streams. What it has given is certain: everything that it gives later sorts behind it, and not before its *floor*. So
+the **least floor of all readers** is a watermark: rows before it are final, and are taken from all readers, sorted
+together and given on. Then the reader that holds the watermark is read on, and no other: readers advance in step with
+one another *in time*, a query with a limit reads none further than the last row it gives, and a stream in which
+nothing matches is not read to its end before rows of others come out.
+
+Two heaps find both, whatever the number of readers: one by floor, one by the first row that is ready. The sort finds
+the runs that the readers' rows are; where readers do not overlap in time nothing is compared twice.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from heapq import heapify, heappop, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import chain
+from typing import Protocol
 
-from varlogd.logs.order import Held, place_of_row
-from varlogd.logs.stream import StreamRows
-
-Run = tuple[str, list[Held]]
-"""Rows of the stream of that name that follow one another in the merged order."""
+from varlogd.logs.order import Held, Mark
 
 
-def merged(streams: Sequence[StreamRows]) -> Iterator[Run | None]:
-    """The rows of all ``streams``, which are given in their own order; None after a step that gave none."""
-    heads = [_Head(stream) for stream in streams]
-    heap = [(head.place, rank) for rank, head in enumerate(heads)]
-    heapify(heap)
-    while heap:
-        rank = heap[0][1]
-        head = heads[rank]
-        if head.has_rows:
-            yield head.stream.stream.name, head.take(rank, min(heap[1:3], default=None))
-        elif not head.advance():
-            head.stream.close()
-            heappop(heap)
-            continue
-        else:
-            yield None
-        heapreplace(heap, (head.place, rank))
+class Reader(Protocol):
+    """Rows of one query in order, from one or several streams that no other reader has rows of."""
 
-
-class _Head:
-    """What is ready of a stream, and how much of it has been taken."""
-
-    def __init__(self, stream: StreamRows) -> None:
-        self.stream = stream
-        self._rows: list[Held] = []
-        self._taken = 0
+    rows: list[Held]
+    """Rows that are certain and not yet taken, in order. Whoever takes them puts an empty list in their place."""
 
     @property
-    def has_rows(self) -> bool:
-        return self._taken < len(self._rows)
+    def streams(self) -> int:
+        """How many streams it reads, as far as is known."""
 
     @property
-    def place(self) -> int:
-        """The least place the next row can have."""
-        return self._rows[self._taken][0] if self.has_rows else self.stream.floor
+    def floor(self) -> Mark:
+        """No row that is yet to come into ``rows`` is before this, and none that is in it is behind; only rises.
+
+        A row *at* a mark of (place, rank) may be on either side of it.
+        """
 
     def advance(self) -> bool:
-        """One step of the stream; false if it has ended and nothing is left of it."""
-        going_on = self.stream.advance()
-        self._rows, self._taken, self.stream.rows = self.stream.rows, 0, []
-        return going_on or self.has_rows
+        """Read on by a bounded step (a chunk); false if there is nothing more to read.
 
-    def take(self, rank: int, other: tuple[int, int] | None) -> list[Held]:
-        """The rows before those of the next stream, which stands at ``other`` (its place and rank)."""
-        first, self._taken = self._taken, len(self._rows)
-        if other is not None:
-            place, other_rank = other
-            bisect = bisect_right if rank < other_rank else bisect_left
-            self._taken = bisect(self._rows, place, lo=first, key=place_of_row)
-        return self._rows[first : self._taken]
+        The last rows may come with the step that says so. Raises what the scan's check raises.
+        """
+
+    def close(self) -> None:
+        """Read no further, close what is open, and put into the account what is to be said. May be called again."""
+
+
+def merged(readers: Sequence[Reader]) -> Iterator[list[Held] | None]:
+    """The rows of all ``readers`` in order, some at a time; None after a step that gave none."""
+    ready = _Ready()
+    floors = [(reader.floor, index) for index, reader in enumerate(readers)]
+    heapify(floors)
+    while floors:
+        index = floors[0][1]
+        reader = readers[index]
+        going_on = reader.advance()
+        if reader.rows:
+            ready.add(index, reader.rows)
+            reader.rows = []
+        if going_on:
+            heapreplace(floors, (reader.floor, index))
+        else:
+            reader.close()
+            heappop(floors)
+        yield ready.before(*floors[0]) if floors else ready.rest()
+
+
+class _Ready:
+    """Rows that readers have given and that are not yet given on."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, list[Held]] = {}
+        self._taken: dict[int, int] = {}  # how many of them have been given on
+        self._first: list[tuple[Held, int]] = []  # the first of the others, with the index of its reader: a heap
+
+    def add(self, index: int, rows: list[Held]) -> None:
+        """Take rows of a reader, which are behind those that there are of it."""
+        if index in self._rows:
+            self._rows[index] = self._rows[index][self._taken[index] :] + rows
+            self._taken[index] = 0
+        else:
+            self._keep(index, rows, 0)
+
+    def before(self, floor: Mark, holder: int) -> list[Held] | None:
+        """The rows before ``floor``, the least of all; all that there are of its ``holder``."""
+        runs = []
+        while self._first and (self._first[0][0] < floor or self._first[0][1] == holder):
+            index = heappop(self._first)[1]
+            rows, taken = self._rows.pop(index), self._taken.pop(index)
+            end = len(rows) if index == holder else bisect_left(rows, floor, lo=taken)
+            runs.append(rows[taken:end])
+            if end < len(rows):
+                self._keep(index, rows, end)
+        return _joined(runs)
+
+    def rest(self) -> list[Held] | None:
+        """All that there are."""
+        runs = [rows[self._taken[index] :] for index, rows in self._rows.items()]
+        self._rows, self._first = {}, []
+        return _joined(runs)
+
+    def _keep(self, index: int, rows: list[Held], taken: int) -> None:
+        self._rows[index], self._taken[index] = rows, taken
+        heappush(self._first, (rows[taken], index))
+
+
+def _joined(runs: list[list[Held]]) -> list[Held] | None:
+    if len(runs) < 2:
+        return runs[0] if runs else None
+    return sorted(chain.from_iterable(runs))

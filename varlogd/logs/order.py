@@ -11,8 +11,9 @@ A row displaced further (a clock set back, a merged file) keeps its time, but is
 - a row that would sort before what is already out is placed there, at the *floor*;
 - a row that is still held when the chunk after next has come is placed before that chunk's rows.
 
-**Places.** A row is held as ``(place, sequence, …)`` in ascending order: time and position for reading forwards, both
-negated for reading backwards. So there is one algorithm, and one direction is the other reversed.
+**Places.** A row is held as ``(place, rank, sequence, …)`` in ascending order: key, name of the stream and position
+for reading forwards, each the other way round for reading backwards. So there is one algorithm, and one direction is
+the other reversed.
 
 **The bound** is the least place that rows yet to come can have: the lowest place seen in each of the last two chunks,
 whichever is lower, since a row to come may be displaced across one of them. It lets a merge go past a stream in which
@@ -25,13 +26,41 @@ from bisect import bisect_right
 from operator import itemgetter
 from typing import Final
 
-Held = tuple[int, int, int | None, bytes, bool]
-"""(place, sequence, time, line, cut)."""
+from varlogd.wire.query import Source
+
+Held = tuple[int, str, int, int | None, Source, bytes, bool]
+"""A row: (place, rank, sequence, time, source, line, cut).
+
+``place`` is its key (ns), ``rank`` the name of its stream as `ranked` makes it, ``sequence`` its position in the
+stream; place and sequence are negated if the newest rows are wanted first. These three decide the order, and no two
+rows of a host have all of them in common. ``time`` is what the line says (ns) or None; ``line`` holds line feeds if
+the row has several lines; ``cut``: it was too long and is not all there.
+"""
+
+Mark = tuple[int, *tuple[str, ...]]
+"""(place, rank) or (place,): where a row may come. A place alone is before every rank at it."""
 
 NOWHERE: Final = -(1 << 63)
 """Before every place."""
 
 place_of_row = itemgetter(0)
+
+
+class _Falling(str):
+    """A name that sorts the other way round."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: str) -> bool:
+        return str.__gt__(self, other)
+
+    def __gt__(self, other: str) -> bool:
+        return str.__lt__(self, other)
+
+
+def ranked(stream: str, *, backwards: bool) -> str:
+    """The rank of the rows of a stream: its name, which for reading backwards sorts the other way round."""
+    return _Falling(stream) if backwards else stream
 
 
 class Order:

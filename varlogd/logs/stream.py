@@ -31,12 +31,12 @@ from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
 from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.files import SPOOL_MAX_BYTES, OpenFiles, Plain
-from varlogd.logs.order import Held, Order
+from varlogd.logs.order import Held, Mark, Order, ranked
 from varlogd.logs.reader import CHUNK_FIRST_BYTES, Chunk, Pace, Text, backwards, forwards, is_binary, is_known_no_log
 from varlogd.logs.timing import PROBE_BYTES, PROBES, FileTimes
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES, MIB
-from varlogd.wire.query import Query
+from varlogd.wire.query import Query, Source
 
 WAITING_MAX_BYTES: Final = 1 * MIB
 """Text through which lines wait for a line with a time: the longest stack traces have some hundred KiB."""
@@ -48,12 +48,12 @@ _LINE_MAX: Final = f"{LINE_MAX_BYTES // KIB} KiB"
 
 
 class Asked(NamedTuple):
-    """What a query asks of every stream of this host. ``chunk_max_bytes`` bounds what is read, and held, at once."""
+    """What a query asks of every reader of this host."""
 
+    host: str
     query: Query
     scanner: LineScanner
     zone: tzinfo
-    chunk_max_bytes: int
 
     @property
     def backwards(self) -> bool:
@@ -81,6 +81,7 @@ class _Line(NamedTuple):
     """A line that passed and waits for its time; ``mtime_ns`` is that of its file."""
 
     position: int
+    source: Source
     line: bytes
     cut: bool
     mtime_ns: int
@@ -90,24 +91,28 @@ class _File(NamedTuple):
     """A file being read: where in the stream it begins, its text and its times."""
 
     listed: LogFile
-    base: int
+    source: Source
     text: Text
     times: FileTimes
 
 
 class StreamRows:
-    """One stream under one query. Each `advance` is a step; what it made certain is then in ``rows``, in order.
+    """One file stream under one query, as a `merge.Reader`. ``chunk_max_bytes`` bounds what is read at once, and so
+    what is held."""
 
-    Times and positions in rows are negated if the newest are wanted first (see `order`).
-    """
+    streams: Final = 1
 
-    def __init__(self, stream: LogStream, asked: Asked, files: OpenFiles, account: Account) -> None:
+    def __init__(
+        self, stream: LogStream, asked: Asked, files: OpenFiles, account: Account, chunk_max_bytes: int
+    ) -> None:
         self.stream = stream
         self.rows: list[Held] = []
+        self._chunk_max_bytes = chunk_max_bytes
         self._asked = asked
         self._files = files
         self._account = account
         self._sign = -1 if asked.backwards else 1
+        self._rank = ranked(stream.name, backwards=asked.backwards)
         self._order = Order()
         self._waiting: list[_Line] = []
         self._waited_bytes = 0
@@ -120,9 +125,9 @@ class StreamRows:
         self._steps = self._all_files()
 
     @property
-    def floor(self) -> int:
-        """The least place that a row not yet in ``rows`` can have."""
-        return self._order.floor
+    def floor(self) -> Mark:
+        """See `merge.Reader`."""
+        return (self._order.floor, self._rank)
 
     def advance(self) -> bool:
         """Read on by at most a chunk; false if there is nothing more to read."""
@@ -207,12 +212,13 @@ class StreamRows:
                 tell = self._account.note if is_known_no_log(text) else self._account.missing
                 tell(f"{name}: binary, not searched")
                 return
-            yield from self._chunks(_File(listed, base, text, FileTimes(text, self._asked.zone, listed.mtime_ns)))
+            source = Source(self._asked.host, self.stream.name, _identity(listed), base)
+            yield from self._chunks(_File(listed, source, text, FileTimes(text, self._asked.zone, listed.mtime_ns)))
         finally:
             text.close()
 
     def _chunks(self, file: _File) -> Generator[None, None, None]:
-        pace = Pace(CHUNK_FIRST_BYTES, self._asked.chunk_max_bytes)
+        pace = Pace(CHUNK_FIRST_BYTES, self._chunk_max_bytes)
         in_full = False
         for chunk in (backwards if self._asked.backwards else forwards)(file.text, pace):
             if chunk is not None:
@@ -272,7 +278,7 @@ class StreamRows:
             rows = self._going_down(file, chunk)
         passed = len(rows) + len(self._waiting)
         if self._asked.ranged:
-            rows = [row for row in rows if self._asked.wants(self._sign * row[0] if row[2] is None else row[2])]
+            rows = [row for row in rows if self._asked.wants(self._sign * row[0] if row[3] is None else row[3])]
         self._waited_bytes += len(chunk.data) if self._waiting else 0
         if self._waited_bytes > WAITING_MAX_BYTES:
             self._tell(self._account.note, "some lines have no time within 1 MiB of them")
@@ -284,7 +290,7 @@ class StreamRows:
     def _give(self, certain: list[Held]) -> None:
         self.rows += certain
         if self._order.moved:
-            self._displaced += sum(row[2] is not None and row[0] != self._sign * row[2] for row in certain)
+            self._displaced += sum(row[3] is not None and row[0] != self._sign * row[3] for row in certain)
 
     def _going_up(self, file: _File, chunk: Chunk) -> list[Held]:
         rows, top = self._timed(file, chunk)
@@ -310,7 +316,8 @@ class StreamRows:
     def _timed(self, file: _File, chunk: Chunk) -> tuple[list[Held], list[_Line]]:
         """The rows of a chunk by their times, and the lines that passed above its first time."""
         of, sign, data, cut = file.times.of, self._sign, chunk.data, chunk.cut
-        base = file.base + chunk.start
+        base = file.source.base + chunk.start
+        source, rank = file.source, self._rank
         rows: list[Held] = []
         top: list[_Line] = []
         above, below = None, 0  # the time of the last line that passed, and where the next one begins
@@ -322,19 +329,19 @@ class StreamRows:
                 time = above
             below = start + len(line) + 1
             if time is None:
-                top.append(_Line(base + start, line, cut, file.listed.mtime_ns))
+                top.append(_Line(base + start, source, line, cut, file.listed.mtime_ns))
                 continue
             above = time
-            rows.append((sign * time, sign * (base + start), time, line, cut))
+            rows.append((sign * time, rank, sign * (base + start), time, source, line, cut))
         return rows, top
 
     def _passing(self, file: _File, chunk: Chunk) -> list[_Line]:
-        base, mtime_ns = file.base + chunk.start, file.listed.mtime_ns
-        return [_Line(base + at, line, chunk.cut, mtime_ns) for at, line in self._asked.scanner.lines(chunk.data)]
+        base, mtime_ns = file.source.base + chunk.start, file.listed.mtime_ns
+        found = self._asked.scanner.lines(chunk.data)
+        return [_Line(base + at, file.source, line, chunk.cut, mtime_ns) for at, line in found]
 
     def _inheriting(self, lines: Iterable[_Line], key: int, time: int | None) -> list[Held]:
-        place = self._sign * key
-        return [(place, self._sign * line.position, time, line.line, line.cut) for line in lines]
+        return [self._held(line, key, time) for line in lines]
 
     def _by_position(self, lines: list[_Line]) -> list[Held]:
         """Rows of lines that have no time at all: none if the query has a time range."""
@@ -343,7 +350,11 @@ class StreamRows:
             return []
         if lines:
             self._tell(self._account.note, "no timestamps: ordered by position")
-        return [(self._sign * line.mtime_ns, self._sign * line.position, None, line.line, line.cut) for line in lines]
+        return [self._held(line, line.mtime_ns, None) for line in lines]
+
+    def _held(self, line: _Line, key: int, time: int | None) -> Held:
+        place, sequence = self._sign * key, self._sign * line.position
+        return (place, self._rank, sequence, time, line.source, line.line, line.cut)
 
     def _given_up(self, default: int | None = None) -> list[Held]:
         """The rows of lines that wait in vain: the time below orders them, or else ``default``, or else position."""
@@ -364,3 +375,8 @@ class StreamRows:
         if text not in self._told:
             self._told.add(text)
             tell(f"{self.stream.name}: {text}")
+
+
+def _identity(listed: LogFile) -> str:
+    """What tells this file from others, whatever it is called."""
+    return f"{listed.device:x}-{listed.inode:x}"

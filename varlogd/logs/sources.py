@@ -1,0 +1,123 @@
+"""Where a host's logs come from: files below its roots, and what else can give rows (a journal).
+
+A *source* lists its streams, and for a question gives readers of those that it is for. `HostLogs` knows no more of
+it: what a source has open, it puts on the scan's stack, which closes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import tzinfo
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from varlogd.logs.account import Account
+from varlogd.logs.catalogue import Catalogue, LogStream, read_catalogue
+from varlogd.logs.files import OpenFiles
+from varlogd.logs.listing import stream_info
+from varlogd.logs.merge import Reader
+from varlogd.logs.stream import Asked, StreamRows
+from varlogd.query.match import ON_THE_HOST, matches_stream
+from varlogd.wire.limits import KIB, MIB
+from varlogd.wire.query import Query, StreamInfo
+
+HELD_MAX_BYTES: Final = 16 * MIB
+"""Text that the chunks of all streams of one scan hold together: with many streams the chunks are smaller."""
+
+CHUNK_MIN_BYTES: Final = 4 * KIB
+"""But not smaller than this."""
+
+
+class Listing(NamedTuple):
+    """Streams of this host, and what may be missing among them, and why; empty if nothing is."""
+
+    streams: list[StreamInfo]
+    missing: str
+
+
+class LogSource(Protocol):
+    """Some of this host's logs. The names of its streams are no other source's."""
+
+    def listing(self, query: Query, check: Callable[[], None]) -> Listing:
+        """The streams that ``query``'s matchers choose, also those that cannot be read: their note says why.
+
+        Calls ``check`` at least once a stream, and raises what that raises.
+        """
+
+    def readers(self, asked: Asked, account: Account, closing: ExitStack) -> Sequence[Reader]:
+        """Readers of the streams that ``asked.query``'s matchers choose; what cannot be read goes into ``account``.
+
+        What is to be closed when the scan ends goes onto ``closing``; readers are closed before it.
+        """
+
+
+class FileSource:
+    """The files under ``roots`` (directories or files). See `HostLogs` for the rest."""
+
+    def __init__(
+        self, host: str, tags: Mapping[str, str], roots: Sequence[Path], zone: tzinfo, spool_dir: Path | None
+    ) -> None:
+        self._host = host
+        self._tags = dict(tags)
+        self._roots = tuple(roots)
+        self._zone = zone
+        self._spool_dir = spool_dir
+
+    def listing(self, query: Query, check: Callable[[], None]) -> Listing:
+        """See `LogSource`."""
+        catalogue = self.catalogue()
+        files = OpenFiles(Account(check), self._spool_dir)
+        found = []
+        try:
+            for stream in (*catalogue.streams, *catalogue.outside):
+                check()
+                if self.is_asked_for(stream, query):
+                    found.append(stream_info(self._host, stream, files, self._zone))
+        finally:
+            files.close()
+        return Listing(found, "; ".join(catalogue.gaps))
+
+    def readers(self, asked: Asked, account: Account, closing: ExitStack) -> list[StreamRows]:
+        """See `LogSource`."""
+        catalogue = self.catalogue()
+        for gap in catalogue.gaps:
+            account.missing(gap)
+        readable = []
+        for stream in catalogue.streams:
+            asked_for = self.is_asked_for(stream, asked.query)
+            if stream.files and asked_for:
+                readable.append(stream)
+            elif not stream.files:  # a directory that cannot be read
+                tell = account.missing if asked_for else account.note
+                tell(f"{stream.name}: {stream.note}")
+        self._tell_of_links(catalogue, asked.query, account)
+        files = OpenFiles(account, self._spool_dir)
+        closing.callback(files.close)
+        chunk_max_bytes = _chunk_max_bytes(asked.scanner.buffer_bytes, len(readable))
+        return [StreamRows(stream, asked, files, account, chunk_max_bytes) for stream in readable]
+
+    def catalogue(self) -> Catalogue:
+        """The streams there are now."""
+        return read_catalogue(self._roots)
+
+    def is_asked_for(self, stream: LogStream, query: Query) -> bool:
+        """Whether ``query``'s matchers choose ``stream``."""
+        labels = {**self._tags, "host": self._host, "stream": stream.name, "file": stream.path}
+        return matches_stream(query.matchers, labels)
+
+    def _tell_of_links(self, catalogue: Catalogue, query: Query, account: Account) -> None:
+        """Links out of the roots are no logs of this host, but who asks for one by its name must not miss it."""
+        names = [matcher for matcher in query.matchers if matcher.label in ON_THE_HOST]
+        named = any(matcher.op in ("=", "=~") for matcher in names)
+        for link in catalogue.outside:
+            below = (f"{link.name}/", f"{link.path}/")
+            if any(matcher.op == "=" and matcher.value.startswith(below) for matcher in names):
+                account.missing(f"{link.name}: {link.note}")
+            elif self.is_asked_for(link, query):
+                (account.missing if named else account.note)(f"{link.name}: {link.note}")
+
+
+def _chunk_max_bytes(buffer_bytes: int, streams: int) -> int:
+    """How much to read of a stream at once at most: by the cost of the patterns and by the number of streams."""
+    return max(CHUNK_MIN_BYTES, min(buffer_bytes, HELD_MAX_BYTES // max(1, streams)))
