@@ -52,6 +52,11 @@ class Pattern:
         """Whether the pattern matches anywhere in ``line``."""
         return self._regexp.search(line) is not None
 
+    def spans(self, line: bytes) -> Iterator[tuple[int, int]]:
+        """The parts of ``line`` that match, from left to right, none overlapping; some may be empty."""
+        for match in self._regexp.finditer(line):
+            yield match.span()
+
     def is_all_of(self, value: bytes) -> bool:
         """Whether the pattern matches ``value`` from end to end."""
         return self._regexp.fullmatch(value) is not None
@@ -80,6 +85,34 @@ class LinesPattern:
         """
         for match in self._regexp.finditer(text, 0, len(text) - 1):
             yield match.span()
+
+
+class GroupsPattern:
+    """A pattern of many lines that says where its groups are, or all of it where it has none."""
+
+    def __init__(self, text: str) -> None:
+        """Raises PatternError, also for a pattern that speaks of the text as a whole or matches the empty text."""
+        pattern = compile_pattern(text)
+        if not pattern.spans_lines:
+            raise PatternError(text, 0, r"\A, \z, \C and (?-m) cannot be used here: lines are searched many at once")
+        if pattern.found_in(b""):
+            raise PatternError(text, 0, "it matches the empty text")
+        self._regexp = _compile(b"(?m)(?:" + pattern.source + b")", ignore_case=False, captures=True)
+        self.source = pattern.source
+        self.program_size = pattern.program_size
+
+    def is_in(self, text: bytes) -> bool:
+        """Whether it matches in any line of ``text``."""
+        return self._regexp.search(text) is not None
+
+    def spans(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Where in ``text`` each group of each match is that took part in it."""
+        groups = range(1, self._regexp.groups + 1) if self._regexp.groups else range(1)
+        for match in self._regexp.finditer(text):
+            for group in groups:
+                start, end = match.span(group)
+                if start < end:
+                    yield start, end
 
 
 def compile_pattern(text: str, *, ignore_case: bool = False, literal: bool = False) -> Pattern:
@@ -112,12 +145,12 @@ def any_of(patterns: Sequence[Pattern], texts: Sequence[str]) -> Pattern:
         raise PatternError(texts[-1], 0, f"{len(texts)} patterns are too large together") from error
 
 
-def _compile(source: bytes, *, ignore_case: bool) -> re2._Regexp:
+def _compile(source: bytes, *, ignore_case: bool, captures: bool = False) -> re2._Regexp:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.max_mem = PATTERN_MEMORY_BYTES
     options.never_nl = True
-    options.never_capture = True
+    options.never_capture = not captures
     options.log_errors = False
     options.case_sensitive = not ignore_case
     try:
