@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from varlogd.errors import LogReadError
+from varlogd.errors import LogReadError, PatternError
 from varlogd.logs import catalogue as catalogue_module
-from varlogd.logs.catalogue import LogFile, LogStream, open_listed, place_of, read_catalogue
+from varlogd.logs.catalogue import LogFile, LogStream, Served, open_listed, place_of, read_catalogue
 
 Nobody = Callable[[Path], AbstractContextManager[None]]
 
@@ -280,3 +281,128 @@ def test_opening_what_may_not_be_read_says_so(tmp_path: Path, without_privileges
     file = listed(path)
     with without_privileges(tmp_path), pytest.raises(LogReadError, match="permission denied"):
         open_listed(file)
+
+
+def served(root: Path, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> list[str]:
+    return [stream.name for stream in read_catalogue([root], Served(include, exclude)).streams]
+
+
+def test_globs_choose_what_is_served(tmp_path: Path) -> None:
+    make(tmp_path, "syslog", "syslog.1", "nginx/access.log", "nginx/error.log.2.gz", "app/x/y.log", "app/y.log")
+    assert served(tmp_path, include=("*.log",)) == ["app/x/y.log", "app/y.log", "nginx/access.log", "nginx/error.log"]
+    assert served(tmp_path, include=("nginx/*", "syslog")) == ["nginx/access.log", "nginx/error.log", "syslog"]
+    assert served(tmp_path, include=("nginx/*",), exclude=("error.*",)) == ["nginx/access.log"]
+    assert served(tmp_path, exclude=("app/**", "syslog")) == ["nginx/access.log", "nginx/error.log"]
+    assert served(tmp_path, exclude=("app/*",)) == ["app/x/y.log", "nginx/access.log", "nginx/error.log", "syslog"]
+    with pytest.raises(PatternError):
+        Served(("[z-a]",))
+
+
+def test_a_name_that_became_absolute_is_what_globs_are_held_against(tmp_path: Path) -> None:
+    make(tmp_path, "a/x.log", "b/x.log")
+    roots = [tmp_path / "a", tmp_path / "b"]
+    second = Served(exclude=(f"{tmp_path}/b/*",))
+    assert [stream.path for stream in read_catalogue(roots, second).streams] == [f"{tmp_path}/a/x.log"]
+
+
+def test_nothing_is_told_of_what_is_excluded(tmp_path: Path, without_privileges: Nobody) -> None:
+    make(tmp_path, "root/private/x.log", "root/deep/private/x.log", "root/y.log", "secret/x.log")
+    root = tmp_path / "root"
+    (root / "link.log").symlink_to(tmp_path / "secret/x.log")
+    (root / "linked").symlink_to(tmp_path / "secret")
+    for private in (root / "private", root / "deep/private"):
+        private.chmod(0o700 if os.geteuid() == 0 else 0)
+    with without_privileges(root):
+        told = read_catalogue([root], Served(include=("z.log",)))
+        found = read_catalogue([root], Served(exclude=("private/**", "link*", "y.log")))
+    for private in (root / "private", root / "deep/private"):
+        private.chmod(0o700)
+    assert (found.streams, found.outside, found.gaps) == ((), (), ())
+    # What is in there cannot be known: it may be included.
+    assert [stream.name for stream in told.streams] == ["deep/private/", "private/"]
+    assert [link.name for link in told.outside] == ["link.log", "linked"]
+
+
+def test_excluded_trees_are_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, *(f"a/b/{number}.log" for number in range(20)), "c/x.log")
+    monkeypatch.setattr(catalogue_module, "ENTRIES_MAX", 5)
+    found = read_catalogue([tmp_path], Served(exclude=("a/**",)))
+    assert [stream.name for stream in found.streams] == ["c/x.log"]
+    assert not found.gaps
+
+
+def test_a_walk_can_be_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, *(f"{number}.log" for number in range(30)), *(f"{number}/x.log" for number in range(5)))
+    monkeypatch.setattr(catalogue_module, "CHECK_ENTRIES", 10)
+    calls: list[None] = []
+    read_catalogue([tmp_path], check=lambda: calls.append(None))
+    assert len(calls) >= 3 + 5
+
+    def enough() -> None:
+        calls.append(None)
+        raise KeyboardInterrupt
+
+    calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        read_catalogue([tmp_path], check=enough)
+    assert len(calls) == 1
+
+
+def test_a_directory_of_too_many_names_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "x.log")
+    for number in range(10):
+        (tmp_path / f"link{number}").symlink_to("x.log")
+    monkeypatch.setattr(catalogue_module, "ENTRIES_MAX", 11)
+    assert not read_catalogue([tmp_path]).gaps
+    monkeypatch.setattr(catalogue_module, "ENTRIES_MAX", 10)
+    assert read_catalogue([tmp_path]).gaps == (
+        f"{tmp_path}: more than 10 names in one directory: the rest is not searched",
+    )
+
+
+CONTAINER = "0123456789abcdef" * 4
+POD = "pods/kube-system_coredns-5d78c9869d-x7k2p_6a1c9d1e-1111-2222-3333-444455556666"
+
+
+def test_labels_of_files(tmp_path: Path) -> None:
+    make(tmp_path, "nginx/access.log.1")
+    assert only(tmp_path).labels == {"file": f"{tmp_path}/nginx/access.log", "source": "file"}
+
+
+def test_labels_of_pods(tmp_path: Path) -> None:
+    make(tmp_path, f"{POD}/coredns/0.log", f"{POD}/coredns/0.log.20260101-120000.gz", f"{POD}/coredns/1.log")
+    make(tmp_path, f"{POD}/coredns/notes.txt")
+    (tmp_path / "containers").mkdir()
+    (tmp_path / "containers/coredns-5d78_kube-system_coredns-0123.log").symlink_to(tmp_path / POD / "coredns/0.log")
+    found = read_catalogue([tmp_path])
+    assert [len(stream.files) for stream in found.streams] == [2, 1, 1]
+    assert found.outside == ()
+    labels = {"container": "coredns", "pod": "coredns-5d78c9869d-x7k2p", "namespace": "kube-system"}
+    for stream in found.streams[:2]:
+        assert stream.labels == {"source": "container", "file": stream.path, **labels}
+    assert found.streams[2].labels["source"] == "file"
+
+
+def test_labels_of_docker_containers_and_nothing_of_their_configuration(tmp_path: Path) -> None:
+    home = tmp_path / CONTAINER
+    make(tmp_path, *(f"{CONTAINER}/{name}" for name in (f"{CONTAINER}-json.log", f"{CONTAINER}-json.log.1.gz")))
+    make(tmp_path, *(f"{CONTAINER}/{name}" for name in ("hostname", "hosts", "resolv.conf", "hostconfig.json")))
+    labels = {"source": "container", "file": f"{home}/{CONTAINER}-json.log"}
+    assert only(tmp_path).labels == {**labels, "container": CONTAINER[:12]}
+    assert len(only(tmp_path).files) == 2
+    config = home / "config.v2.json"
+    config.write_text(json.dumps({"ID": CONTAINER, "Name": "/web", "Config": {"Env": ["A=1"], "Labels": None}}))
+    assert only(tmp_path).labels["container"] == "web"
+    known = {"io.kubernetes.container.name": "app", "io.kubernetes.pod.name": "p", "io.kubernetes.pod.namespace": "n"}
+    config.write_text(json.dumps({"Name": "/k8s_app_p_n", "Config": {"Labels": known}}))
+    assert only(tmp_path).labels == {**labels, "container": "app", "pod": "p", "namespace": "n"}
+    for damaged in ("{", "[]", '{"Name": 1}', '{"Config": {"Labels": {"a": 1}}}'):
+        config.write_text(damaged)
+        assert only(tmp_path).labels == {**labels, "container": CONTAINER[:12]}
+    config.unlink()
+    config.symlink_to("hosts")
+    assert only(tmp_path).labels == {**labels, "container": CONTAINER[:12]}
+    assert read_catalogue([home / f"{CONTAINER}-json.log"]).streams[0].labels == {
+        **labels,
+        "container": CONTAINER[:12],
+    }

@@ -54,6 +54,13 @@ def test_a_host_is_judged_by_what_is_known_of_it() -> None:
     assert matches_host([Matcher("role", "!=", "db")], "web1", {})
 
 
+@pytest.mark.parametrize("label", ["stream", "file", "source", "unit", "container", "pod", "namespace"])
+def test_what_a_stream_may_know_is_for_its_host_to_judge(label: str) -> None:
+    assert matches_host([Matcher(label, "=", "x")], "web1", {})
+    assert matches_host([Matcher(label, "=", "x")], "web1", {label: "y"})
+    assert not matches_host([Matcher("role", "=", "x")], "web1", {})
+
+
 def test_the_name_wins_over_a_tag_called_host() -> None:
     assert matches_host([Matcher("host", "=", "web1")], "web1", {"host": "db1"})
     assert not matches_host([Matcher("host", "=", "db1")], "web1", {"host": "db1"})

@@ -8,8 +8,9 @@ A **stream** is one log through all its rotations: ``x.log`` and what was once c
 followed: what a link points to inside the roots is listed there, what lies outside is told in `Catalogue.outside`. A
 file is opened without following a link, and must then be the very file that was listed.
 
-**Nothing is silently absent.** Only what is known to be no log (journals, wtmp …) is left out. A directory that
-may not be read is a stream with a note and no files; roots that cannot be read, and limits that bite, are `gaps`.
+**Nothing is silently absent.** Only what is known to be no log (journals, wtmp, what stands beside a container's log)
+is left out. A directory that may not be read is a stream with a note and no files; roots that cannot be read, and
+limits that bite, are `gaps`. What the operator does not serve (`Served`) is no stream, and nobody is told of it.
 """
 
 from __future__ import annotations
@@ -18,16 +19,25 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from varlogd.errors import LogReadError
+from varlogd.logs.containers import docker_labels, is_beside_a_log, path_labels
+from varlogd.query.match import stream_glob_matcher
+from varlogd.query.pattern import Pattern, compile_pattern
 
 ENTRIES_MAX: Final = 10_000
-"""Files and directories in one catalogue. A walk of so many takes about 0.1 s, and each query walks."""
+"""Files and directories in one catalogue, and names in one directory. A walk of so many takes about 0.1 s, and each
+query walks."""
+
+CHECK_ENTRIES: Final = 256
+"""Files listed between two looks for a cancellation: some milliseconds."""
 
 DEPTH_MAX: Final = 16
 """Directories below one another; each holds a descriptor during the walk."""
@@ -68,7 +78,8 @@ class LogFile:
 
 @dataclass(frozen=True, slots=True)
 class LogStream:
-    """One stream: ``files`` from new to old.
+    """One stream: ``files`` from new to old. ``labels`` are what it has beside its host's tags, its ``host`` and its
+    ``stream``: ``file`` (the absolute path), ``source`` and what its source knows (`query.match.ON_THE_HOST`).
 
     Without files it is a directory that cannot be read (its name ends in ``/``), or a link; ``note`` says why.
     """
@@ -77,10 +88,12 @@ class LogStream:
     path: str
     files: tuple[LogFile, ...]
     note: str = ""
+    labels: dict[str, str] = field(default_factory=dict, hash=False)
 
     def name_of(self, file: LogFile) -> str:
         """What to call one of the stream's files: as the stream is called, ``nginx/access.log.1``."""
-        return str(PurePosixPath(self.name).parent / shown(Path(file.path).name))
+        parent, slash, _ = self.name.rpartition("/")
+        return parent + slash + shown(_last_part(file.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +105,55 @@ class Catalogue:
     gaps: tuple[str, ...] = ()
 
 
-def read_catalogue(roots: Sequence[Path]) -> Catalogue:
-    """The streams under ``roots``, each a directory or one file, as they are now."""
-    walk = _Walk(roots)
+class Served:
+    """Which streams the operator serves: those that match a glob of ``include`` (all, if there is none) and none of
+    ``exclude``. Directories that cannot be read and links are told of unless they match ``exclude``: whether there
+    is anything included in them cannot be known.
+
+    Globs are those of `query.match.stream_glob_matcher`. Raises QueryError (PatternError) for a bad one.
+    """
+
+    def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self._include = _compiled(include)
+        self._exclude = _compiled(exclude)
+        self._exclude_trees = _compiled([glob for glob in exclude if glob.endswith("**")])
+
+    def has(self, stream: LogStream) -> bool:
+        """Whether a stream is served."""
+        name = stream.name.encode()
+        if any(glob.is_all_of(name) for glob in self._exclude):
+            return False
+        return not (self._include and stream.files) or any(glob.is_all_of(name) for glob in self._include)
+
+    def has_none_below(self, directory: str) -> bool:
+        """Whether everything in a directory, whose name ends in ``/``, is excluded (``private/**``)."""
+        return any(glob.is_all_of(shown(directory).encode()) for glob in self._exclude_trees)
+
+
+def _compiled(globs: Sequence[str]) -> list[Pattern]:
+    return [compile_pattern(stream_glob_matcher([glob]).value) for glob in globs]
+
+
+EVERYTHING: Final = Served()
+
+
+def read_catalogue(
+    roots: Sequence[Path], served: Served = EVERYTHING, check: Callable[[], None] = lambda: None
+) -> Catalogue:
+    """The streams under ``roots``, each a directory or one file, as they are now.
+
+    ``check`` is called for every directory and every few hundred files, and may raise.
+    """
+    walk = _Walk(roots, served, check)
     streams: dict[str, LogStream] = {}
     for stream in walk.streams():
         name = stream.path if stream.name in streams else stream.name
-        streams[name] = LogStream(name, stream.path, stream.files, stream.note)
-    return Catalogue(tuple(streams[name] for name in sorted(streams)), tuple(walk.outside), tuple(walk.gaps))
+        streams[name] = stream if name == stream.name else replace(stream, name=name)
+    return Catalogue(
+        tuple(streams[name] for name in sorted(streams) if served.has(streams[name])),
+        tuple(link for link in walk.outside if served.has(link)),
+        tuple(walk.gaps),
+    )
 
 
 def open_listed(file: LogFile) -> int:
@@ -156,6 +210,7 @@ class Place(NamedTuple):
     packing: str
 
 
+@lru_cache(maxsize=ENTRIES_MAX)
 def place_of(name: str) -> Place:
     """What rotation made of a file name: ``x.log.2.gz`` is the second oldest of ``x.log``."""
     packing = ""
@@ -170,24 +225,47 @@ def place_of(name: str) -> Place:
     return Place(name, (0, 1 if packing else 0, 0), packing)
 
 
-def _chains(files: Iterable[LogFile], prefix: str) -> Iterator[LogStream]:
-    """The streams of the files of one directory."""
-    chains: dict[str, list[tuple[Place, LogFile]]] = {}
-    for file in files:
-        place = place_of(Path(file.path).name)
-        chains.setdefault(place.base, []).append((place, file))
+def _last_part(path: str) -> str:
+    """The name in its directory: `pathlib` takes ten times longer, and there are ten thousand of them."""
+    return path.rpartition("/")[2]
+
+
+class _Found(NamedTuple):
+    """A file on its way into a chain; sorted from new to old."""
+
+    place: Place
+    path: str
+    file: LogFile
+
+
+def _chains(found: Iterable[_Found], directory: str, prefix: str, descriptor: int | None) -> Iterator[LogStream]:
+    """The streams of the files of one directory, which may be open as ``descriptor``."""
+    chains: dict[str, list[_Found]] = {}
+    for each in found:
+        chains.setdefault(each.place.base, []).append(each)
     for base, chain in chains.items():
         # While a file is being compressed both are there: the plain one is whole.
-        plain = {place.age for place, _ in chain if not place.packing}
-        kept = sorted((place, file.path, file) for place, file in chain if not (place.packing and place.age in plain))
-        path = str(Path(kept[0][1]).with_name(base))
-        yield LogStream(shown(prefix + base), shown(path), tuple(file for _, _, file in kept))
+        plain = {each.place.age for each in chain if not each.place.packing}
+        kept = sorted(each for each in chain if not (each.place.packing and each.place.age in plain))
+        path = f"{directory}/{base}"
+        files = tuple(each.file for each in kept)
+        yield LogStream(shown(prefix + base), shown(path), files, labels=_labels(path, descriptor))
+
+
+def _labels(path: str, directory: int | None = None) -> dict[str, str]:
+    """What is known of the stream of that path, whose directory may be open."""
+    labels = {"file": shown(path), "source": "file", **path_labels(path)}
+    if container_id := labels.pop("container_id", None):
+        labels |= docker_labels(container_id, directory)
+    return labels
 
 
 class _Walk:
     """One walk over all roots. What has two names (a hard link, a root within a root) is listed once."""
 
-    def __init__(self, roots: Sequence[Path]) -> None:
+    def __init__(self, roots: Sequence[Path], served: Served, check: Callable[[], None]) -> None:
+        self._served = served
+        self._check = check
         self.outside: list[LogStream] = []
         self.gaps: dict[str, None] = {}  # an ordered set
         self._roots = [Path(os.path.realpath(root)) for root in roots]
@@ -202,12 +280,13 @@ class _Walk:
         """The stream of a root that is a file: its rotations beside it too, even while it is away itself."""
         try:
             with os.scandir(root.parent) as entries:
-                beside = [entry for entry in entries if root.name in (entry.name, place_of(entry.name).base)]
+                rotated = (entry for entry in entries if root.name in (entry.name, place_of(entry.name).base))
+                beside = list(islice(rotated, ENTRIES_MAX))
         except OSError as error:
             self._gap(f"{root}: {reason(error)}")
             return
-        if files := self._files(beside, str(root.parent)):
-            yield from _chains(files, "")
+        if found := self._files(beside, str(root.parent)):
+            yield from _chains(found, str(root.parent), "", None)
         else:
             self._gap(f"{root}: no such file")
 
@@ -216,11 +295,11 @@ class _Walk:
         if depth > DEPTH_MAX:
             self._gap(f"directories more than {DEPTH_MAX} below a root are not searched")
             return
-        if self._is_full():
+        if self._is_full() or self._served.has_none_below(prefix):
             return
         self._entered += 1
         try:
-            descriptor = os.open(path if parent is None else Path(path).name, _DIRECTORY, dir_fd=parent)
+            descriptor = os.open(path if parent is None else _last_part(path), _DIRECTORY, dir_fd=parent)
         except OSError as error:
             yield from self._unread(path, prefix, error)
             return
@@ -235,12 +314,14 @@ class _Walk:
         if not prefix:
             self._gap(f"{path}: {reason(error)}")
         elif error.errno != errno.ENOENT:  # it may have gone since it was listed
-            yield LogStream(shown(prefix), shown(path), (), reason(error))
+            yield LogStream(shown(prefix), shown(path), (), reason(error), _labels(path))
 
     def _entries(self, descriptor: int, path: str, prefix: str, depth: int) -> Iterator[LogStream]:
         with os.scandir(descriptor) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-        yield from _chains(self._files(listed, path), prefix)
+            listed = sorted(islice(entries, ENTRIES_MAX), key=lambda entry: entry.name)
+            if next(entries, None) is not None:
+                self._gap(f"{path}: more than {ENTRIES_MAX} names in one directory: the rest is not searched")
+        yield from _chains(self._files(listed, path), path, prefix, descriptor)
         for entry in listed:
             below = f"{path}/{entry.name}"
             if entry.is_symlink():
@@ -248,11 +329,14 @@ class _Walk:
             elif entry.is_dir(follow_symlinks=False):
                 yield from self._directory(descriptor, below, f"{prefix}{entry.name}/", depth + 1)
 
-    def _files(self, listed: Iterable[os.DirEntry[str]], path: str) -> list[LogFile]:
+    def _files(self, listed: Iterable[os.DirEntry[str]], path: str) -> list[_Found]:
         """The regular files among ``listed`` that can be logs."""
-        files = []
-        for entry in listed:
-            if not entry.is_file(follow_symlinks=False) or _NOT_A_LOG.fullmatch(entry.name):
+        directory = _last_part(path)
+        found: list[_Found] = []
+        for number, entry in enumerate(listed):
+            if number % CHECK_ENTRIES == 0:
+                self._check()
+            if not entry.is_file(follow_symlinks=False) or _is_no_log(directory, entry.name):
                 continue
             if self._is_full():
                 break
@@ -260,8 +344,8 @@ class _Walk:
                 status = entry.stat(follow_symlinks=False)
                 if (status.st_dev, status.st_ino) not in self._seen:
                     self._seen.add((status.st_dev, status.st_ino))
-                    files.append(_listed(f"{path}/{entry.name}", status))
-        return files
+                    found.append(_found(f"{path}/{entry.name}", place_of(entry.name), status))
+        return found
 
     def _is_full(self) -> bool:
         full = len(self._seen) + self._entered >= ENTRIES_MAX
@@ -275,11 +359,15 @@ class _Walk:
     def _link(self, path: str, name: str) -> None:
         target = Path(os.path.realpath(path))
         if target.exists() and not any(target.is_relative_to(root) for root in self._roots):
-            self.outside.append(
-                LogStream(shown(name), shown(path), (), "a symbolic link out of the roots: not followed")
-            )
+            note = "a symbolic link out of the roots: not followed"
+            self.outside.append(LogStream(shown(name), shown(path), (), note, _labels(path)))
 
 
-def _listed(path: str, status: os.stat_result) -> LogFile:
-    packing = place_of(Path(path).name).packing
-    return LogFile(path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, packing)
+def _found(path: str, place: Place, status: os.stat_result) -> _Found:
+    file = LogFile(path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, place.packing)
+    return _Found(place, path, file)
+
+
+def _is_no_log(directory: str, name: str) -> bool:
+    """Whether a file is known by its name to be no log."""
+    return _NOT_A_LOG.fullmatch(name) is not None or is_beside_a_log(directory, name)

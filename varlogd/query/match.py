@@ -1,11 +1,12 @@
 """Label matchers: which hosts and which streams a query is for.
 
-A stream's labels are its member's tags, then ``host`` and ``stream`` (which win over tags of the same name), and on
-the host itself ``file``, the absolute path. As in Prometheus and LogQL, a label that is absent counts as the empty
-string, and ``=~`` matches from end to end.
+A stream's labels are its member's tags, then what its source knows of it (`ON_THE_HOST`), then ``host``: the later
+win over the earlier of the same name. As in Prometheus and LogQL, a label that is absent counts as the empty string,
+and ``=~`` matches from end to end.
 
-The asked node knows a member's name and tags but not its streams: it judges the matchers of those labels, and leaves
-the others to the host.
+The asked node knows a member's name and tags but not its streams. It judges the matchers of tags and of ``host``, so
+that ``role="web"`` asks nobody without such a tag, and leaves the labels that a stream may have to the host. These
+have fixed names: were any label a stream's, each question would go to all hosts.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import PATTERN_MAX_CHARS
 from varlogd.wire.query import Matcher, Query
 
-ON_THE_HOST: Final = frozenset({"stream", "file"})
-"""Labels that only the host itself can judge."""
+ON_THE_HOST: Final = frozenset({"stream", "file", "source", "unit", "container", "pod", "namespace"})
+"""Labels that only the host itself can judge: ``stream`` (its name), ``file`` (the absolute path), ``source`` (file,
+container or journal), the ``unit`` of a journal's stream, and the ``container``, ``pod`` and ``namespace`` of a
+container's. A tag of such a name is that of the streams whose source does not know better."""
 
 COMPILED_MAX: Final = 64
 """Label patterns kept compiled: a query's matchers are judged once a member and once a stream."""
