@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.errors import PatternError
-from varlogd.query.pattern import any_of, compile_pattern
+from varlogd.query.pattern import GroupsPattern, any_of, compile_pattern
 from varlogd.wire.limits import PATTERN_MAX_CHARS
 
 # Each pattern with `▸` before the character at fault.
@@ -196,3 +196,24 @@ def _accepted_by_re2(text: str) -> bool:
     except re2.error:
         return False
     return True
+
+
+def test_groups_are_found_in_every_line_and_all_of_it_where_there_are_none() -> None:
+    text = b"a=1 b=22\nb=333\na=4"
+    assert list(GroupsPattern(r"b=(\d)(\d*)|a=(\d)").spans(text)) == [
+        (2, 3),
+        (6, 7),
+        (7, 8),
+        (11, 12),
+        (12, 14),
+        (17, 18),
+    ]
+    assert list(GroupsPattern(r"b=\d+").spans(text)) == [(4, 8), (9, 14)]
+    assert list(GroupsPattern(r"^a=\d$").spans(text)) == [(15, 18)]
+    assert list(GroupsPattern(r"22\s(.*)").spans(text)) == []
+
+
+@pytest.mark.parametrize("text", [r"\Aa", r"a*", r"(?-m)^a", "("])
+def test_patterns_whose_groups_cannot_be_found_in_many_lines_are_refused(text: str) -> None:
+    with pytest.raises(PatternError):
+        GroupsPattern(text)

@@ -343,10 +343,10 @@ def _check_rule_name(name: str) -> str:
 
 
 def _check_rule(value: object) -> str:
-    from varlogd.query.pattern import compile_pattern
+    from varlogd.query.pattern import GroupsPattern
 
     pattern = _text(value, "an RE2 pattern")
-    _explained(lambda: compile_pattern(pattern))
+    _explained(lambda: GroupsPattern(pattern))
     return pattern
 
 
