@@ -17,7 +17,7 @@ class Account:
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
-        self._check = check
+        self.check = check
         self._notes: list[str] = []
         self._left_out = 0
         self._missing: list[str] = []
@@ -26,13 +26,13 @@ class Account:
 
     def read(self, size_bytes: int) -> None:
         """So much log text is about to be read."""
-        self._check()
+        self.check()
         self.bytes_scanned += size_bytes
         self.work_bytes += size_bytes
 
     def unpacked(self, size_bytes: int) -> None:
         """So much has been unpacked."""
-        self._check()
+        self.check()
         self.work_bytes += size_bytes
 
     def note(self, text: str) -> None:

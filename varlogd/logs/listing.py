@@ -10,11 +10,15 @@ from varlogd.logs.catalogue import LogFile, LogStream, open_listed
 from varlogd.logs.files import OpenFiles, Plain, unsupported
 from varlogd.logs.reader import is_binary
 from varlogd.logs.timing import FileTimes
+from varlogd.wire.limits import LABEL_MAX_CHARS
 from varlogd.wire.query import StreamInfo
 
 
 def stream_info(host: str, stream: LogStream, files: OpenFiles, zone: tzinfo) -> StreamInfo:
-    """One stream of ``host``. Its newest entry is sought in the last few KiB of its newest file with any text."""
+    """One stream of ``host``. Its newest entry is sought in the last few KiB of its newest file with any text.
+
+    A label too long to travel (a path can be) is left out: it can be matched all the same.
+    """
     notes = [stream.note] if stream.note else []
     readable = []
     for file in stream.files:
@@ -38,6 +42,7 @@ def stream_info(host: str, stream: LogStream, files: OpenFiles, zone: tzinfo) ->
         size_bytes=sum(file.size_bytes for file in stream.files),
         newest_ns=newest_ns,
         note="; ".join(notes),
+        labels={label: value for label, value in stream.labels.items() if len(value) <= LABEL_MAX_CHARS},
     )
 
 

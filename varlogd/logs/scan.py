@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final
 
 from varlogd.logs.account import Account
+from varlogd.logs.catalogue import EVERYTHING, Served
 from varlogd.logs.merge import Reader, merged
 from varlogd.logs.order import Held
 from varlogd.logs.sources import FileSource, Listing, LogSource
@@ -33,7 +34,7 @@ FLUSH_BYTES: Final = 16 * MIB
 
 
 class HostLogs:
-    """The logs of this host under ``roots`` (directories or files).
+    """The logs of this host under ``roots`` (directories or files), as far as they are ``served``.
 
     ``zone`` is that of lines that name none (default: this host's); ``spool_dir`` is where compressed files are
     unpacked (default: the system's directory for temporary files); ``others`` are sources beside the files.
@@ -45,13 +46,14 @@ class HostLogs:
         tags: Mapping[str, str],
         roots: Sequence[Path],
         *,
+        served: Served = EVERYTHING,
         zone: tzinfo | None = None,
         spool_dir: Path | None = None,
         others: Sequence[LogSource] = (),
     ) -> None:
         self.host = host
         self.zone = zone or HostZone()
-        self.sources: tuple[LogSource, ...] = (FileSource(host, tags, roots, self.zone, spool_dir), *others)
+        self.sources: tuple[LogSource, ...] = (FileSource(host, tags, roots, served, self.zone, spool_dir), *others)
 
     def scan(self, query: Query, check: Callable[[], None]) -> Scan:
         """The rows of this host that ``query`` is for; nothing is read before the first ``next``.

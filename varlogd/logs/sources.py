@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from varlogd.logs.account import Account
-from varlogd.logs.catalogue import Catalogue, LogStream, read_catalogue
+from varlogd.logs.catalogue import Catalogue, LogStream, Served, read_catalogue
 from varlogd.logs.files import OpenFiles
 from varlogd.logs.listing import stream_info
 from varlogd.logs.merge import Reader
 from varlogd.logs.stream import Asked, StreamRows
-from varlogd.query.match import ON_THE_HOST, matches_stream
+from varlogd.query.match import matches_stream
 from varlogd.wire.limits import KIB, MIB
 from varlogd.wire.query import Query, StreamInfo
 
@@ -56,17 +56,24 @@ class FileSource:
     """The files under ``roots`` (directories or files). See `HostLogs` for the rest."""
 
     def __init__(
-        self, host: str, tags: Mapping[str, str], roots: Sequence[Path], zone: tzinfo, spool_dir: Path | None
+        self,
+        host: str,
+        tags: Mapping[str, str],
+        roots: Sequence[Path],
+        served: Served,
+        zone: tzinfo,
+        spool_dir: Path | None,
     ) -> None:
         self._host = host
         self._tags = dict(tags)
         self._roots = tuple(roots)
+        self._served = served
         self._zone = zone
         self._spool_dir = spool_dir
 
     def listing(self, query: Query, check: Callable[[], None]) -> Listing:
         """See `LogSource`."""
-        catalogue = self.catalogue()
+        catalogue = self.catalogue(check)
         files = OpenFiles(Account(check), self._spool_dir)
         found = []
         try:
@@ -80,7 +87,7 @@ class FileSource:
 
     def readers(self, asked: Asked, account: Account, closing: ExitStack) -> list[StreamRows]:
         """See `LogSource`."""
-        catalogue = self.catalogue()
+        catalogue = self.catalogue(account.check)
         for gap in catalogue.gaps:
             account.missing(gap)
         readable = []
@@ -97,18 +104,18 @@ class FileSource:
         chunk_max_bytes = _chunk_max_bytes(asked.scanner.buffer_bytes, len(readable))
         return [StreamRows(stream, asked, files, account, chunk_max_bytes) for stream in readable]
 
-    def catalogue(self) -> Catalogue:
-        """The streams there are now."""
-        return read_catalogue(self._roots)
+    def catalogue(self, check: Callable[[], None]) -> Catalogue:
+        """The streams there are now. Raises what ``check`` raises."""
+        return read_catalogue(self._roots, self._served, check)
 
     def is_asked_for(self, stream: LogStream, query: Query) -> bool:
         """Whether ``query``'s matchers choose ``stream``."""
-        labels = {**self._tags, "host": self._host, "stream": stream.name, "file": stream.path}
+        labels = {**self._tags, **stream.labels, "host": self._host, "stream": stream.name}
         return matches_stream(query.matchers, labels)
 
     def _tell_of_links(self, catalogue: Catalogue, query: Query, account: Account) -> None:
         """Links out of the roots are no logs of this host, but who asks for one by its name must not miss it."""
-        names = [matcher for matcher in query.matchers if matcher.label in ON_THE_HOST]
+        names = [matcher for matcher in query.matchers if matcher.label in ("stream", "file")]
         named = any(matcher.op in ("=", "=~") for matcher in names)
         for link in catalogue.outside:
             below = (f"{link.name}/", f"{link.path}/")
