@@ -113,10 +113,11 @@ class Order:
 
     def _raised(self, rows: list[Held], floor: int) -> list[Held]:
         """``rows`` sorted, none of them below ``floor``."""
-        if any(row[0] < floor for row in rows):
+        rows = sorted(rows)
+        if rows and rows[0][0] < floor:
             self.moved = True
-            rows = [(floor, *row[1:]) if row[0] < floor else row for row in rows]
-        return sorted(rows)
+            rows = sorted((floor, *row[1:]) if row[0] < floor else row for row in rows)
+        return rows
 
     def _lowered(self, rows: list[Held], place: int) -> list[Held]:
         """``rows``, all of them at ``place``."""

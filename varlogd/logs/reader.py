@@ -14,7 +14,7 @@ LogReadError, for what was there is gone.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES
@@ -62,16 +62,32 @@ class Text(Protocol):
 class Chunk(NamedTuple):
     """Whole lines, each closed by a line feed; ``start`` is where they begin in the text.
 
-    ``cut``: it is the beginning of one line that is longer than `LINE_MAX_BYTES`.
+    ``cut``: it is the beginning of one line that is longer than `LINE_MAX_BYTES`. The others are of lines that do
+    not stand in the text as they are here (`Transform`), and are empty or 0 if they do: ``starts``, where each line
+    begins in the text; ``times`` (ns), when each was written, or None if it does not say; ``text_bytes``, how much
+    of the text they were made of.
     """
 
     start: int
     data: bytes
     cut: bool = False
+    starts: Sequence[int] = ()
+    times: Sequence[int | None] = ()
+    text_bytes: int = 0
+
+    @property
+    def end(self) -> int:
+        """Where in the text it ends; one more than that, if the text ends without a line feed."""
+        return self.start + (self.text_bytes or len(self.data))
 
 
 Steps = Iterator[Chunk | None]
 """Chunks in the order of reading; None after a read that gave none, as within a very long line."""
+
+Transform = Callable[[Steps], Steps]
+"""What stands between reader and scanner: chunks of one file, in the order of reading, to chunks of other lines, or
+of the same with other bytes. It gives None wherever it gives no chunk for one that it took, and it may hold lines
+back until a later step, or until its input ends; then it gives what it holds."""
 
 
 class Pace:

@@ -17,7 +17,7 @@ from varlogd.logs.account import Account
 from varlogd.logs.catalogue import EVERYTHING, Served
 from varlogd.logs.merge import Reader, merged
 from varlogd.logs.order import Held
-from varlogd.logs.sources import FileSource, Listing, LogSource
+from varlogd.logs.sources import FileSource, Listing, LogSource, TransformOf
 from varlogd.logs.stream import Asked
 from varlogd.logs.timestamps import HostZone
 from varlogd.query.block import Row, block_of, row_count
@@ -37,7 +37,8 @@ class HostLogs:
     """The logs of this host under ``roots`` (directories or files), as far as they are ``served``.
 
     ``zone`` is that of lines that name none (default: this host's); ``spool_dir`` is where compressed files are
-    unpacked (default: the system's directory for temporary files); ``others`` are sources beside the files.
+    unpacked (default: the system's directory for temporary files); ``others`` are sources beside the files; every
+    file's lines go through ``transforms``, in this order, before they are searched.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class HostLogs:
         zone: tzinfo | None = None,
         spool_dir: Path | None = None,
         others: Sequence[LogSource] = (),
+        transforms: Sequence[TransformOf] = (),
     ) -> None:
         self.host = host
         self.zone = zone or HostZone()

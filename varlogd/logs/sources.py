@@ -17,6 +17,7 @@ from varlogd.logs.catalogue import Catalogue, LogStream, Served, read_catalogue
 from varlogd.logs.files import OpenFiles
 from varlogd.logs.listing import stream_info
 from varlogd.logs.merge import Reader
+from varlogd.logs.reader import Transform
 from varlogd.logs.stream import Asked, StreamRows
 from varlogd.query.match import matches_stream
 from varlogd.wire.limits import KIB, MIB
@@ -52,6 +53,10 @@ class LogSource(Protocol):
         """
 
 
+TransformOf = Callable[[LogStream, Asked, Account], Transform | None]
+"""Makes what one stream's chunks go through under one question (`reader.Transform`), or None if it needs none."""
+
+
 class FileSource:
     """The files under ``roots`` (directories or files). See `HostLogs` for the rest."""
 
@@ -63,6 +68,7 @@ class FileSource:
         served: Served,
         zone: tzinfo,
         spool_dir: Path | None,
+        transforms: Sequence[TransformOf] = (),
     ) -> None:
         self._host = host
         self._tags = dict(tags)
@@ -70,6 +76,7 @@ class FileSource:
         self._served = served
         self._zone = zone
         self._spool_dir = spool_dir
+        self._transforms = tuple(transforms)
 
     def listing(self, query: Query, check: Callable[[], None]) -> Listing:
         """See `LogSource`."""
@@ -102,7 +109,10 @@ class FileSource:
         files = OpenFiles(account, self._spool_dir)
         closing.callback(files.close)
         chunk_max_bytes = _chunk_max_bytes(asked.scanner.buffer_bytes, len(readable))
-        return [StreamRows(stream, asked, files, account, chunk_max_bytes) for stream in readable]
+        return [
+            StreamRows(stream, asked, files, account, chunk_max_bytes, self._transforms_of(stream, asked, account))
+            for stream in readable
+        ]
 
     def catalogue(self, check: Callable[[], None]) -> Catalogue:
         """The streams there are now. Raises what ``check`` raises."""
@@ -112,6 +122,10 @@ class FileSource:
         """Whether ``query``'s matchers choose ``stream``."""
         labels = {**self._tags, **stream.labels, "host": self._host, "stream": stream.name}
         return matches_stream(query.matchers, labels)
+
+    def _transforms_of(self, stream: LogStream, asked: Asked, account: Account) -> list[Transform]:
+        made = (transform_of(stream, asked, account) for transform_of in self._transforms)
+        return [transform for transform in made if transform is not None]
 
     def _tell_of_links(self, catalogue: Catalogue, query: Query, account: Account) -> None:
         """Links out of the roots are no logs of this host, but who asks for one by its name must not miss it."""
