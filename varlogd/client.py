@@ -11,7 +11,7 @@ Leaving the ``async with`` early closes the socket, and that ends the work on ev
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -23,12 +23,16 @@ from varlogd.errors import ProtocolError, QueryError, Unreachable
 from varlogd.mesh.asking import Frame, Question, open_question
 from varlogd.mesh.network import TcpNetwork
 from varlogd.query.block import Row, rows_of
+from varlogd.query.counts import Tally, why_left_out
 from varlogd.wire.query import (
+    AskCount,
     AskFiles,
     AskFollow,
     AskMembers,
     AskRows,
     Block,
+    Cell,
+    Counts,
     Files,
     Ledger,
     Live,
@@ -191,6 +195,36 @@ async def files(url: str, query: Query) -> tuple[list[StreamInfo], Ledger]:
     if ledger is None:
         raise ProtocolError("an answer without a ledger")
     return sorted(found, key=lambda info: (info.host, info.stream)), ledger
+
+
+async def count(
+    url: str,
+    query: Query,
+    *,
+    by: Sequence[str] = (),
+    bucket_ns: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> tuple[list[Cell], Ledger]:
+    """How many rows ``query`` has, by the values of the labels ``by`` and, if ``bucket_ns`` is given, by buckets of
+    time of that width: each cell once, by labels, then by time, what has none first. Counted on the hosts.
+
+    ``query`` has no limit, no cursor and no context. Raises as `ask`.
+    """
+    tally = Tally()
+    ledger: Ledger | None = None
+    async with open_question(TcpNetwork(), address_of(url), AskCount(query, tuple(by), bucket_ns)) as question:
+        async for frame in _Awake(question):
+            if isinstance(frame, Counts):
+                tally.add_cells(frame.cells)
+            elif isinstance(frame, Progress) and on_progress is not None:
+                on_progress(frame)
+            elif isinstance(frame, Ledger):
+                ledger = _joined(ledger, frame)
+    if ledger is None:
+        raise ProtocolError("an answer without a ledger")
+    if tally.left_out:
+        raise ProtocolError(why_left_out(tally.left_out))
+    return list(tally.cells()), ledger
 
 
 def _joined(ledger: Ledger | None, more: Ledger) -> Ledger:

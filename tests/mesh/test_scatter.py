@@ -16,7 +16,7 @@ from varlogd.query.block import Row, block_of, rows_of
 from varlogd.query.ledger import LedgerBook
 from varlogd.swim.state import COUNT_MAX
 from varlogd.wire.limits import STREAMS_PER_HOST_MAX
-from varlogd.wire.query import Block, Entry, Files, Ledger, Outcome, Progress, Query, StreamInfo
+from varlogd.wire.query import AskRows, Block, Entry, Files, Ledger, Outcome, Progress, Query, StreamInfo
 
 Clock = trio.testing.MockClock
 Script = Callable[[Sink], Awaitable[Entry]]
@@ -90,7 +90,7 @@ async def asked(
     async def ask(host: str, sink: Sink) -> Entry:
         return await scripts[host](sink)
 
-    question = Query(direction="oldest_first", **query)
+    question = AskRows(Query(direction="oldest_first", **query))
     book = LedgerBook("a", {**dict.fromkeys(scripts), **(view or {})})
     gather = Gather(question, book, scripts, ask, emit, STALL_S, ours)
     async with trio.open_nursery() as nursery:
@@ -306,7 +306,7 @@ async def test_an_asker_that_hangs_up_while_it_is_told(autojump_clock: Clock, ca
             scope.cancel()
         raise Closed(1006)
 
-    gather = Gather(Query(grace_s=0.1), LedgerBook("a", dict.fromkeys(scripts)), scripts, ask, emit, STALL_S)
+    gather = Gather(AskRows(Query(grace_s=0.1)), LedgerBook("a", dict.fromkeys(scripts)), scripts, ask, emit, STALL_S)
     with trio.CancelScope() as scope:
         try:
             await gather.run()
@@ -330,7 +330,7 @@ async def test_streams_pass_the_merge_by(autojump_clock: Clock) -> None:
     async def emit(certain: Block | Files) -> None:
         emitted.append(certain)
 
-    gather = Gather(Query(), LedgerBook("a", dict.fromkeys(told)), told, ask, emit, STALL_S)
+    gather = Gather(AskRows(Query()), LedgerBook("a", dict.fromkeys(told)), told, ask, emit, STALL_S)
     ledger = await gather.run()
     assert emitted == [told["a"]]
     assert [(entry.host, entry.outcome, entry.streams) for entry in ledger.members] == [
@@ -356,7 +356,7 @@ async def test_it_can_be_stopped_with_a_reason_and_the_block_under_way_is_whole(
         assert not whole, "nothing comes after it"
         whole = True
 
-    gather = Gather(Query(direction="oldest_first"), LedgerBook("a", {"a": None}), ["a"], ask, emit, STALL_S)
+    gather = Gather(AskRows(Query(direction="oldest_first")), LedgerBook("a", {"a": None}), ["a"], ask, emit, STALL_S)
     with pytest.raises(Refused, match="enough"):
         await gather.run()
     assert whole
@@ -375,7 +375,7 @@ async def test_sums_of_what_hosts_say_do_not_overflow_and_notes_are_a_hosts_own(
         raise AssertionError
 
     for hosts in ("ab", "a"):
-        gather = Gather(Query(), LedgerBook("a", dict.fromkeys(hosts)), hosts, ask, emit, STALL_S)
+        gather = Gather(AskRows(Query()), LedgerBook("a", dict.fromkeys(hosts)), hosts, ask, emit, STALL_S)
         await gather.run()
     of_two, _, of_one = seen
     assert (of_two.bytes_scanned, of_two.streams, of_two.notes, of_two.missing) == (COUNT_MAX, 0, (), "")

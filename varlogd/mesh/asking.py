@@ -25,7 +25,9 @@ from varlogd.wire.limits import (
 from varlogd.wire.query import (
     Answer,
     Ask,
+    AskCount,
     AskFiles,
+    AskPart,
     AskRows,
     Block,
     Counts,
@@ -109,19 +111,23 @@ async def open_question(network: Network, address: str, ask: Ask) -> AsyncIterat
         yield question
 
 
-async def ask_host(network: Network, address: str, ask: AskRows | AskFiles, sink: Sink) -> Entry:
-    """Have one host answer from its own logs into ``sink``; its line of the ledger."""
+async def ask_host(network: Network, address: str, ask: AskPart, sink: Sink) -> Entry:
+    """Have one host answer from its own logs into ``sink``; its line of the ledger. Raises as `open_question`."""
     async with open_question(network, address, ask) as question:
         async for frame in question.frames():
-            match frame:
-                case Block():
+            match ask, frame:
+                case AskRows(), Block():
                     await sink.block(frame)
-                case Files(files):
+                case AskFiles(), Files(files):
                     await sink.files(files)
-                case Progress():
+                case AskCount(), Counts(cells):
+                    await sink.counts(cells)
+                case _, Progress():
                     sink.progress(frame)
-                case Ledger():
+                case _, Ledger():
                     return _only_entry(frame)
+                case _:
+                    raise ProtocolError(f"{type(frame).__name__.lower()}, where something else was asked for")
     raise ProtocolError("an answer without a ledger")
 
 

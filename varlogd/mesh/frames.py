@@ -1,7 +1,7 @@
 """A message of `/query` as frames: what would not fit into one frame goes in several.
 
-A block fits as CBOR; as JSON, escapes can make it seven times larger. Lists of streams and of members have no bound
-of their own, nor have ledgers. Every frame made here is under `ANSWER_FRAME_MAX_BYTES`, whatever is in it.
+A block fits as CBOR; as JSON, escapes can make it seven times larger. Lists of streams, of cells and of members have
+no bound of their own, nor have ledgers. Every frame made here is under `ANSWER_FRAME_MAX_BYTES`, whatever is in it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from varlogd.query.block import row_count, split_block
 from varlogd.query.json_rows import json_rows_of
 from varlogd.wire.codec import encode_cbor, encode_json
 from varlogd.wire.limits import KIB, MIB
-from varlogd.wire.query import Block, Entry, Files, Ledger, MemberInfo, Members, StreamInfo
+from varlogd.wire.query import Block, Cell, Counts, Entry, Files, Ledger, MemberInfo, Members, StreamInfo
 
 T = TypeVar("T")
 M = TypeVar("M", Members, Ledger)
@@ -39,6 +39,9 @@ def frames_of(message: Struct, *, json: bool) -> Iterator[bytes | str]:
         case Files(files):
             for some in _parts(files, _stream_chars):
                 yield encode(Files(some))
+        case Counts(cells):
+            for part in _parts(cells, _cell_chars):
+                yield encode(Counts(part))
         case Members(members):
             listed = list(_parts(members, _member_chars))
             yield from map(encode, _with_more(message, listed))
@@ -80,7 +83,11 @@ def _with_more(message: M, parts: Sequence[tuple[object, ...]]) -> Iterator[M]:
 
 
 def _stream_chars(info: StreamInfo) -> int:
-    return len(info.host) + len(info.stream) + len(info.note)
+    return len(info.host) + len(info.stream) + len(info.note) + sum(map(len, (*info.labels, *info.labels.values())))
+
+
+def _cell_chars(cell: Cell) -> int:
+    return sum(map(len, cell.labels))
 
 
 def _member_chars(member: MemberInfo) -> int:

@@ -1,8 +1,8 @@
 """Scatter and gather: one question to every live member, one ordered answer, one honest ledger.
 
 A child task for each member asks it and pushes its blocks into the merge (`query.merge`, pure); streams, which have
-no order to keep, pass it by. One task, the pump, emits what has become certain, and is the only place that looks at
-the clock:
+no order to keep, pass it by, and counts are added up (`query.counts`), to be emitted at the end. One task, the pump,
+emits what has become certain, and is the only place that looks at the clock:
 
 * **grace**: rows of others that wait only for a host that has shown no sign of life for ``grace_s`` are
   released; a host that works but finds nothing is waited for `BUSY_GRACES` times as long;
@@ -27,11 +27,27 @@ from msgspec import structs
 from varlogd.errors import ProtocolError, Refused, VarlogdError
 from varlogd.mesh.sink import Sink
 from varlogd.query.block import row_count
+from varlogd.query.counts import COUNT_ROWS_MAX, Tally, check_cells, why_left_out
 from varlogd.query.ledger import LedgerBook, clipped, clipped_entry
 from varlogd.query.merge import Merge
 from varlogd.swim.state import COUNT_MAX
 from varlogd.wire.limits import STREAMS_PER_HOST_MAX
-from varlogd.wire.query import Block, Entry, Files, Ledger, Outcome, Progress, Query, StreamInfo
+from varlogd.wire.query import (
+    AskCount,
+    AskPart,
+    Block,
+    Cell,
+    Counts,
+    Entry,
+    Files,
+    Ledger,
+    Outcome,
+    Progress,
+    StreamInfo,
+)
+
+Certain = Block | Files | Counts
+"""What an answer consists of, but for its ledger."""
 
 BUSY_GRACES: Final = 5
 """How many graces a host may hold rows back while it shows that it works: a scan that finds nothing is not a
@@ -44,7 +60,7 @@ TICK_S: Final = 0.1
 """How often silences are looked at: fine against a grace of a second."""
 
 
-class Ask(Protocol):
+class AskMember(Protocol):
     """How one member is asked: by its websocket, or this node itself."""
 
     async def __call__(self, host: str, sink: Sink, /) -> Entry: ...
@@ -59,6 +75,7 @@ class _Part:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     known: Progress = field(default_factory=Progress)
     streams_listed: int = 0
+    uncounted: int = 0
     waited_since: float | None = None
     held: bool = False  # not read from at present: its silence is ours
     open: bool = True
@@ -69,11 +86,11 @@ class Gather:
 
     def __init__(
         self,
-        query: Query,
+        question: AskPart,
         book: LedgerBook,
         hosts: Iterable[str],
-        ask: Ask,
-        emit: Callable[[Block | Files], Awaitable[None]],
+        ask: AskMember,
+        emit: Callable[[Certain], Awaitable[None]],
         stall_s: float,
         ours: str = "",
     ) -> None:
@@ -81,6 +98,8 @@ class Gather:
         ``emit`` is awaited with each part of the answer, blocks in order. ``ours`` is this host: its silence is
         that of one long step of work, never a stall."""
         now = trio.current_time()
+        query = question.query
+        self._question = question
         self._query = query
         self._book = book
         self._ask = ask
@@ -89,7 +108,8 @@ class Gather:
         self._ours = ours
         self._parts = {host: _Part(host, now) for host in hosts}
         self._merge = Merge(self._parts, query.direction, query.limit)
-        self._ready: deque[Block | Files] = deque()
+        self._tally = Tally()
+        self._ready: deque[Certain] = deque()
         self._deadline = now + query.timeout_s
         self._changed = trio.Event()
         self._room = trio.Event()
@@ -113,6 +133,8 @@ class Gather:
         self._settle()
         while self._ready:
             await self._deliver(self._ready.popleft())
+        if not self._counts_pass and (cells := self._tally.cells()):
+            await self._emit(Counts(cells))
         return self._book.close(
             self._delivered,
             elapsed_s=self._elapsed_s(),
@@ -136,13 +158,20 @@ class Gather:
         told = known[0] if len(known) == 1 else Progress()
         return Progress(
             bytes_scanned=min(sum(each.bytes_scanned for each in known), COUNT_MAX),
-            rows=self._merge.rows,
+            rows=min(self._merge.rows + self._tally.rows, COUNT_MAX),
             hosts_done=sum(not part.open for part in self._parts.values()),
             hosts=len(self._parts),
             streams=told.streams,
             notes=told.notes,
             missing=told.missing,
+            redacted=min(sum(each.redacted for each in known), COUNT_MAX),
         )
+
+    @property
+    def _counts_pass(self) -> bool:
+        """Whether cells are emitted as they come. A host that answers for itself alone does not keep them: whoever
+        asked it adds up, and may have to go without the rest."""
+        return self._question.scope == "host"
 
     async def _run_part(self, part: _Part) -> None:
         with part.scope:
@@ -160,13 +189,16 @@ class Gather:
         part.open = False
         if entry.outcome == Outcome.ANSWERED and self._merge.limit_reached and part.host in self._merge.behind:
             entry = self._late(part, "the limit was reached before its rows came")
+        if entry.outcome == Outcome.ANSWERED and part.uncounted:
+            why = why_left_out(part.uncounted)
+            entry = structs.replace(entry, outcome=Outcome.TRUNCATED, why=why, rows=self._delivered[part.host])
         scanned = max(part.known.bytes_scanned, entry.bytes_scanned)
         part.known = structs.replace(part.known, bytes_scanned=scanned)
         self._book.told(clipped_entry(structs.replace(entry, bytes_scanned=scanned)))
         self._take(self._merge.end(part.host))
         part.scope.cancel()
 
-    def _take(self, certain: Iterable[Block | Files]) -> None:
+    def _take(self, certain: Iterable[Certain]) -> None:
         self._ready.extend(certain)
         self._changed.set()
 
@@ -186,7 +218,7 @@ class Gather:
                 await self._changed.wait()
             self._look_at_silences(trio.current_time())
 
-    async def _deliver(self, certain: Block | Files) -> None:
+    async def _deliver(self, certain: Certain) -> None:
         began = trio.current_time()
         await self._emit(certain)
         if isinstance(certain, Block):
@@ -202,6 +234,21 @@ class Gather:
             return
         for index, rows in Counter(array("I", block.source)).items():
             self._delivered[block.sources[index].host] += rows
+
+    def _count_cells(self, part: _Part, cells: Sequence[Cell]) -> None:
+        """Add up cells that a member has counted. Raises ProtocolError for what it cannot have counted."""
+        if not isinstance(self._question, AskCount):
+            raise ProtocolError(f"{part.host} counts, and was not asked to")
+        check_cells(cells, self._question, part.host)
+        rows = sum(cell.rows for cell in cells)
+        if self._delivered[part.host] + part.uncounted + rows > COUNT_ROWS_MAX:
+            raise ProtocolError(f"{part.host} counts more than {COUNT_ROWS_MAX} rows")
+        taken = self._tally.add_cells(cells)
+        counted = sum(cell.rows for cell in taken)
+        self._delivered[part.host] += counted
+        part.uncounted += rows - counted
+        if self._counts_pass:
+            self._take([Counts(taken)])
 
     def _let_in(self) -> None:
         """Let the parts that wait for room look again."""
@@ -251,6 +298,7 @@ class Gather:
             why=part.known.missing,
             streams=part.known.streams,
             notes=part.known.notes,
+            redacted=part.known.redacted,
             elapsed_s=self._elapsed_s(),
         )
 
@@ -267,7 +315,7 @@ def outcome_of(error: VarlogdError) -> Outcome:
 
 
 class _PartSink:
-    """Where one member's blocks and signs of life go."""
+    """Where what one member has to say goes."""
 
     def __init__(self, gather: Gather, part: _Part) -> None:
         self._gather = gather
@@ -286,6 +334,10 @@ class _PartSink:
             raise ProtocolError(f"{part.host} lists more than {STREAMS_PER_HOST_MAX} streams")
         await self._wait_room()
         self._gather._take([Files(tuple(structs.replace(info, note=clipped(info.note)) for info in found))])
+
+    async def counts(self, cells: Sequence[Cell]) -> None:
+        await self._wait_room()
+        self._gather._count_cells(self._part, cells)
 
     def progress(self, progress: Progress) -> None:
         self._part.heard_at = trio.current_time()

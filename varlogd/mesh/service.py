@@ -24,7 +24,7 @@ from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import ask_host
 from varlogd.mesh.frames import frames_of
 from varlogd.mesh.network import Network
-from varlogd.mesh.scatter import Gather
+from varlogd.mesh.scatter import Certain, Gather
 from varlogd.mesh.sink import Sink
 from varlogd.mesh.transport import (
     CLOSE_ABNORMAL,
@@ -36,6 +36,7 @@ from varlogd.mesh.transport import (
     CLOSE_PROTOCOL,
     WebSocket,
 )
+from varlogd.query.counts import check_count
 from varlogd.query.ledger import LedgerBook
 from varlogd.query.match import matches_host, validate
 from varlogd.swim.state import Member, State
@@ -49,13 +50,13 @@ from varlogd.wire.limits import (
 )
 from varlogd.wire.query import (
     Ask,
+    AskCount,
     AskFiles,
     AskMembers,
+    AskPart,
     AskRows,
-    Block,
     Entry,
     ErrorFrame,
-    Files,
     Ledger,
     MemberInfo,
     Members,
@@ -99,7 +100,7 @@ class Mesh(Protocol):
 class _Running:
     """A question under way. It ends with its scope."""
 
-    ask: AskRows | AskFiles
+    ask: AskPart
     gather: Gather
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
@@ -214,14 +215,16 @@ class QueryService:
             return
         if isinstance(ask, AskMembers):
             await voice.say(Members(self._members()))
-        elif isinstance(ask, AskRows | AskFiles):
+        elif isinstance(ask, AskPart):
             await self._answer_to(ask, websocket, voice)
         else:
-            raise QueryError("this daemon does not count or follow yet")
+            raise QueryError("this daemon does not follow yet")
         await websocket.close(CLOSE_NORMAL)
 
-    async def _answer_to(self, ask: AskRows | AskFiles, websocket: WebSocket, voice: _Voice) -> None:
+    async def _answer_to(self, ask: AskPart, websocket: WebSocket, voice: _Voice) -> None:
         validate(ask.query)
+        if isinstance(ask, AskCount):
+            check_count(ask)
         if ask.query.timeout_s > self._timeout_max_s:
             raise QueryError(f"timeout_s is at most {self._timeout_max_s:g} here (timeout_max_s)")
         with self._admitted(ask, voice) as running:
@@ -234,7 +237,7 @@ class QueryService:
                 await _fail(websocket, voice, _error_frame(error), _close_code(error))
 
     @contextmanager
-    def _admitted(self, ask: AskRows | AskFiles, voice: _Voice) -> Iterator[_Running]:
+    def _admitted(self, ask: AskPart, voice: _Voice) -> Iterator[_Running]:
         if self._leaving:
             raise Refused("leaving: this daemon is shutting down")
         if len(self._running) >= self._queries_max:
@@ -249,17 +252,17 @@ class QueryService:
             if not self._running:
                 self._idle.set()
 
-    def _gather(self, ask: AskRows | AskFiles, voice: _Voice) -> Gather:
+    def _gather(self, ask: AskPart, voice: _Voice) -> Gather:
         return self._host_gather(ask, voice) if ask.scope == "host" else self._mesh_gather(ask, voice)
 
-    def _host_gather(self, ask: AskRows | AskFiles, voice: _Voice) -> Gather:
+    def _host_gather(self, ask: AskPart, voice: _Voice) -> Gather:
         """This host's part. The scan keeps to the limit by itself: cut at it, it would have no ledger to tell."""
         told: Progress | None = None
 
-        async def emit(certain: Block | Files) -> None:
+        async def emit(certain: Certain) -> None:
             nonlocal told
             known = gather.progress()
-            news = Progress(streams=known.streams, notes=known.notes, missing=known.missing)
+            news = structs.replace(known, bytes_scanned=0, rows=0, hosts_done=0)
             if told != news:
                 told = news
                 await voice.say(known)
@@ -268,12 +271,12 @@ class QueryService:
         async def ask_ourselves(_host: str, sink: Sink) -> Entry:
             return await self._own_part(ask, sink)
 
-        unlimited = structs.replace(ask.query, limit=None)
+        unlimited = structs.replace(ask, query=structs.replace(ask.query, limit=None))
         book = LedgerBook(self._host, {self._host: None})
         gather = Gather(unlimited, book, [self._host], ask_ourselves, emit, self._stall_s, ours=self._host)
         return gather
 
-    def _mesh_gather(self, ask: AskRows | AskFiles, voice: _Voice) -> Gather:
+    def _mesh_gather(self, ask: AskPart, voice: _Voice) -> Gather:
         """The parts of all live members that the matchers choose, this host's included."""
         book, live = self._view(ask.query)
 
@@ -283,12 +286,16 @@ class QueryService:
             question = structs.replace(ask, scope="host", asker=self._host)
             return await ask_host(self._network, live[host], question, sink)
 
-        return Gather(ask.query, book, live, ask_member, voice.say, self._stall_s, ours=self._host)
+        return Gather(ask, book, live, ask_member, voice.say, self._stall_s, ours=self._host)
 
-    async def _own_part(self, ask: AskRows | AskFiles, sink: Sink) -> Entry:
-        if isinstance(ask, AskRows):
-            return await self._answer.rows(ask.query, sink)
-        return await self._answer.files(ask.query, sink)
+    async def _own_part(self, ask: AskPart, sink: Sink) -> Entry:
+        match ask:
+            case AskRows(query):
+                return await self._answer.rows(query, sink)
+            case AskFiles(query):
+                return await self._answer.files(query, sink)
+            case AskCount():
+                return await self._answer.counts(ask, sink)  # type: ignore[attr-defined, no-any-return]
 
     def _view(self, query: Query) -> tuple[LedgerBook, dict[str, str]]:
         """The ledger opened with every member the matchers choose, and the addresses of the live ones."""

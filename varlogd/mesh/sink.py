@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from varlogd.wire.query import Block, Progress, StreamInfo
+from varlogd.wire.query import Block, Cell, Progress, StreamInfo
 
 
 class Sink(Protocol):
-    """Takes rows, streams and signs of life."""
+    """Takes rows, streams, counts and signs of life."""
 
     async def block(self, block: Block) -> None:
         """Take rows; waits while there is no room."""
@@ -17,6 +17,10 @@ class Sink(Protocol):
 
     async def files(self, found: Sequence[StreamInfo]) -> None:
         """Take streams that can be asked for; waits while there is no room."""
+        ...
+
+    async def counts(self, cells: Sequence[Cell]) -> None:
+        """Take cells of a count, which are added up with those before; waits while there is no room."""
         ...
 
     def progress(self, progress: Progress) -> None:

@@ -83,6 +83,9 @@ COUNT_LABELS_MAX: Final = 8
 COUNT_CELLS_MAX: Final = 100_000
 """Cells of one count: a year in buckets of five minutes. More would be rows in another guise, and are no overview."""
 
+COUNT_TEXT_MAX_CHARS: Final = 16 * MIB
+"""In the labels of all cells of one count: 160 characters a cell. It bounds what peers can make one hold."""
+
 CONTEXT_LINES_MAX: Final = 1000
 """Lines of context before or after a match."""
 

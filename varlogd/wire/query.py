@@ -160,7 +160,10 @@ class AskMembers(Struct, frozen=True, tag="members", forbid_unknown_fields=True)
     """The asked node's view of the mesh."""
 
 
-Ask = AskRows | AskFiles | AskCount | AskFollow | AskMembers
+AskPart = AskRows | AskFiles | AskCount
+"""Questions that every host answers for its part, and that are answered when all have."""
+
+Ask = AskPart | AskFollow | AskMembers
 
 
 class ServerHello(Struct, frozen=True, tag="hello"):
