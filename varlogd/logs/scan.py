@@ -10,20 +10,20 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import tzinfo
 from pathlib import Path
+from sys import maxsize
 from types import TracebackType
 from typing import Final
 
 from varlogd.logs.account import Account
+from varlogd.logs.blocks import Blocks
 from varlogd.logs.catalogue import EVERYTHING, Served
 from varlogd.logs.merge import Reader, merged
-from varlogd.logs.order import Held
 from varlogd.logs.sources import FileSource, Listing, LogSource, TransformOf
 from varlogd.logs.stream import Asked
 from varlogd.logs.timestamps import HostZone
-from varlogd.query.block import Row, block_of, row_count
 from varlogd.query.match import validate
 from varlogd.query.scanner import LineScanner
-from varlogd.wire.limits import BLOCK_ROWS_MAX, BLOCK_TARGET_BYTES, MIB
+from varlogd.wire.limits import MIB
 from varlogd.wire.query import Block, Query
 
 STEP_CHUNKS: Final = 4
@@ -85,14 +85,19 @@ class Scan(Iterator[Block | None]):
     """
 
     def __init__(self, logs: HostLogs, query: Query, check: Callable[[], None]) -> None:
-        self.rows = 0
         self._logs = logs
         self._query = query
         self._check = check
         self._account = Account(check)
         self._closing = ExitStack()
         self._reading: list[Reader] = []
+        self._out = Blocks(backwards=query.direction == "newest_first", tall=False, rows_max=query.limit or maxsize)
         self._blocks = self._run()
+
+    @property
+    def rows(self) -> int:
+        """Rows in the blocks so far."""
+        return self._out.rows
 
     @property
     def streams(self) -> int:
@@ -139,27 +144,22 @@ class Scan(Iterator[Block | None]):
 
     def _run(self) -> Generator[Block | None, None, None]:
         asked = self._plan()
-        packer = _Packer(-1 if asked.backwards else 1, self._query.limit)
+        blocks = self._out
         stepped = flushed = 0
-        for run in merged(self._reading):
+        for rows in merged(self._reading):
             self._check()
-            if run is not None:
-                yield from self._counted(packer.add(run))
-                if packer.is_full:
+            if rows is not None:
+                yield from blocks.add(rows)
+                if blocks.is_full:
                     break
-            elif self._account.work_bytes - stepped >= STEP_CHUNKS * asked.scanner.buffer_bytes:
+            if self._account.work_bytes - stepped >= STEP_CHUNKS * asked.scanner.buffer_bytes:
                 stepped = self._account.work_bytes
-                if packer.has_rows and (self.rows == 0 or stepped - flushed >= FLUSH_BYTES):
+                if blocks.has_rows and (blocks.rows == 0 or stepped - flushed >= FLUSH_BYTES):
                     flushed = stepped
-                    yield from self._counted(packer.rest())
+                    yield from blocks.rest()
                 else:
                     yield None
-        yield from self._counted(packer.rest())
-
-    def _counted(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        for block in blocks:
-            self.rows += row_count(block)
-            yield block
+        yield from blocks.rest()
 
     def _plan(self) -> Asked:
         """Have every source give its readers."""
@@ -170,43 +170,3 @@ class Scan(Iterator[Block | None]):
             for reader in readers:
                 self._closing.callback(reader.close)
         return asked
-
-
-class _Packer:
-    """Rows on their way into blocks, up to a limit."""
-
-    def __init__(self, sign: int, limit: int | None) -> None:
-        self._sign = sign
-        self._left = limit
-        self._rows: list[Row] = []
-        self._bytes = 0
-
-    @property
-    def has_rows(self) -> bool:
-        return bool(self._rows)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the limit is reached."""
-        return self._left == 0
-
-    def add(self, held: list[Held]) -> Iterator[Block]:
-        """Take rows, and give the blocks that they fill."""
-        if self._left is not None:
-            held = held[: self._left]
-            self._left -= len(held)
-        sign = self._sign
-        rows, size = self._rows, self._bytes
-        for place, _, sequence, time, source, line, cut in held:
-            rows.append(Row(sign * place, source.host, source.stream, sign * sequence, time, line, cut))
-            size += len(line) + 1
-            if size >= BLOCK_TARGET_BYTES or len(rows) >= BLOCK_ROWS_MAX:
-                yield from self.rest()
-                rows, size = self._rows, 0
-        self._bytes = size
-
-    def rest(self) -> Iterator[Block]:
-        """The rows that there are, as a block."""
-        if self._rows:
-            rows, self._rows, self._bytes = self._rows, [], 0
-            yield block_of(rows)

@@ -1,0 +1,110 @@
+"""Rows on their way into blocks: cut where a block is full, and turned into columns."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+from operator import itemgetter, neg
+
+from varlogd.logs.order import Held
+from varlogd.query.block import block_from_columns
+from varlogd.wire.limits import BLOCK_ROWS_MAX, BLOCK_TARGET_BYTES
+from varlogd.wire.query import NO_TIME, Block, Place, Source
+
+_text_of = itemgetter(5)
+
+
+class Blocks:
+    """Rows of one question, in order, into blocks, up to ``rows_max`` of them.
+
+    ``rows`` counts those that are in blocks. ``tall``: a row may have several lines.
+    """
+
+    def __init__(self, *, backwards: bool, tall: bool, rows_max: int) -> None:
+        self.rows = 0
+        self._backwards = backwards
+        self._tall = tall
+        self._left = rows_max
+        self._waiting: list[Held] = []
+        self._waiting_bytes = 0
+        self._last: Held | None = None
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether some rows wait for their block to be full."""
+        return bool(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more rows may follow."""
+        return self._left == 0
+
+    @property
+    def frontier(self) -> Place | None:
+        """The place of the last row taken; None if there was none."""
+        if self._last is None:
+            return None
+        place, _, sequence, _, source, _, _ = self._last
+        key, position = (-place, -sequence) if self._backwards else (place, sequence)
+        return Place(key=key, stream=source.stream, file=source.file, offset=position - source.base)
+
+    def add(self, rows: list[Held]) -> Iterator[Block]:
+        """Take rows, which are behind those taken before, and give the blocks that they fill."""
+        if len(rows) > self._left:
+            rows = rows[: self._left]
+        self._left -= len(rows)
+        if not rows:
+            return
+        self._last = rows[-1]
+        self._waiting += rows
+        self._waiting_bytes += sum(map(len, map(_text_of, rows)))
+        if self._waiting_bytes >= BLOCK_TARGET_BYTES or len(self._waiting) >= BLOCK_ROWS_MAX:
+            yield from self._filled()
+
+    def rest(self) -> Iterator[Block]:
+        """The rows that there are, as a block."""
+        if self._waiting:
+            rows, self._waiting, self._waiting_bytes = self._waiting, [], 0
+            yield self._block(rows)
+
+    def _filled(self) -> Iterator[Block]:
+        """All blocks that can be filled; what is left over waits on."""
+        rows = self._waiting
+        ends = list(accumulate(map(len, map(_text_of, rows)), initial=0))
+        start = 0
+        blocks = []
+        while True:
+            full = bisect_left(ends, ends[start] + BLOCK_TARGET_BYTES, lo=start)
+            end = min(full, start + BLOCK_ROWS_MAX)
+            if end > len(rows):
+                break
+            blocks.append(rows[start:end])
+            start = end
+        self._waiting, self._waiting_bytes = rows[start:], ends[-1] - ends[start]
+        yield from map(self._block, blocks)
+
+    def _block(self, rows: list[Held]) -> Block:
+        self.rows += len(rows)
+        places, _, sequences, stamps, row_sources, texts, cuts = zip(*rows, strict=True)
+        keys, positions = (map(neg, places), map(neg, sequences)) if self._backwards else (places, sequences)
+        times = [NO_TIME if time is None else time for time in stamps] if None in stamps else list(stamps)
+        sources, source = _numbered(row_sources)
+        return block_from_columns(
+            sources,
+            source,
+            keys=list(keys),
+            times=times,
+            positions=list(positions),
+            texts=texts,
+            heights=[text.count(b"\n") + 1 for text in texts] if self._tall else (),
+            cut=tuple(index for index, cut in enumerate(cuts) if cut) if True in cuts else (),
+        )
+
+
+def _numbered(row_sources: tuple[Source, ...]) -> tuple[list[Source], list[int]]:
+    """The sources among these, and for each row the index of its own. Most blocks have one."""
+    if row_sources.count(row_sources[0]) == len(row_sources):
+        return [row_sources[0]], [0] * len(row_sources)
+    numbers = {source: number for number, source in enumerate(dict.fromkeys(row_sources))}
+    return list(numbers), [numbers[source] for source in row_sources]
