@@ -19,6 +19,7 @@ from msgspec import structs
 
 from varlogd.config import Config, is_wildcard, split_address
 from varlogd.errors import CannotListen
+from varlogd.logs.catalogue import Served
 from varlogd.logs.scan import HostLogs
 from varlogd.mesh import http
 from varlogd.mesh.answer import HostAnswer
@@ -114,7 +115,8 @@ class Daemon:
         for root in roots:
             if not root.exists():
                 log.warning("no such root: answers are partial until it is there", extra={"fields": {"root": root}})
-        logs = HostLogs(config.name, config.tags, roots, zone=world.zone)
+        served = Served(config.include, config.exclude)
+        logs = HostLogs(config.name, config.tags, roots, served=served, zone=world.zone)
         answer = HostAnswer(config.name, logs, world.runner)
         self.gossip = GossipLoop(swim, world.network, config.query.links_max, self._on_event)
         self.queries = QueryService(config.name, self, answer, world.network, config.query)

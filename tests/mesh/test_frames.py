@@ -16,6 +16,8 @@ from varlogd.wire.codec import decode_cbor
 from varlogd.wire.limits import (
     ANSWER_FRAME_MAX_BYTES,
     BLOCK_ROWS_MAX,
+    LABEL_MAX_CHARS,
+    LABELS_MAX,
     LINE_MAX_BYTES,
     NAME_MAX_CHARS,
     NOTE_MAX_CHARS,
@@ -58,8 +60,8 @@ def ledger_of(*entries: Entry) -> Ledger:
 TAGS = {f"{tag:02}" + WORST * (TAG_MAX_CHARS - 2): WORST * TAG_MAX_CHARS for tag in range(TAGS_MAX)}
 
 
-def stream(name: str = "s", note: str = "") -> StreamInfo:
-    return StreamInfo(host="h", stream=name, files=1, size_bytes=1, newest_ns=None, note=note)
+def stream(name: str = "s", note: str = "", labels: dict[str, str] | None = None) -> StreamInfo:
+    return StreamInfo(host="h", stream=name, files=1, size_bytes=1, newest_ns=None, note=note, labels=labels or {})
 
 
 def member(number: int) -> MemberInfo:
@@ -69,6 +71,7 @@ def member(number: int) -> MemberInfo:
 
 LISTS = {
     "streams": Files((stream(WORST * STREAM_MAX_CHARS, WORST * NOTE_MAX_CHARS),) * 50),
+    "labels": Files((stream(labels={f"{n:02}": WORST * LABEL_MAX_CHARS for n in range(LABELS_MAX)}),) * 50),
     "members": Members(tuple(map(member, range(100)))),
     "a ledger": ledger_of(
         *(Entry(host=f"{n:05}", outcome=Outcome.LATE, why=WORST * 1000, notes=(WORST * 1000,)) for n in range(500))
