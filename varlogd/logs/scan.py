@@ -18,7 +18,7 @@ from varlogd.logs.account import Account
 from varlogd.logs.blocks import Blocks
 from varlogd.logs.catalogue import EVERYTHING, Served
 from varlogd.logs.merge import Reader, merged
-from varlogd.logs.sources import FileSource, Listing, LogSource, TransformOf
+from varlogd.logs.sources import FileSource, Listing, LogSource, Readable, TransformOf
 from varlogd.logs.stream import Asked
 from varlogd.logs.timestamps import HostZone
 from varlogd.query.match import validate
@@ -64,7 +64,7 @@ class HostLogs:
         (PatternError) for a query that cannot be answered.
         """
         validate(query)
-        return Scan(self, query, check)
+        return Scan(self, query, check, self.sources)
 
     def files(self, query: Query, check: Callable[[], None]) -> Listing:
         """The streams that ``query``'s matchers choose, also those that cannot be read: their note says why.
@@ -84,9 +84,10 @@ class Scan(Iterator[Block | None]):
     closed when it is exhausted, when it raises and by `close`.
     """
 
-    def __init__(self, logs: HostLogs, query: Query, check: Callable[[], None]) -> None:
+    def __init__(self, logs: HostLogs, query: Query, check: Callable[[], None], sources: Sequence[Readable]) -> None:
         self._logs = logs
         self._query = query
+        self._sources = sources
         self._check = check
         self._account = Account(check)
         self._closing = ExitStack()
@@ -164,7 +165,7 @@ class Scan(Iterator[Block | None]):
     def _plan(self) -> Asked:
         """Have every source give its readers."""
         asked = Asked(self._logs.host, self._query, LineScanner(self._query.filters), self._logs.zone)
-        for source in self._logs.sources:
+        for source in self._sources:
             readers = source.readers(asked, self._account, self._closing)
             self._reading += readers
             for reader in readers:

@@ -37,19 +37,23 @@ class Listing(NamedTuple):
     missing: str
 
 
-class LogSource(Protocol):
+class Readable(Protocol):
+    """What gives the rows of a question."""
+
+    def readers(self, asked: Asked, account: Account, closing: ExitStack) -> Sequence[Reader]:
+        """Readers of the streams that ``asked.query``'s matchers choose; what cannot be read goes into ``account``.
+
+        What is to be closed when the scan ends goes onto ``closing``; readers are closed before it.
+        """
+
+
+class LogSource(Readable, Protocol):
     """Some of this host's logs. The names of its streams are no other source's."""
 
     def listing(self, query: Query, check: Callable[[], None]) -> Listing:
         """The streams that ``query``'s matchers choose, also those that cannot be read: their note says why.
 
         Calls ``check`` at least once a stream, and raises what that raises.
-        """
-
-    def readers(self, asked: Asked, account: Account, closing: ExitStack) -> Sequence[Reader]:
-        """Readers of the streams that ``asked.query``'s matchers choose; what cannot be read goes into ``account``.
-
-        What is to be closed when the scan ends goes onto ``closing``; readers are closed before it.
         """
 
 
@@ -93,8 +97,11 @@ class FileSource:
         return Listing(found, "; ".join(catalogue.gaps))
 
     def readers(self, asked: Asked, account: Account, closing: ExitStack) -> list[StreamRows]:
-        """See `LogSource`."""
-        catalogue = self.catalogue(account.check)
+        """See `Readable`."""
+        return self.readers_of(self.catalogue(account.check), self.open_files(account, closing), asked, account)
+
+    def readers_of(self, catalogue: Catalogue, files: OpenFiles, asked: Asked, account: Account) -> list[StreamRows]:
+        """The same, of the streams of a catalogue that was read before."""
         for gap in catalogue.gaps:
             account.missing(gap)
         readable = []
@@ -106,13 +113,17 @@ class FileSource:
                 tell = account.missing if asked_for else account.note
                 tell(f"{stream.name}: {stream.note}")
         self._tell_of_links(catalogue, asked.query, account)
-        files = OpenFiles(account, self._spool_dir)
-        closing.callback(files.close)
         chunk_max_bytes = _chunk_max_bytes(asked.scanner.buffer_bytes, len(readable))
         return [
-            StreamRows(stream, asked, files, account, chunk_max_bytes, self._transforms_of(stream, asked, account))
+            StreamRows(stream, asked, files, account, chunk_max_bytes, self.transforms_of(stream, asked, account))
             for stream in readable
         ]
+
+    def open_files(self, account: Account, closing: ExitStack) -> OpenFiles:
+        """Files to be opened, which ``closing`` closes."""
+        files = OpenFiles(account, self._spool_dir)
+        closing.callback(files.close)
+        return files
 
     def catalogue(self, check: Callable[[], None]) -> Catalogue:
         """The streams there are now. Raises what ``check`` raises."""
@@ -123,7 +134,8 @@ class FileSource:
         labels = {**self._tags, **stream.labels, "host": self._host, "stream": stream.name}
         return matches_stream(query.matchers, labels)
 
-    def _transforms_of(self, stream: LogStream, asked: Asked, account: Account) -> list[Transform]:
+    def transforms_of(self, stream: LogStream, asked: Asked, account: Account) -> list[Transform]:
+        """What the chunks of a stream go through."""
         made = (transform_of(stream, asked, account) for transform_of in self._transforms)
         return [transform for transform in made if transform is not None]
 
