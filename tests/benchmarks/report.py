@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from varlogd import __version__
-from varlogd.cli.render import table
+from varlogd.cli.terminal import table
 
 LOOK_S = 1.0
 """How long the machine is watched before a run."""

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from varlogd.cli import render
+from varlogd.cli import render, row_lines, terminal
+from varlogd.cli.row_lines import RowLines
 from varlogd.query.block import Row
 from varlogd.wire.query import Entry, Ledger, MemberInfo, Outcome, StreamInfo
 
@@ -29,6 +30,11 @@ BIDI_CONTROLS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029\u200e\u200f\u061c"
 
 
+def line_of(row: Row) -> bytes:
+    """A row as a terminal without colors gets it."""
+    return RowLines(escape=True).of(row)
+
+
 def controls(text: str) -> set[str]:
     moving = {char for char in text if (ord(char) < 32 and char not in "\t\n") or 127 <= ord(char) < 160}
     return moving | {char for char in text if bidirectional(char) in BIDI_CONTROLS or char in "\u200e\u200f\u061c"}
@@ -36,7 +42,7 @@ def controls(text: str) -> set[str]:
 
 @given(st.binary(max_size=60))
 def test_nothing_a_log_says_moves_a_terminal(line: bytes) -> None:
-    shown = render.row_line(ROW._replace(line=line.replace(b"\n", b"")), color=False, terminal=True).decode()
+    shown = line_of(ROW._replace(line=line.replace(b"\n", b""))).decode()
     assert not controls(shown)
     assert shown.count("\n") == 1
 
@@ -57,18 +63,18 @@ def test_nor_does_what_a_peer_says(text: str) -> None:
 def test_no_line_can_be_made_to_read_as_another() -> None:
     assert all(controls(char) for char in REORDERING.replace("\u2028", "").replace("\u2029", ""))
     row = ROW._replace(line=f"a{REORDERING}ñ".encode())
-    shown = render.row_line(row, color=False, terminal=True).decode()
+    shown = line_of(row).decode()
     assert shown.endswith("ñ\n")
     assert not set(shown) & set(REORDERING)
     assert "\\u202e" in shown
-    told = render.row_json(row).decode()
+    told = row_lines.row_json(row).decode()
     assert not set(told) & set(REORDERING)
     assert json.loads(told)["line"].encode() == row.line
 
 
 @given(st.binary(max_size=60))
 def test_json_is_one_line_that_says_all(line: bytes) -> None:
-    text = render.row_json(ROW._replace(line=line)).decode()
+    text = row_lines.row_json(ROW._replace(line=line)).decode()
     assert not controls(text)
     assert text.count("\n") == 1
     row = json.loads(text)
@@ -79,11 +85,11 @@ def test_json_is_one_line_that_says_all(line: bytes) -> None:
 
 def test_in_a_pipe_a_line_goes_out_byte_for_byte() -> None:
     raw = b"\x1b[31m caf\xe9 \x00"
-    assert render.row_line(ROW._replace(line=raw), color=False, terminal=False).endswith(b": " + raw + b"\n")
+    assert RowLines().of(ROW._replace(line=raw)).endswith(b": " + raw + b"\n")
 
 
 def test_late_and_cut_rows_say_so() -> None:
-    shown = render.row_line(ROW._replace(late=True, cut=True), color=False, terminal=True)
+    shown = line_of(ROW._replace(late=True, cut=True))
     assert shown == b"web1:nginx/access.log (late) (cut): GET / 200\n"
 
 
@@ -147,10 +153,10 @@ def test_files_are_summed_up_as_streams() -> None:
 
 
 def test_sizes_and_durations() -> None:
-    assert [render.size(amount) for amount in (0, 1023, 1024, 5 * 1024**2, 3 * 1024**4)] == [
+    assert [terminal.size(amount) for amount in (0, 1023, 1024, 5 * 1024**2, 3 * 1024**4)] == [
         "0 B", "1023 B", "1.0 KiB", "5.0 MiB", "3.0 TiB",
     ]  # fmt: skip
-    assert [render.duration(seconds * S) for seconds in (5, 65, 3700, 90_000)] == ["5s", "1m05s", "1h01m", "1d01h"]
+    assert [terminal.duration(seconds * S) for seconds in (5, 65, 3700, 90_000)] == ["5s", "1m05s", "1h01m", "1d01h"]
 
 
 def test_the_ledger_in_json() -> None:

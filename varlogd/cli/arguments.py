@@ -6,20 +6,26 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Final, Literal
 
-from varlogd import __version__
-from varlogd.config import ADDRESS_DEFAULT
+from varlogd.cli.buckets import Axis, fitting_width_ns
+from varlogd.cli.grammar import BUCKETS_DEFAULT, SPARKS_DEFAULT, URL_DEFAULT, parsers
 from varlogd.errors import QueryError
-from varlogd.query.match import stream_glob_matcher
-from varlogd.query.times import parse_time
-from varlogd.wire.query import GRACE_DEFAULT_S, TIMEOUT_DEFAULT_S, Direction, LineFilter, Matcher, Query
+from varlogd.query.times import SECOND_NS, parse_time, rfc3339
+from varlogd.wire.limits import COUNT_LABELS_MAX
+from varlogd.wire.query import GRACE_DEFAULT_S, Direction, LineFilter, Matcher, Query
 
 TIME_MIN_NS: Final = -(1 << 63)
 TIME_MAX_NS: Final = (1 << 63) - 1
+
+CLOCK_STEP_NS: Final = 1_000_000
+"""What `now` is rounded down to, so that a time "15m ago" can be written out in full, for the next page."""
+
+HISTOGRAM_SINCE_NS: Final = 3600 * SECOND_NS
+"""How far back a histogram goes unless told."""
 
 _FILTER_OPS: Final[dict[tuple[bool, bool], Literal["|=", "!=", "|~", "!~"]]] = {
     (True, False): "|=",
@@ -29,52 +35,28 @@ _FILTER_OPS: Final[dict[tuple[bool, bool], Literal["|=", "!=", "|~", "!~"]]] = {
 }
 """The line filter of (fixed strings, inverted)."""
 
-_PATTERN_FLAG: Final = re.compile(r"-([Fiv]*)e|--regexp")
+_PATTERN_FLAG: Final = re.compile(r"-([Fivc]*)e|--regexp")
 """The next word is a pattern, whatever it looks like; other flags may be written together with -e."""
 
 _TIME_FLAG: Final = re.compile(r"--(?:since|until)")
-_AGO: Final = re.compile(r"-\d")
-"""A time ago as some write it: -15m for 15m."""
+"""What comes next is a time, also if written as some write one that is so long ago: -15m for 15m."""
 
 _ROWS: Final = re.compile(r"-([0-9]+)")
 """-5, as the tail of every system has it."""
 
-Verb = Literal["members", "files", "tail", "grep"]
-
-TAIL_ROWS_DEFAULT = 100
-ROWS_MAX_DIGITS = 18
-"""Of a limit: more does not fit the message, and no logs have so many rows."""
-
-URL_DEFAULT = f"ws://{ADDRESS_DEFAULT}"
-
-_DESCRIPTION = """\
-Ask any varlogd daemon for the logs of all hosts. Each host filters its own logs where they lie; one merged,
-time-ordered answer comes back, and on stderr a ledger that says what became of every host's part."""
-
-_EPILOG = """\
-examples:
-  varlog members                              who is in the mesh, and in what state
-  varlog files -l role=web                    what can be asked for on the web hosts
-  varlog tail -n 50 syslog                    the newest 50 lines of every host's syslog, in order of time
-  varlog tail 'nginx/*.log' -l 'host=~web.*'  of some streams, on some hosts
-  varlog grep -i error --since 15m            every host, every stream, the last quarter of an hour
-  varlog grep -v -F DEBUG app.log --json      lines that do not contain a text, as one JSON object a line
-  varlog grep 'status=5\\d\\d' --limit 20       the newest twenty matches
-
-exit status: 0 whole and something found · 1 whole and nothing found · 2 error: a bad question, nobody to ask,
-             no host or no stream of that name · 3 partial"""
-
-_SELECTION = """\
-A STREAM is a glob: * and ? stay within a path component, ** does not; it matches a stream's whole name or its
-last components (`access.log` finds `nginx/access.log`). A MATCHER is LABEL=VALUE, LABEL!=VALUE, LABEL=~RE2 or
-LABEL!~RE2 over the labels host, stream and every tag of the host. A TIME is 15m, 2h, 1d (that long ago),
-2026-11-22T10:00:00 (this host's zone unless it names one), or @SECONDS since 1970."""
+Verb = Literal["members", "files", "tail", "grep", "count", "histogram"]
+_WITH_PATTERNS: Final = frozenset({"grep", "count", "histogram"})
 
 
 @dataclass(frozen=True)
 class Command:
-    """What is to be done. ``in_order``: rows are shown oldest first whatever order they are asked in (`tail`).
-    ``streams`` and ``labels`` are the words that select, as they were typed."""
+    """What is to be done.
+
+    ``in_order``: rows are shown oldest first whatever order they are asked in (`tail`). ``follow``: and then those
+    that are written. ``times``: show each row's; ``raw``: control characters go to the terminal as they are. ``by``
+    and ``axis``: of a count. ``streams`` and ``labels`` are the words that select, as they were typed;
+    ``words`` and ``literal`` (those after ``--``) the whole question, without a cursor and with times that stay.
+    """
 
     verb: Verb
     url: str
@@ -83,8 +65,24 @@ class Command:
     color: bool
     progress: bool
     in_order: bool
+    follow: bool
+    times: bool
+    raw: bool
+    by: tuple[str, ...]
+    axis: Axis | None
     streams: tuple[str, ...]
     labels: tuple[str, ...]
+    words: tuple[str, ...]
+    literal: tuple[str, ...]
+
+    @property
+    def context(self) -> bool:
+        """Whether rows come with lines around them."""
+        return bool(self.query.before or self.query.after)
+
+    def next_page(self, cursor: str) -> list[str]:
+        """The words that put the same question from ``cursor`` on."""
+        return [*self.words, f"--cursor={cursor}", *(("--", *self.literal) if self.literal else ())]
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
@@ -92,24 +90,51 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     a bad time or matcher, and for words that are no text."""
     for word in argv:
         _check_text(word)
-    parser, verbs = _parsers()
+    parser, verbs = parsers()
     verb = verbs.get(argv[0]) if argv else None
     if verb is None:
         parser.parse_args(argv)  # help, the version, or what is wrong
         parser.error("the COMMAND comes first")
     words, literal = _words(argv[0], argv[1:], verb)
-    args = verb.parse_intermixed_args(words, argparse.Namespace(verb=argv[0]))
+    args = argparse.Namespace(**{**_ABSENT, **vars(verb.parse_intermixed_args(words)), "verb": argv[0]})
     _settle_words(args, literal, verb)
+    _check_together(args, verb)
+    return _command(args, words, literal, environ)
+
+
+_ABSENT: Final[Mapping[str, object]] = {
+    "words": (), "regexp": (), "label": (), "since": None, "until": None, "direction": None, "limit": None,
+    "grace": GRACE_DEFAULT_S, "entries": False, "cursor": "", "after_context": None, "before_context": None,
+    "context": 0, "follow": False, "times": False, "raw": False, "count": False, "by": (), "bucket": None,
+    "buckets": None,
+}  # fmt: skip
+"""What a flag says where the verb has none of that name."""
+
+
+def _command(
+    args: argparse.Namespace, words: Sequence[str], literal: Sequence[str], environ: Mapping[str, str]
+) -> Command:
+    clock = _Clock()
+    if args.verb == "histogram":
+        clock.close_range(args)
+    query = _query(args, clock)
     return Command(
-        verb=args.verb,
+        verb="count" if args.count else args.verb,
         url=args.url or environ.get("VARLOG_URL") or URL_DEFAULT,
-        query=_query(args),
+        query=query,
         json=args.json,
         color=_wants_color(args.color, environ),
         progress=sys.stderr is not None and sys.stderr.isatty() and not args.json,
         in_order=args.verb == "tail" and args.direction is None,
+        follow=args.follow,
+        times=args.times,
+        raw=args.raw,
+        by=("host",) if args.count else args.by,
+        axis=_axis(args, query),
         streams=tuple(args.streams),
-        labels=tuple(getattr(args, "label", ())),
+        labels=tuple(args.label),
+        words=(args.verb, *clock.settled(words)),
+        literal=tuple(literal),
     )
 
 
@@ -124,12 +149,12 @@ def _words(verb: str, words: Sequence[str], parser: argparse.ArgumentParser) -> 
     for word in left:
         if word == "--":
             break
-        if verb == "grep" and (flag := _PATTERN_FLAG.fullmatch(word)):
+        if verb in _WITH_PATTERNS and (flag := _PATTERN_FLAG.fullmatch(word)):
             if flag[1]:
                 settled.append(f"-{flag[1]}")
             pattern = next(left, None)
             settled.append("--regexp" if pattern is None else f"--regexp={pattern}")
-        elif settled and _TIME_FLAG.fullmatch(settled[-1]) and _AGO.match(word):
+        elif settled and _TIME_FLAG.fullmatch(settled[-1]) and not word.startswith("--"):
             settled[-1] += f"={word}"
         elif not (rows := _ROWS.fullmatch(word)):
             settled.append(word)
@@ -140,99 +165,40 @@ def _words(verb: str, words: Sequence[str], parser: argparse.ArgumentParser) -> 
     return settled, list(left)
 
 
-def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """The parser of the first word, for its help, and the parser of the rest for each verb."""
-    shape = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("varlog", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=shape)
-    alone: dict[str, argparse.ArgumentParser] = {}
-    parser.add_argument("--version", action="version", version=f"varlog {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-
-    def verb(name: str, text: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=text, description=text, epilog=_SELECTION, formatter_class=shape)
-        alone[name] = sub
-        sub.add_argument("--url", metavar="URL", help=f"the daemon to ask (or VARLOG_URL; default {URL_DEFAULT})")
-        sub.add_argument("--json", action="store_true", help="one JSON object a line, for scripts")
-        sub.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: auto")
-        return sub
-
-    verb("members", "The mesh as the asked daemon sees it.")
-    _add_selection(verb("files", "What can be asked for: host, stream, size, newest entry."))
-    tail = verb("tail", "The newest lines of streams over all hosts, in order of time.")
-    _add_selection(tail)
-    tail.add_argument(
-        "-n",
-        "--limit",
-        type=_positive,
-        default=TAIL_ROWS_DEFAULT,
-        metavar="N",
-        help=f"how many rows over all hosts (default {TAIL_ROWS_DEFAULT}); -N for short",
-    )
-    _add_range(tail)
-    grep = verb("grep", "The lines that match, over all hosts, newest first.")
-    grep.add_argument("-e", "--regexp", action="append", default=[], metavar="PATTERN", help="a pattern (repeatable)")
-    grep.add_argument("words", nargs="*", metavar="PATTERN | STREAM", help="the pattern (unless -e), then streams")
-    grep.add_argument("-F", "--fixed-strings", action="store_true", help="patterns are plain text, not RE2")
-    grep.add_argument("-i", "--ignore-case", action="store_true", help="letters match in either case")
-    grep.add_argument("-v", "--invert-match", action="store_true", help="the lines that match no pattern")
-    grep.add_argument("--limit", type=_positive, metavar="N", help="the first N rows (default: all)")
-    _add_selection(grep, with_streams=False)
-    _add_range(grep)
-    verbs.add_parser("demo", help="a mesh of real daemons on this machine, to see it work")
-    return parser, alone
-
-
-def _add_selection(sub: argparse.ArgumentParser, *, with_streams: bool = True) -> None:
-    if with_streams:
-        sub.add_argument("words", nargs="*", metavar="STREAM", help="globs of streams (default: all)")
-    sub.add_argument(
-        "-l",
-        "--label",
-        action="append",
-        default=[],
-        metavar="MATCHER",
-        help="a label matcher such as role=web or 'host=~web.*' (repeatable: all must match)",
-    )
-    sub.add_argument(
-        "--timeout",
-        type=_seconds,
-        default=TIMEOUT_DEFAULT_S,
-        metavar="S",
-        help=f"the deadline; whoever has not finished is late (default {TIMEOUT_DEFAULT_S:g})",
-    )
-
-
-def _add_range(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--since", metavar="TIME", help="no rows before this")
-    sub.add_argument("--until", metavar="TIME", help="no rows from this on")
-    order = sub.add_mutually_exclusive_group()
-    for word in ("newest", "oldest"):
-        order.add_argument(
-            f"--{word}-first",
-            dest="direction",
-            action="store_const",
-            const=f"{word}_first",
-            help=f"show, and limit to, the {word} rows",
-        )
-    sub.add_argument(
-        "--grace",
-        type=_seconds,
-        default=GRACE_DEFAULT_S,
-        metavar="S",
-        help=f"how long ready rows wait for a silent host (default {GRACE_DEFAULT_S:g})",
-    )
-
-
 def _settle_words(args: argparse.Namespace, literal: list[str], parser: argparse.ArgumentParser) -> None:
-    """Without -e the first word of `grep` is the pattern; what is left are streams."""
-    words: list[str] = [*getattr(args, "words", ()), *literal]
+    """Without -e the first word of `grep` is the pattern, and that of `count` if there is one; the others are
+    streams."""
+    words: list[str] = [*args.words, *literal]
     if args.verb == "members" and words:
         parser.error(f"unrecognized arguments: {' '.join(words)}")
-    if args.verb == "grep" and not args.regexp:
-        if not words:
+    if args.verb in _WITH_PATTERNS and not args.regexp:
+        if args.verb == "grep" and not words:
             parser.error("give a PATTERN, or -e PATTERN")
-        args.regexp, words = [words[0]], words[1:]
+        args.regexp, words = words[:1], words[1:]
     args.streams = words
+
+
+def _check_together(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """End with what is wrong if flags contradict each other."""
+    for verdict in _contradictions(args):
+        parser.error(verdict)
+
+
+def _contradictions(args: argparse.Namespace) -> Iterator[str]:
+    context = args.context or args.after_context or args.before_context
+    shaped = {
+        "--limit": args.limit, "--cursor": args.cursor, "context": context, "--follow": args.follow,
+        "an order": args.direction, "--times": args.times, "--raw": args.raw,
+    }  # fmt: skip
+    if args.count:
+        yield from (f"-c only counts, all of them: it does not go with {flag}" for flag, on in shaped.items() if on)
+    if args.follow:
+        bounded = {"--until": args.until, "--cursor": args.cursor, "an order": args.direction}
+        yield from (f"--follow has no end: it does not go with {flag}" for flag, on in bounded.items() if on)
+    elif args.limit == 0:
+        yield "0 rows are none: that is for -f, to see only what is new"
+    if len(args.by) > COUNT_LABELS_MAX:
+        yield f"--by takes at most {COUNT_LABELS_MAX} labels"
 
 
 def _check_text(word: str) -> None:
@@ -242,40 +208,98 @@ def _check_text(word: str) -> None:
         raise QueryError(f"{word!a} is not UTF-8; in a pattern a byte is written \\xff") from None
 
 
-def _query(args: argparse.Namespace) -> Query:
+class _Clock:
+    """What times on the command line mean: one `now` for all of them, and this host's zone."""
+
+    def __init__(self) -> None:
+        self._now_ns = time.time_ns() // CLOCK_STEP_NS * CLOCK_STEP_NS
+        zone = datetime.now().astimezone().tzinfo
+        assert zone is not None
+        self._zone: tzinfo = zone
+
+    def bound_ns(self, text: str | None) -> int | None:
+        """A bound of the time range. No row is outside of what 64 bits can say, so beyond that it is the same."""
+        return None if text is None else self._at(text, self._now_ns)
+
+    def close_range(self, args: argparse.Namespace) -> None:
+        """A histogram needs both ends: up to now, from an hour before the end, unless told."""
+        args.until = args.until or self._written(self._now_ns)
+        if args.since is None:
+            until_ns = self.bound_ns(args.until)
+            assert until_ns is not None
+            args.since = self._written(until_ns - HISTOGRAM_SINCE_NS)
+
+    def settled(self, words: Sequence[str]) -> Iterator[str]:
+        """The words without a cursor and with times that mean the same whenever they are read."""
+        left = iter(words)
+        for word in left:
+            flag, joined, value = word.partition("=")
+            if flag == "--cursor":
+                if not joined:
+                    next(left, None)
+            elif joined and _TIME_FLAG.fullmatch(flag):
+                yield f"{flag}={self._lasting(value)}"
+            else:
+                yield word
+
+    def _lasting(self, text: str) -> str:
+        at_ns = self._at(text, self._now_ns)
+        relative = at_ns != self._at(text, self._now_ns - SECOND_NS)
+        return self._written(at_ns) if relative else text
+
+    def _at(self, text: str, now_ns: int) -> int:
+        return max(TIME_MIN_NS, min(parse_time(text.removeprefix("-"), now_ns, self._zone), TIME_MAX_NS))
+
+    @staticmethod
+    def _written(at_ns: int) -> str:
+        return rfc3339(at_ns)[:23] + "Z"
+
+
+def _query(args: argparse.Namespace, clock: _Clock) -> Query:
     if args.verb == "members":
         return Query()
-    now_ns, zone = time.time_ns(), datetime.now().astimezone().tzinfo
-    assert zone is not None
-    since, until = getattr(args, "since", None), getattr(args, "until", None)
-    direction: Direction = getattr(args, "direction", None) or "newest_first"
+    direction: Direction = args.direction or "newest_first"
     return Query(
-        matchers=(
-            *(parse_matcher(text) for text in args.label),
-            *((stream_glob_matcher(args.streams),) if args.streams else ()),
-        ),
+        matchers=_matchers(args),
         filters=_filters(args),
-        start_ns=_bound_ns(since, now_ns, zone),
-        end_ns=_bound_ns(until, now_ns, zone),
-        limit=getattr(args, "limit", None),
+        start_ns=clock.bound_ns(args.since),
+        end_ns=clock.bound_ns(args.until),
+        limit=args.limit or None,
         direction=direction,
         timeout_s=args.timeout,
-        grace_s=getattr(args, "grace", GRACE_DEFAULT_S),
+        grace_s=args.grace,
+        before=args.context if args.before_context is None else args.before_context,
+        after=args.context if args.after_context is None else args.after_context,
+        entries=args.entries,
+        cursor=args.cursor,
     )
 
 
-def _bound_ns(text: str | None, now_ns: int, zone: tzinfo) -> int | None:
-    """A bound of the time range. No row is outside of what 64 bits can say, so beyond that it is the same bound."""
-    if not text:
-        return None
-    return max(TIME_MIN_NS, min(parse_time(text.removeprefix("-"), now_ns, zone), TIME_MAX_NS))
+def _matchers(args: argparse.Namespace) -> tuple[Matcher, ...]:
+    chosen = tuple(parse_matcher(text) for text in args.label)
+    if not args.streams:
+        return chosen
+    from varlogd.query.match import stream_glob_matcher  # which loads RE2
+
+    return (*chosen, stream_glob_matcher(args.streams))
 
 
 def _filters(args: argparse.Namespace) -> tuple[LineFilter, ...]:
-    if args.verb != "grep":
+    if not args.regexp:
         return ()
     op = _FILTER_OPS[args.fixed_strings, args.invert_match]
     return (LineFilter(op, tuple(args.regexp), args.ignore_case),)
+
+
+def _axis(args: argparse.Namespace, query: Query) -> Axis | None:
+    """The buckets of a histogram. Raises QueryError where there would be too many."""
+    if args.verb != "histogram":
+        return None
+    assert query.start_ns is not None
+    assert query.end_ns is not None
+    most = args.buckets or (SPARKS_DEFAULT if args.by else BUCKETS_DEFAULT)
+    width_ns = args.bucket or fitting_width_ns(query.start_ns, query.end_ns, most)
+    return Axis.over(query.start_ns, query.end_ns, width_ns)
 
 
 def parse_matcher(text: str) -> Matcher:
@@ -295,19 +319,3 @@ def _wants_color(choice: str, environ: Mapping[str, str]) -> bool:
     if choice != "auto":
         return choice == "always"
     return sys.stdout.isatty() and "NO_COLOR" not in environ and environ.get("TERM") != "dumb"
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= ROWS_MAX_DIGITS and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number of at least 1 is needed")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r}: seconds are needed, more than 0 and at most 3600")
-    return number

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TextIO
 
 
 class OutputError(Exception):
@@ -75,3 +77,32 @@ def give_up_stdout() -> None:
     """What is still buffered goes nowhere, or the interpreter fails to write it at exit and says so."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@asynccontextmanager
+async def while_somebody_reads() -> AsyncIterator[None]:
+    """Raise BrokenPipeError when the reader of our output has gone: without a row to write nobody would notice."""
+    import trio
+
+    gone = False
+
+    async def watch(scope: trio.CancelScope) -> None:
+        nonlocal gone
+        await trio.lowlevel.wait_readable(sys.stdout.fileno())  # of a pipe's writing end: nobody reads the other
+        gone = True
+        scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        if _is_pipe(sys.stdout):
+            nursery.start_soon(watch, nursery.cancel_scope)
+        yield
+        nursery.cancel_scope.cancel()
+    if gone:
+        raise BrokenPipeError
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # closed, or none of the system's
+        return False

@@ -16,7 +16,7 @@ import trio
 
 from varlogd import client
 from varlogd.cli import exit_status
-from varlogd.cli.render import table
+from varlogd.cli.terminal import table
 from varlogd.config import QueryConfig
 from varlogd.demo.asking import Asker, find_asker, shown
 from varlogd.demo.processes import POLL_S, DemoError, Node, NodePlan

@@ -1,0 +1,99 @@
+"""How an answer ends: its ledger, what was wrong with the question, the exit status; and progress up to there."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from varlogd.cli import exit_status, output, render
+from varlogd.cli.terminal import counted, json_line, safe
+from varlogd.errors import VarlogdError
+from varlogd.wire.query import Ledger, Outcome, Progress, StreamInfo
+
+if TYPE_CHECKING:
+    from varlogd.cli.arguments import Command
+
+
+async def conclude(
+    command: Command, ledger: Ledger, *, found: bool, files: Sequence[StreamInfo] | None = None
+) -> int:
+    """Show the ledger (the last line of JSON, or on stderr), and a slip in the question; the exit status."""
+    if command.json:
+        await output.write(json_line(render.ledger_json(ledger)))
+    elif ledger.members:
+        lines = render.ledger_lines(ledger, color=colored_stderr(command), files=files)
+        output.tell("\n".join([*lines, *_next_page(command, ledger)]))
+    if not ledger.complete:
+        return exit_status.PARTIAL
+    if found:
+        return exit_status.FOUND
+    if slip := _slip(command, ledger):
+        output.tell(f"varlog: {slip}")
+        return exit_status.ERROR
+    return exit_status.NOTHING
+
+
+def _slip(command: Command, ledger: Ledger) -> str:
+    """What the question selects by that is nowhere: more likely mistyped than meant. Empty if there is no such."""
+    if not ledger.members:
+        return f"no host matches {safe(' '.join(command.labels))}: see `varlog members`"
+    answered = [entry for entry in ledger.members if entry.outcome == Outcome.ANSWERED]
+    by_stream = any(matcher.label == "stream" for matcher in command.query.matchers)
+    if by_stream and answered and not any(entry.streams for entry in answered):
+        return f"no stream matches {safe(' '.join(command.streams or command.labels))}: see `varlog files`"
+    return ""
+
+
+def _next_page(command: Command, ledger: Ledger) -> list[str]:
+    """How to go on, where there is more."""
+    if not ledger.cursor:
+        return []
+    return [f"next page: {safe(shlex.join(['varlog', *command.next_page(ledger.cursor)]))}"]
+
+
+def colored_stderr(command: Command) -> bool:
+    """Whether what goes to stderr may be in color."""
+    return command.color and sys.stderr is not None and sys.stderr.isatty()
+
+
+def asked(command: Command) -> str:
+    """The daemon that is asked, as messages name it."""
+    from varlogd import client
+
+    return safe(client.address_of(command.url))
+
+
+def printable(error: VarlogdError) -> str:
+    """An error's text, which may hold what a stranger said."""
+    return "\n".join(safe(line) for line in str(error).split("\n"))
+
+
+def broken_off(command: Command, rows: int, failure: VarlogdError) -> int:
+    """There is no ledger. Whoever saw no row has no answer; whoever saw some must not take them for all."""
+    if not rows:
+        raise failure
+    shown = "the row shown is" if rows == 1 else f"the {counted(rows, 'row')} shown are"
+    output.tell(f"varlog: {asked(command)}: {printable(failure)} in mid-answer: {shown} not the whole answer")
+    return exit_status.PARTIAL
+
+
+class Meter:
+    """One line of progress on a terminal's stderr, taken away before anything else is shown."""
+
+    def __init__(self, on: bool) -> None:
+        self._on = on
+        self._shown = False
+
+    def show(self, progress: Progress) -> None:
+        if self._on:
+            sys.stderr.write(f"\r\x1b[K{render.progress_line(progress)}")
+            sys.stderr.flush()
+            self._shown = True
+
+    def clear(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._shown = False
