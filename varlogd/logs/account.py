@@ -14,6 +14,7 @@ class Account:
 
     ``check`` is called with every piece of work, of at most 256 KiB, and may raise to end the scan. ``bytes_scanned``
     is log text read; ``work_bytes`` has unpacking in it too, and so measures how long ago a sign of life was due.
+    ``redacted`` counts the secrets that were masked in what was read, whether or not it was asked for.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -23,6 +24,7 @@ class Account:
         self._missing: list[str] = []
         self.bytes_scanned = 0
         self.work_bytes = 0
+        self.redacted = 0
 
     def read(self, size_bytes: int) -> None:
         """So much log text is about to be read."""

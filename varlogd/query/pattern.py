@@ -98,8 +98,7 @@ class GroupsPattern:
         if pattern.found_in(b""):
             raise PatternError(text, 0, "it matches the empty text")
         self._regexp = _compile(b"(?m)(?:" + pattern.source + b")", ignore_case=False, captures=True)
-        self.source = pattern.source
-        self.program_size = pattern.program_size
+        self.text = text
 
     def is_in(self, text: bytes) -> bool:
         """Whether it matches in any line of ``text``."""
