@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import varlogd
+from varlogd.cli import exit_status
 from varlogd.cli.settings import SETTINGS, load
 from varlogd.cli.varlogd import EXIT_CLEAN, EXIT_CONFIG, EXIT_FAILED, run, to_toml
 from varlogd.config import Config
@@ -213,3 +215,31 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, end: bool | BaseException) -> Fake
     monkeypatch.setitem(sys.modules, "varlogd.daemon", daemon)
     monkeypatch.setattr(varlogd, "daemon", daemon, raising=False)
     return daemon
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        *(
+            (f"{flag} >/dev/full", "no space left on device")
+            for flag in ("--print-config", "--check-config", "--help")
+        ),
+        *((f"{flag} >&-", "stdout is closed") for flag in ("--print-config", "--check-config")),
+    ],
+)
+def test_what_cannot_be_written_is_no_success(words: str, why: str) -> None:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = f"{sys.executable} -m varlogd {words}"  # unbuffered, `argparse` hides that its help was not written
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, env=buffered)
+    assert (done.returncode, done.stderr.decode()) == (EXIT_FAILED, f"varlogd: cannot write: {why}\n")
+
+
+def test_a_reader_who_has_seen_enough_is_no_fault() -> None:
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    with os.fdopen(ours) as stdout:
+        done = subprocess.run(
+            [sys.executable, "-m", "varlogd", "--print-config"], stdout=stdout, stderr=subprocess.PIPE
+        )
+    assert (done.returncode, done.stderr) == (exit_status.PIPE, b"")

@@ -43,14 +43,13 @@ async def files(command: Command) -> int:
 async def count(command: Command) -> int:
     """`varlog count` and `histogram`."""
     meter = Meter(command.progress)
-    width_ns = command.axis and command.axis.width_ns
+    width_ns = None if command.axis is None else command.axis.width_ns
     async with output.while_somebody_reads():
         cells, ledger = await client.count(
             command.url, command.query, by=command.by, bucket_ns=width_ns, on_progress=meter.show
         )
     meter.clear()
     if command.json:
-        cells.sort(key=lambda cell: (cell.bucket_ns is None, cell.bucket_ns, cell.labels))
         await _out_json(count_lines.cell_json(cell, command.by, command.axis) for cell in cells)
     elif ledger.members:
         await _out(_count_lines(command, cells))

@@ -36,6 +36,18 @@ def demand_stdout() -> None:
         raise OutputError("stdout is closed")
 
 
+@contextmanager
+def whole_help() -> Iterator[None]:
+    """`argparse` ends the process after it has printed help, and leaves it to the interpreter to get that out."""
+    try:
+        yield
+    except SystemExit:
+        if sys.stdout is not None:
+            with writing():
+                sys.stdout.flush()
+        raise
+
+
 async def write(data: bytes) -> None:
     """To stdout, out at once. Raises OutputError or BrokenPipeError.
 

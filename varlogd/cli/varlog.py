@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from varlogd.cli import exit_status, output
@@ -48,11 +47,11 @@ def _run(argv: list[str]) -> int:
     if argv[:1] == ["demo"]:
         from varlogd.demo import main as demo
 
-        with _plain_errors(), _whole_help():
+        with _plain_errors(), output.whole_help():
             return demo(argv[1:])
     from varlogd.cli.arguments import parse
 
-    with _whole_help():
+    with output.whole_help():
         command = parse(argv, os.environ)
     try:
         with _plain_errors():
@@ -61,17 +60,6 @@ def _run(argv: list[str]) -> int:
         from varlogd.cli.conclusion import asked
 
         raise Unreachable(f"{asked(command)}: {closed} in mid-answer") from closed
-
-
-@contextmanager
-def _whole_help() -> Iterator[None]:
-    """`argparse` ends the process after it has printed help, and leaves it to the interpreter to get that out."""
-    try:
-        yield
-    except SystemExit:
-        with output.writing():
-            sys.stdout.flush()
-        raise
 
 
 def _fault(error: Exception) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from varlogd import __version__
+from varlogd.cli import exit_status, output
 from varlogd.cli.log_format import escaped, set_up
 from varlogd.cli.settings import SETTINGS, Effective, Setting, Texts, load
 from varlogd.config import Config
@@ -49,7 +50,19 @@ def main() -> None:
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what the flags say; the exit status."""
-    args = _parser().parse_args(argv)
+    try:
+        with output.whole_help():
+            args = _parser().parse_args(argv)
+        return _run(args, environ)
+    except BrokenPipeError:
+        output.give_up_stdout()
+        return exit_status.PIPE
+    except output.OutputError as error:
+        output.give_up_stdout()
+        return _fail(f"cannot write: {error}")
+
+
+def _run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     flags: dict[str, Texts] = {key: texts for key, texts in vars(args).items() if key in _FLAGGED and texts}
     try:
         effective = load(flags, environ, args.config)
@@ -58,7 +71,9 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if args.check_config or args.print_config:
         for ignored in effective.ignored:
             _say(f"warning: {ignored} (from the environment)")
-        print(to_toml(effective) if args.print_config else "ok")
+        output.demand_stdout()
+        with output.writing():
+            print(to_toml(effective) if args.print_config else "ok", flush=True)
         return EXIT_CLEAN
     return _serve(effective)
 
@@ -187,4 +202,4 @@ def _fail(reason: str) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"varlogd: {escaped(line)}", file=sys.stderr)
+    output.complain(f"varlogd: {escaped(line)}")
