@@ -1,33 +1,30 @@
 """When a line was written: the time in it, in nanoseconds since 1970 UTC.
 
-Log formats differ in where the time stands and in what it leaves out. Each `_Format` is a pattern with three groups,
-*stamp* (date and time to the second), *fraction* and *zone*, and a function for the stamp. Formats are of two kinds:
-
-- **strong**: a full date and time where the line begins. No other text looks like that, so they are tried on every
-  line, chosen by its first character.
-- **weak**: digits that could mean anything (``081109 203615``), or a time somewhere in the line (access logs, JSON).
-  A weak format is used only once `Timestamps.learn` has seen it in a good part of a file's lines; otherwise a stack
-  trace that mentions a date would move about in time.
+`formats` has the ways to write a time. Strong ones are tried on every line; the one weak format that a file has is
+learned (`Timestamps.learn`), or told by the configuration (`written`), and then no other is tried.
 
 What a stamp leaves out is taken from the host: the zone, if a line names none, and the year (RFC 3164), which is
-the latest that does not put the line after the file's last change.
+the latest that does not put the line after the file's last change. `Timestamps.of` is a function of the line alone,
+so a wall time that there is twice (see `moment`) is taken to be the first of the two. Where that happened `twice`
+says so, and `Timestamps.late` has the second.
 
-The patterns here are ours, anchored or of a fixed length, and see the first `PREFIX_BYTES` of a line: `re` is safe
-with them, as it would not be with an asker's. Stamps repeat, so what they mean is cached by their bytes.
+Stamps repeat, so what they mean is cached by their bytes. For many lines at once there is `Timestamps.of_lines`,
+which gives the same and is several times faster (see `layout`).
 """
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from functools import lru_cache
+from datetime import datetime, timedelta, tzinfo
+from functools import partial
 from typing import Final, NamedTuple
 
-PREFIX_BYTES: Final = 256
-"""How much of a line is looked at: an access log has an address and a user name before its time."""
+from varlogd.logs.formats import FLOATING, ISO, STRONG, Format, proposed
+from varlogd.logs.layout import NO_TIME, Layout
+from varlogd.logs.moment import NS, ns_of
+from varlogd.logs.written import format_of
 
 CACHE_MAX: Final = 256
 """Stamps remembered of one file. Reading goes along in time, so few are needed, and there may be many files."""
@@ -35,27 +32,21 @@ CACHE_MAX: Final = 256
 LEARN_SHARE: Final = 4
 """A weak format must be in one of so many lines: the rest may be continuation lines."""
 
-YEARS_BACK: Final = 8
-"""How far back to look for a year that has a 29 February."""
+SAME_LAYOUT_LINES: Final = 16
+"""The first lines of a batch, one of which has the layout of the others."""
 
-NS: Final = 1_000_000_000
+TWICE_MAX: Final = 64
+"""Folds of one file that are told: there is one in a year."""
+
 _DAY_NS: Final = 86_400 * NS
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SCALE: Final[tuple[int, ...]] = tuple(10 ** (9 - digits) for digits in range(10))
-_MONTHS: Final = {
-    name: number + 1
-    for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())
-}  # fmt: skip
 
 
 class HostZone(tzinfo):
     """This host's zone by the C library: ``TZ`` or ``/etc/localtime``, with all its past and future rules."""
 
     def utcoffset(self, moment: datetime | None) -> timedelta:
-        if moment is None:
-            return timedelta(0)
-        local = time.localtime(time.mktime((*moment.timetuple()[:6], 0, 0, -1)))
-        return timedelta(seconds=local.tm_gmtoff)
+        offset = None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
+        return offset or timedelta(0)
 
     def dst(self, moment: datetime | None) -> timedelta | None:
         return None
@@ -64,123 +55,28 @@ class HostZone(tzinfo):
         return "host"
 
 
-class _Moment(NamedTuple):
-    """What a stamp says: ``clock`` is ``HH:MM:SS``; without a year it is one to be inferred."""
+class Twice(NamedTuple):
+    """A wall time that there is twice: its first time, and how much later the second is."""
 
-    year: int | None
-    month: int
-    day: int
-    clock: bytes
-    zone: bytes | None = None
-
-
-_Read = Callable[[bytes, bytes | None], "_Moment | int"]
-
-
-class _Format(NamedTuple):
-    """One way to write a time: ``find`` gives the groups stamp, fraction, zone; ``read`` what the stamp means."""
-
-    name: str
-    find: Callable[[bytes, int, int], re.Match[bytes] | None]
-    read: _Read
-
-
-def _read_iso(stamp: bytes, zone: bytes | None) -> _Moment:
-    return _Moment(int(stamp[:4]), int(stamp[5:7]), int(stamp[8:10]), stamp[-8:], zone)
-
-
-def _read_syslog(stamp: bytes, zone: bytes | None) -> _Moment:
-    month, day, *year, clock = stamp.split()
-    return _Moment(int(year[0]) if year else None, _MONTHS[month], int(day), clock, zone)
-
-
-def _read_ctime(stamp: bytes, year: bytes | None) -> _Moment:
-    _, month, day, clock = stamp.split()
-    return _Moment(int(year or b""), _MONTHS[month], int(day), clock)
-
-
-def _read_access(stamp: bytes, zone: bytes | None) -> _Moment:
-    return _Moment(int(stamp[7:11]), _MONTHS[stamp[3:6]], int(stamp[:2]), stamp[12:], zone)
-
-
-def _read_compact(stamp: bytes, zone: bytes | None) -> _Moment:
-    digits = stamp[7:].replace(b":", b"").replace(b" ", b"0")
-    clock = b"%s:%s:%s" % (digits[:2], digits[2:4], digits[4:])
-    return _Moment(2000 + int(stamp[:2]), int(stamp[2:4]), int(stamp[4:6]), clock, zone)
-
-
-def _read_short(stamp: bytes, zone: bytes | None) -> _Moment:
-    return _Moment(2000 + int(stamp[:2]), int(stamp[3:5]), int(stamp[6:8]), stamp[9:], zone)
-
-
-def _read_epoch(stamp: bytes, _: bytes | None) -> int:
-    return int(stamp) * NS
-
-
-_CLOCK: Final = rb"\d\d:\d\d:\d\d"
-_FRACTION: Final = rb"(?:[.,](\d{1,9})\d*)?"
-_MONTH: Final = rb"(?:" + b"|".join(_MONTHS) + rb")"
-_WEEKDAY: Final = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_ZONE: Final = rb"(?:(Z| ?(?:UTC|GMT)|[+-]\d\d(?::?\d\d)?| [+-]\d\d:?\d\d)(?!\w))?"
-_ISO_TIME: Final = rb"(\d{4}[-/]\d\d[-/]\d\d(?:T| {1,2})" + _CLOCK + rb")" + _FRACTION + _ZONE
-_EPOCH_TIME: Final = rb"(1\d{9}|[23]\d{9})(?:\.?(\d{1,9}))?()(?!\d)"
-_TIME_FIELD: Final = rb'"(?:@?timestamp|time|ts|t|date|datetime)" ?: ?'
-
-
-def _at_start(name: str, pattern: bytes, read: _Read) -> _Format:
-    return _Format(name, re.compile(pattern).match, read)
-
-
-def _anywhere(name: str, pattern: bytes, read: _Read) -> _Format:
-    return _Format(name, re.compile(pattern).search, read)
-
-
-_ISO: Final = _at_start("ISO 8601", rb"(?:<\d{1,3}>\d{1,2} )?[\[(\"']?" + _ISO_TIME, _read_iso)
-_SYSLOG: Final = _at_start(
-    "RFC 3164",
-    rb"(?:<\d{1,3}>)?(" + _MONTH + rb" {1,2}\d{1,2} (?:\d{4} )?" + _CLOCK + rb")" + _FRACTION + _ZONE,
-    _read_syslog,
-)
-_CTIME: Final = _at_start(
-    "ctime",
-    rb"\[?(" + _WEEKDAY + rb" " + _MONTH + rb" {1,2}\d{1,2} " + _CLOCK + rb")" + _FRACTION + rb" (\d{4})",
-    _read_ctime,
-)
-
-_STRONG: Final[dict[int, tuple[_Format, ...]]] = {
-    **dict.fromkeys(b"0123456789\"'(", (_ISO,)),
-    **dict.fromkeys(b"JFMASONDTW", (_SYSLOG, _CTIME)),
-    ord("["): (_ISO, _CTIME),
-    ord("<"): (_ISO, _SYSLOG),
-}
-"""By the first byte of the line."""
-
-_WEAK: Final = (
-    _at_start("HDFS", rb"(\d{6} [ \d]\d:?\d\d:?\d\d)" + _FRACTION + rb"()(?!\w)", _read_compact),
-    _at_start("Spark", rb"(\d\d/\d\d/\d\d " + _CLOCK + rb")" + _FRACTION + rb"()(?!\w)", _read_short),
-    _at_start("epoch", rb"\[?" + _EPOCH_TIME, _read_epoch),
-    _anywhere(
-        "access", rb"\[(\d\d/" + _MONTH + rb"/\d{4}:" + _CLOCK + rb")" + _FRACTION + rb" ([+-]\d{4})\]", _read_access
-    ),
-    _anywhere("audit", rb"audit\(" + _EPOCH_TIME + rb":", _read_epoch),
-    _anywhere("JSON", _TIME_FIELD + rb'"' + _ISO_TIME, _read_iso),
-    _anywhere("JSON epoch", _TIME_FIELD + _EPOCH_TIME, _read_epoch),
-    _anywhere("ISO 8601 within", rb"(?<![\d-])" + _ISO_TIME, _read_iso),
-)
-"""By preference: of two that are in as many lines, the first."""
-
-_LIKE_A_TIME: Final = re.compile(rb"\d\d:\d\d|\d{6}").search
-"""In every line that has a weak format: learning from a text without times is then cheap."""
+    first_ns: int
+    later_ns: int
 
 
 class Timestamps:
-    """The times of one file's lines. ``latest_ns``, its last change, dates lines that name no year."""
+    """The times of one file's lines. ``latest_ns``, its last change, dates lines that name no year.
 
-    def __init__(self, zone: tzinfo, latest_ns: int) -> None:
+    ``written`` is the format by configuration, as `written.check_format` has it. Raises ValueError if that is none.
+    """
+
+    def __init__(self, zone: tzinfo, latest_ns: int, written: str | None = None) -> None:
+        self.twice: list[Twice] = []
         self._zone = zone
         self._latest_ns = latest_ns + _DAY_NS
-        self._likely = _ISO  # the weak format that was learned, or else the strong one last seen
+        self._told = None if written is None else format_of(written)
+        self._likely = self._told or ISO  # the weak format that was learned, or else the strong one last seen
+        self._learned = self._told is not None
         self._cache: dict[tuple[bytes, bytes | None], int | None] = {}
+        self._layout: Layout | None = None
 
     def learn(self, lines: Iterable[bytes]) -> bool:
         """Choose the weak format that most of ``lines`` have, if more have it than have a strong one.
@@ -188,14 +84,17 @@ class Timestamps:
         True if now any of them has a time.
         """
         sample = list(lines)
-        self._likely = _ISO
+        if self._told:
+            return any(self.of(line) is not None for line in sample)
+        self._choose(ISO, learned=False)
         strong = sum(self.of(line) is not None for line in sample)
-        likely = [line for line in sample if _LIKE_A_TIME(line, 0, PREFIX_BYTES)]
-        hits = [sum(self._by(weak, line) is not None for line in likely) for weak in _WEAK]
-        most = max(hits)
-        learned = most > strong and most * LEARN_SHARE >= len(sample)
+        counts = Counter(form for line in sample for form in proposed(line) if self._by(form, line) is not None)
+        counts[FLOATING] //= 2
+        self._choose(ISO, learned=False)  # without what the others have cached
+        best = max(counts, key=lambda form: (counts[form], -form.rank))
+        learned = counts[best] > strong and counts[best] * LEARN_SHARE >= len(sample)
         if learned:
-            self._likely = _WEAK[hits.index(most)]
+            self._choose(best, learned=True)
         return learned or strong > 0
 
     def of(self, line: bytes) -> int | None:
@@ -203,65 +102,98 @@ class Timestamps:
         moment = self._by(self._likely, line)
         return self._by_any_strong(line) if moment is None else moment
 
+    def of_lines(self, lines: Sequence[bytes]) -> list[int | None]:
+        """The times of many lines: what `of` gives for each."""
+        layout = self._layout or self._new_layout(lines)
+        if layout is None:
+            return [self.of(line) for line in lines]
+        found = layout.of_lines(lines)
+        if not found or min(found) > NO_TIME:
+            return list(found)
+        self._check_layout(layout, found)
+        return [self.of(line) if time < NO_TIME else time for time, line in zip(found, lines, strict=True)]
+
+    def late(self, line: bytes) -> int | None:
+        """As `of`, but the second of two times if the line's wall time is there twice."""
+        forms = (self._likely, *(STRONG.get(line[0], ()) if line and self._told is None else ()))
+        for form in forms:
+            if self._by(form, line) is not None and (found := form.find(line)) is not None:
+                return self._whole(self._read(form, found[1], found[3], fold=1), form, found[2])
+        return None
+
+    def _check_layout(self, layout: Layout, found: list[int]) -> None:
+        """Try another one if that one is of little use; in the end none."""
+        if 2 * sum(time < NO_TIME for time in found) > len(found):
+            self._layout = None
+
+    def _new_layout(self, lines: Sequence[bytes]) -> Layout | None:
+        """The layout of the first of some lines that has the likely format."""
+        for line in lines[:SAME_LAYOUT_LINES]:
+            if self.of(line) is not None and (likely := self._likely).find(line):
+                with suppress(ValueError):
+                    self._layout = Layout(line, likely, partial(self._by, likely))
+                break
+        return self._layout
+
+    def _choose(self, form: Format, *, learned: bool) -> None:
+        self._likely = form
+        self._learned = learned
+        self._cache.clear()
+        self._layout = None
+
     def _by_any_strong(self, line: bytes) -> int | None:
-        for strong in _STRONG.get(line[0], ()) if line else ():
+        if self._told is not None:
+            return None
+        for strong in STRONG.get(line[0], ()) if line else ():
             if strong is not self._likely and (moment := self._by(strong, line)) is not None:
-                if self._likely not in _WEAK:
+                if not self._learned:
                     self._likely = strong
+                    self._layout = None
                 return moment
         return None
 
-    def _by(self, form: _Format, line: bytes) -> int | None:
-        found = form.find(line, 0, PREFIX_BYTES)
+    def _by(self, form: Format, line: bytes) -> int | None:
+        found = form.find(line)
         if found is None:
             return None
         stamp, fraction, zone = found.groups()
-        moment: int | None
         try:
             moment = self._cache[stamp, zone]
         except KeyError:
             moment = self._remember(form, stamp, zone)
         if moment is None or not fraction:
             return moment
-        return moment + int(fraction) * _SCALE[len(fraction)]
+        return self._whole(moment, form, fraction)
 
-    def _remember(self, form: _Format, stamp: bytes, zone: bytes | None) -> int | None:
-        """What a stamp means; None if it is no time, like the 31st of February."""
+    def _whole(self, moment: int | None, form: Format, fraction: bytes | None) -> int | None:
+        """A time to the second with its fraction."""
+        if moment is None or not fraction:
+            return moment
+        if len(fraction) > 9 or b"." in fraction:
+            fraction = fraction.replace(b".", b"")[:9]
+        return moment + int(fraction) * form.scale[len(fraction)]
+
+    def _remember(self, form: Format, stamp: bytes, zone: bytes | None) -> int | None:
         if len(self._cache) >= CACHE_MAX:
             self._cache.clear()
+        moment = self._cache[stamp, zone] = self._read(form, stamp, zone)
+        if moment is not None and not zone and (later := self._read(form, stamp, zone, fold=1)) is not None:
+            self._see_twice(moment, later - moment)
+        return moment
+
+    def _read(self, form: Format, stamp: bytes, zone: bytes | None, fold: int = 0) -> int | None:
+        """What a stamp means; None if it is no time, like the 31st of February."""
         try:
             read = form.read(stamp, zone)
-            self._cache[stamp, zone] = read if isinstance(read, int) else self._ns(read)
-        except (ValueError, OverflowError, OSError):  # the last two: mktime, for a year it cannot do
-            self._cache[stamp, zone] = None
-        return self._cache[stamp, zone]
+            if not isinstance(read, int):
+                return ns_of(read, self._zone, self._latest_ns, fold)
+        except (ValueError, OverflowError, OSError):  # the last two: the C library, for a year it cannot do
+            return None
+        return None if form.bare and read > self._latest_ns else read
 
-    def _ns(self, moment: _Moment) -> int:
-        if moment.year is not None:
-            return _to_ns(moment, moment.year, _zone_of(moment.zone) or self._zone)
-        newest = (_EPOCH + timedelta(seconds=self._latest_ns // NS, days=1)).year  # a day more: zones
-        for year in range(newest, newest - YEARS_BACK, -1):
-            with suppress(ValueError):  # no 29 February in that year
-                if (found := _to_ns(moment, year, _zone_of(moment.zone) or self._zone)) <= self._latest_ns:
-                    return found
-        raise ValueError("no such day in any year that fits")
-
-
-def _to_ns(moment: _Moment, year: int, zone: tzinfo) -> int:
-    hour, minute, second = int(moment.clock[:2]), int(moment.clock[3:5]), int(moment.clock[6:])
-    if second > 60:  # 60 is a leap second, which Unix time counts as the next one
-        raise ValueError("no such second")
-    since = datetime(year, moment.month, moment.day, hour, minute, tzinfo=zone) - _EPOCH
-    return (since.days * 86_400 + since.seconds + second) * NS
-
-
-@lru_cache(maxsize=64)  # there are some forty offsets in the world
-def _zone_of(zone: bytes | None) -> tzinfo | None:
-    """``Z``, ``+01``, ``+0100`` or ``-05:30``; None if the line leaves it to the host."""
-    if not zone:
-        return None
-    digits = zone.strip().replace(b":", b"")
-    if digits[:1] not in b"+-":
-        return UTC
-    offset = timedelta(hours=int(digits[1:3]), minutes=int(digits[3:5] or b"0"))
-    return timezone(-offset if digits.startswith(b"-") else offset)
+    def _see_twice(self, first_ns: int, later_ns: int) -> None:
+        """Note a fold that is not noted yet; in the gap the second reading is the earlier one, and means nothing."""
+        if later_ns <= 0 or any(abs(first_ns - each.first_ns) < each.later_ns for each in self.twice):
+            return
+        if len(self.twice) < TWICE_MAX:
+            self.twice.append(Twice(first_ns, later_ns))

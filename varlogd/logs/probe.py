@@ -1,0 +1,80 @@
+"""Small reads anywhere in a text, for the lines there that have a time.
+
+A line that begins at or behind a place is what is asked for, so the read is for the beginnings of lines; a stretch
+without any, as in a long line or a stack trace, is stepped over with ever greater reads, up to `STEP_MAX_BYTES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from varlogd.logs.formats import LOOKED_AT_BYTES
+from varlogd.logs.reader import Text
+from varlogd.wire.limits import KIB
+
+PROBE_BYTES: Final = 8 * KIB
+"""What is read first: holds twenty lines or more, and all that is looked at of one."""
+
+STEP_FACTOR: Final = 4
+"""How much more is read when that held no line with a time."""
+
+STEP_MAX_BYTES: Final = 512 * KIB
+"""The longest stretch without a time that is stepped over: few stack traces, and few lines, have a tenth of it."""
+
+T = TypeVar("T")
+
+
+class Line(NamedTuple, Generic[T]):
+    """A line that begins at ``offset``, and its time."""
+
+    offset: int
+    time: T
+
+
+class Probe(Generic[T]):
+    """Reads ``text``, and tells the times by ``time_of``, given where a line begins and its beginning."""
+
+    def __init__(self, text: Text, time_of: Callable[[int, bytes], T | None]) -> None:
+        self.reads = 0
+        self._text = text
+        self._time_of = time_of
+
+    def lines_from(self, offset: int) -> list[Line[T]]:
+        """Some lines with times, in their order, the first of them the first that begins at ``offset`` or behind it.
+
+        None, if there is none in `STEP_MAX_BYTES` from there, or up to the end of the text. Raises LogReadError.
+        """
+        size, lines = PROBE_BYTES, list[Line[T]]()
+        while not lines and size <= STEP_MAX_BYTES and offset < self._text.size_bytes:
+            lines = self._timed(self.beginnings(offset, size))
+            if offset + size >= self._text.size_bytes:
+                break
+            size *= STEP_FACTOR
+        return lines
+
+    def beginnings(self, offset: int, size_bytes: int) -> list[tuple[int, bytes]]:
+        """What can be seen with one read of the lines that begin from ``offset`` on: where, and how."""
+        self.reads += 1
+        start = max(0, offset - 1)  # a line feed there says that a line begins at the offset
+        data = self._text.read_at(start, min(size_bytes + offset - start, self._text.size_bytes - start))
+        return list(_beginnings(data, start, start + len(data) == self._text.size_bytes))
+
+    def _timed(self, beginnings: list[tuple[int, bytes]]) -> list[Line[T]]:
+        times = ((offset, self._time_of(offset, line)) for offset, line in beginnings)
+        return [Line(offset, time) for offset, time in times if time is not None]
+
+
+def _beginnings(data: bytes, start: int, at_end: bool) -> Iterator[tuple[int, bytes]]:
+    """The lines of ``data``, which is from ``start`` of the text, but for one of which too little is there."""
+    line = data.find(b"\n") + 1 if start else 0
+    if start and not line:
+        return
+    while line < len(data):
+        end = data.find(b"\n", line)
+        if end < 0:
+            if at_end or len(data) - line >= LOOKED_AT_BYTES:
+                yield start + line, data[line : line + LOOKED_AT_BYTES]
+            return
+        yield start + line, data[line : min(end, line + LOOKED_AT_BYTES)]
+        line = end + 1
