@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 from unicodedata import bidirectional
 
 from hypothesis import given
@@ -12,7 +13,7 @@ from msgspec import structs
 from varlogd.cli import render, row_lines, terminal
 from varlogd.cli.row_lines import RowLines
 from varlogd.query.block import Row
-from varlogd.wire.query import Entry, Ledger, MemberInfo, Outcome, StreamInfo
+from varlogd.wire.query import Entry, Ledger, MemberInfo, Notice, NoticeEvent, Outcome, StreamInfo
 
 S = 1_000_000_000
 ROW = Row(S, "web1", "nginx/access.log", 7, S, b"GET / 200")
@@ -51,11 +52,15 @@ def test_nothing_a_log_says_moves_a_terminal(line: bytes) -> None:
 def test_nor_does_what_a_peer_says(text: str) -> None:
     entry = Entry(host=text or "x", outcome=Outcome.FAILED, why=text, notes=(text,))
     member = MemberInfo(name=text, state="alive", address=text, tags={text: text}, epoch=1, incarnation=1, since_ns=0)
-    info = StreamInfo(host=text, stream=text, files=1, size_bytes=1, newest_ns=None, note=text)
+    info = StreamInfo(
+        host=text, stream=text, files=1, size_bytes=1, newest_ns=None, note=text, labels={text: text, "source": text}
+    )
+    notice = Notice(host=text, event="dead", stream=text, why=text)
     for lines in (
         render.ledger_lines(ledger(entry), color=False),
         render.members_lines([member], 0, color=False),
         render.files_lines([info]),
+        [render.notice_line(notice, 0, color=False)],
     ):
         assert not any(controls(line) or "\n" in line for line in lines)
 
@@ -172,3 +177,54 @@ def test_a_doubtful_view_is_told() -> None:
     assert lines[0].startswith("PARTIAL: 1 answered")
     assert lines[1] == "  not joined"
     assert render.ledger_json(doubtful)["ledger"]["doubt"] == "not joined"
+
+
+def test_masked_secrets_are_counted() -> None:
+    whole = ledger(
+        Entry(host="a", outcome=Outcome.ANSWERED, redacted=2), Entry(host="b", outcome=Outcome.ANSWERED, redacted=1)
+    )
+    assert render.ledger_lines(whole, color=False) == [
+        "2 answered · 0 rows · 0 B scanned · 3 secrets masked · 0.50 s"
+    ]
+    partial = ledger(
+        Entry(host="a", outcome=Outcome.TRUNCATED, why="bytes_max: 1.0 GiB is all one question may read", redacted=1)
+    )
+    assert render.ledger_lines(partial, color=False) == [
+        "PARTIAL: 1 truncated · 0 rows · 0 B scanned · 1 secret masked · 0.50 s",
+        "  a  truncated bytes_max: 1.0 GiB is all one question may read; 1 secret masked",
+    ]
+    assert render.ledger_json(whole)["ledger"]["members"][0]["redacted"] == 2
+
+
+def test_files_have_a_source_labels_and_what_cannot_be_read() -> None:
+    files = [
+        StreamInfo(
+            host="a",
+            stream="docker/web",
+            files=1,
+            size_bytes=1024,
+            newest_ns=S,
+            labels={"source": "container", "pod": "web-1", "container": "web", "file": "/x"},
+        ),
+        StreamInfo(host="a", stream="secret.log", files=1, size_bytes=0, newest_ns=None, note="denied"),
+    ]
+    assert render.files_lines(files) == [
+        "HOST  STREAM      SOURCE     SIZE     FILES  NEWEST                LABELS                   NOTE",
+        "a     docker/web  container  1.0 KiB  1      1970-01-01T00:00:01Z  container=web pod=web-1",
+        "a     secret.log  file       0 B      1                                                     denied",
+    ]
+    assert render.file_json(files[0])["labels"]["pod"] == "web-1"
+
+
+def test_every_notice_has_its_words() -> None:
+    lines = [
+        render.notice_line(Notice(host="a", event=event, rows=12, why="y"), S, color=False)
+        for event in get_args(NoticeEvent)
+    ]
+    assert len({line.partition("a: ")[2] for line in lines}) == len(lines)
+    assert all(line.startswith("*** 1970-01-01T00:00:01Z a: ") for line in lines)
+    assert all(line.endswith(" (y)") for line in lines)
+    [dropped] = [line for line in lines if "dropped" in line]
+    assert "12 rows dropped" in dropped
+    told = render.notice_line(Notice(host="a", event="stream", stream="x.log"), S, color=True)
+    assert told == "\x1b[33m*** 1970-01-01T00:00:01Z a:x.log: a new stream\x1b[0m"

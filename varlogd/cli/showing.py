@@ -20,7 +20,7 @@ from varlogd.wire.query import Ledger, Live, Notice, Progress
 
 if TYPE_CHECKING:
     from varlogd.cli.arguments import Command
-    from varlogd.client import Answer, Following
+    from varlogd.client import Answer, Event, Following
 
 SETTLED_S: Final = 1.5
 """`tail` shows what it has when no row has come for so long: the rows of hosts on time are all in by then."""
@@ -105,13 +105,14 @@ async def follow(command: Command) -> int:
     meter = Meter(command.progress)
     write = _writer(command)
     async with output.while_somebody_reads(), client.follow(command.url, command.query) as following:
-        heard = _Heard(command, following, meter)
+        heard = _Heard(following, _teller(command, meter), meter)
         history = [row async for block in heard for row in block]
         meter.clear()
         await write(sorted(history, key=order_key))
-        if heard.live:
-            async for block in heard:
-                await write(block)
+        if heard.live and command.json:
+            await output.write(json_line({"type": "live"}))
+        async for block in heard:
+            await write(block)
     if heard.failure is not None and not (history or heard.live):
         raise heard.failure
     if heard.ledger is not None:
@@ -122,14 +123,14 @@ async def follow(command: Command) -> int:
 
 
 class _Heard:
-    """The rows of what is followed: iterated over once they end with the history, and again with all the rest.
+    """The rows of what is followed: iterated over, they end with the history; and again, with all the rest.
 
-    Notices are shown as they come. ``live``: the history is over. ``ledger`` or ``failure``: why there is no more.
+    Notices are told as they come. ``live``: the history is over. ``ledger`` or ``failure``: why there is no more.
     """
 
-    def __init__(self, command: Command, following: Following, meter: Meter) -> None:
-        self._command = command
+    def __init__(self, following: Following, tell: Callable[[Notice], Awaitable[None]], meter: Meter) -> None:
         self._events = following
+        self._tell = tell
         self._meter = meter
         self.live = False
         self.ledger: Ledger | None = None
@@ -139,39 +140,41 @@ class _Heard:
         return self
 
     async def __anext__(self) -> list[Row]:
-        while True:
-            try:
-                event = await anext(self._events)
-            except VarlogdError as error:
-                self.failure = error
-                raise StopAsyncIteration from error
-            match event:
-                case Notice():
-                    await self._tell(event)
-                case Progress():
-                    self._show_progress(event)
+        while self.ledger is None and self.failure is None:
+            match await self._next_event():
+                case list() as rows:
+                    return rows
+                case Notice() as notice:
+                    await self._tell(notice)
+                case Progress() as progress if not self.live:
+                    self._meter.show(progress)
                 case Live():
-                    await self._begin_live()
-                    raise StopAsyncIteration
-                case Ledger():
-                    self.ledger = event
-                    raise StopAsyncIteration
-                case _:
-                    return event
+                    self.live = True
+                    break
+                case Ledger() as ledger:
+                    self.ledger = ledger
+        raise StopAsyncIteration
 
-    def _show_progress(self, progress: Progress) -> None:
-        if not self.live:
-            self._meter.show(progress)
+    async def _next_event(self) -> Event | None:
+        try:
+            return await anext(self._events)
+        except VarlogdError as error:
+            self.failure = error
+            return None
 
-    async def _begin_live(self) -> None:
-        self.live = True
 
-    async def _tell(self, notice: Notice) -> None:
-        if self._command.json:
+def _teller(command: Command, meter: Meter) -> Callable[[Notice], Awaitable[None]]:
+    """What tells people or scripts of a host."""
+    color = colored_stderr(command)
+
+    async def tell(notice: Notice) -> None:
+        meter.clear()
+        if command.json:
             await output.write(json_line(render.notice_json(notice)))
         else:
-            self._meter.clear()
-            output.tell(render.notice_line(notice, time.time_ns(), color=colored_stderr(self._command)))
+            output.tell(render.notice_line(notice, time.time_ns(), color=color))
+
+    return tell
 
 
 _Write = Callable[[list[Row]], Awaitable[None]]
