@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from varlogd.logs.merge import Reader, merged
+from varlogd.logs.merge import Merge, Reader
 from varlogd.logs.order import NOWHERE, Held, Mark, ranked
 from varlogd.wire.query import Source
 
@@ -18,6 +20,8 @@ class Given:
     """A reader of rows that are known; ``exact`` ones have a floor with a rank, as one stream has."""
 
     streams = 1
+    counted = 0
+    labels: Mapping[str, Mapping[str, str]] = {}
 
     def __init__(self, steps: list[list[Held]], *, exact: bool) -> None:
         self.rows: list[Held] = []
@@ -71,7 +75,7 @@ def readers(draw: st.DrawFn) -> list[Given]:
 @given(readers())
 def test_all_rows_come_out_in_order(given_readers: list[Given]) -> None:
     expected = sorted(each for reader in given_readers for step in reader._steps for each in step)
-    out = [each for rows in merged(given_readers) if rows for each in rows]
+    out = [each for rows in Merge(given_readers) if rows for each in rows]
     assert out == expected
     assert all(reader.closed for reader in given_readers)
 
@@ -80,7 +84,7 @@ def test_a_reader_is_not_read_past_the_rows_of_others_that_come_first() -> None:
     early = Given([[row(place, "a", place)] for place in range(5)], exact=True)
     late = Given([[row(place, "b", place)] for place in range(10, 15)], exact=True)
     found: list[Reader] = [early, late]
-    rows = (each for some in merged(found) if some for each in some)
+    rows = (each for some in Merge(found) if some for each in some)
     assert [next(rows)[0] for _ in range(5)] == [0, 1, 2, 3, 4]
     assert late.advanced == 1
 
@@ -89,11 +93,11 @@ def test_rows_of_one_place_do_not_pile_up() -> None:
     """A log without times has all its rows at one place."""
     alone = Given([[row(7, "a", at)] for at in range(5)], exact=True)
     other = Given([[row(9, "b", at)] for at in range(5)], exact=True)
-    given_out = [[each[2] for each in rows] for rows in merged([alone, other]) if rows]
+    given_out = [[each[2] for each in rows] for rows in Merge([alone, other]) if rows]
     assert given_out[:5] == [[0], [1], [2], [3], [4]]
 
 
 def test_newest_first_the_names_are_the_other_way_round() -> None:
     given_readers = [Given([[row(5, name, 0, backwards=True)]], exact=True) for name in ("a", "c", "b")]
-    out = [each[4].stream for rows in merged(given_readers) if rows for each in rows]
+    out = [each[4].stream for rows in Merge(given_readers) if rows for each in rows]
     assert out == ["c", "b", "a"]

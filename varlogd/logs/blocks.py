@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from operator import itemgetter, neg
 
-from varlogd.logs.order import Held
+from varlogd.logs.order import NOWHERE, Held, Mark
 from varlogd.query.block import block_from_columns
 from varlogd.wire.limits import BLOCK_ROWS_MAX, BLOCK_TARGET_BYTES
 from varlogd.wire.query import NO_TIME, Block, Place, Source
@@ -18,14 +18,17 @@ _text_of = itemgetter(5)
 class Blocks:
     """Rows of one question, in order, into blocks, up to ``rows_max`` of them.
 
-    ``rows`` counts those that are in blocks. ``tall``: a row may have several lines.
+    ``rows`` counts those that are in blocks, ``taken`` those and the ones that wait for their block to be full,
+    ``refused`` those past ``rows_max``. ``tall``: a row may have several lines.
     """
 
     def __init__(self, *, backwards: bool, tall: bool, rows_max: int) -> None:
         self.rows = 0
         self._backwards = backwards
         self._tall = tall
-        self._left = rows_max
+        self.taken = 0
+        self.refused = 0
+        self._rows_max = rows_max
         self._waiting: list[Held] = []
         self._waiting_bytes = 0
         self._last: Held | None = None
@@ -35,25 +38,29 @@ class Blocks:
         """Whether some rows wait for their block to be full."""
         return bool(self._waiting)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no more rows may follow."""
-        return self._left == 0
+    def frontier(self, watermark: Mark | None) -> Place | None:
+        """The place before which all rows have been taken, of a merge that has come to ``watermark``.
 
-    @property
-    def frontier(self) -> Place | None:
-        """The place of the last row taken; None if there was none."""
-        if self._last is None:
+        That of the last row, if rows were refused or no key behind its own has been reached; else the beginning of
+        the watermark's key. None if there is nothing yet, or nothing more.
+        """
+        sign = -1 if self._backwards else 1
+        if self._last is not None and (self.refused or watermark is None or watermark[0] <= self._last[0]):
+            place, _, sequence, _, source, _, _ = self._last
+            return Place(
+                key=sign * place, stream=source.stream, file=source.file, offset=sign * sequence - source.base
+            )
+        if watermark is None or watermark[0] == NOWHERE:
             return None
-        place, _, sequence, _, source, _, _ = self._last
-        key, position = (-place, -sequence) if self._backwards else (place, sequence)
-        return Place(key=key, stream=source.stream, file=source.file, offset=position - source.base)
+        return Place(key=sign * watermark[0])
 
     def add(self, rows: list[Held]) -> Iterator[Block]:
         """Take rows, which are behind those taken before, and give the blocks that they fill."""
-        if len(rows) > self._left:
-            rows = rows[: self._left]
-        self._left -= len(rows)
+        left = self._rows_max - self.taken
+        if len(rows) > left:
+            self.refused += len(rows) - left
+            rows = rows[:left]
+        self.taken += len(rows)
         if not rows:
             return
         self._last = rows[-1]

@@ -14,7 +14,7 @@ the runs that the readers' rows are; where readers do not overlap in time nothin
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import chain
 from typing import Protocol
@@ -28,9 +28,17 @@ class Reader(Protocol):
     rows: list[Held]
     """Rows that are certain and not yet taken, in order. Whoever takes them puts an empty list in their place."""
 
+    counted: int
+    """Rows that it counted and did not give. Only where `stream.Asked.tallied` is true, nothing is asked of a row but
+    that it passes, and it reads one stream; else always 0."""
+
     @property
     def streams(self) -> int:
         """How many streams it reads, as far as is known."""
+
+    @property
+    def labels(self) -> Mapping[str, Mapping[str, str]]:
+        """All labels of each stream of which it has given or counted rows, by the stream's name."""
 
     @property
     def floor(self) -> Mark:
@@ -49,24 +57,35 @@ class Reader(Protocol):
         """Read no further, close what is open, and put into the account what is to be said. May be called again."""
 
 
-def merged(readers: Sequence[Reader]) -> Iterator[list[Held] | None]:
+class Merge(Iterator[list[Held] | None]):
     """The rows of all ``readers`` in order, some at a time; None after a step that gave none."""
-    ready = _Ready()
-    floors = [(reader.floor, index) for index, reader in enumerate(readers)]
-    heapify(floors)
-    while floors:
-        index = floors[0][1]
-        reader = readers[index]
+
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        self._readers = readers
+        self._ready = _Ready()
+        self._floors = [(reader.floor, index) for index, reader in enumerate(readers)]
+        heapify(self._floors)
+
+    @property
+    def floor(self) -> Mark | None:
+        """The watermark: all rows before it have been given, and none behind it; None if there are no more."""
+        return self._floors[0][0] if self._floors else None
+
+    def __next__(self) -> list[Held] | None:
+        if not self._floors:
+            raise StopIteration
+        index = self._floors[0][1]
+        reader = self._readers[index]
         going_on = reader.advance()
         if reader.rows:
-            ready.add(index, reader.rows)
+            self._ready.add(index, reader.rows)
             reader.rows = []
         if going_on:
-            heapreplace(floors, (reader.floor, index))
+            heapreplace(self._floors, (reader.floor, index))
         else:
+            heappop(self._floors)
             reader.close()
-            heappop(floors)
-        yield ready.before(*floors[0]) if floors else ready.rest()
+        return self._ready.before(*self._floors[0]) if self._floors else self._ready.rest()
 
 
 class _Ready:

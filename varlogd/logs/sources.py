@@ -79,13 +79,13 @@ class FileSource:
         self._roots = tuple(roots)
         self._served = served
         self._zone = zone
-        self._spool_dir = spool_dir
+        self.spool_dir = spool_dir
         self._transforms = tuple(transforms)
 
     def listing(self, query: Query, check: Callable[[], None]) -> Listing:
         """See `LogSource`."""
         catalogue = self.catalogue(check)
-        files = OpenFiles(Account(check), self._spool_dir)
+        files = OpenFiles(Account(check), self.spool_dir)
         found = []
         try:
             for stream in (*catalogue.streams, *catalogue.outside):
@@ -115,13 +115,21 @@ class FileSource:
         self._tell_of_links(catalogue, asked.query, account)
         chunk_max_bytes = _chunk_max_bytes(asked.scanner.buffer_bytes, len(readable))
         return [
-            StreamRows(stream, asked, files, account, chunk_max_bytes, self.transforms_of(stream, asked, account))
+            StreamRows(
+                stream,
+                self.labels_of(stream),
+                asked,
+                files,
+                account,
+                chunk_max_bytes,
+                self.transforms_of(stream, asked, account),
+            )
             for stream in readable
         ]
 
     def open_files(self, account: Account, closing: ExitStack) -> OpenFiles:
         """Files to be opened, which ``closing`` closes."""
-        files = OpenFiles(account, self._spool_dir)
+        files = OpenFiles(account, self.spool_dir)
         closing.callback(files.close)
         return files
 
@@ -131,8 +139,11 @@ class FileSource:
 
     def is_asked_for(self, stream: LogStream, query: Query) -> bool:
         """Whether ``query``'s matchers choose ``stream``."""
-        labels = {**self._tags, **stream.labels, "host": self._host, "stream": stream.name}
-        return matches_stream(query.matchers, labels)
+        return matches_stream(query.matchers, self.labels_of(stream))
+
+    def labels_of(self, stream: LogStream) -> Mapping[str, str]:
+        """All labels of a stream, the host's too."""
+        return {**self._tags, **stream.labels, "host": self._host, "stream": stream.name}
 
     def transforms_of(self, stream: LogStream, asked: Asked, account: Account) -> list[Transform]:
         """What the chunks of a stream go through."""

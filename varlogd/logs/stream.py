@@ -16,7 +16,7 @@ is ever unpacked of one: positions grow with the text and do not depend on how m
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import tzinfo
 from typing import Final, NamedTuple
 
@@ -49,12 +49,13 @@ _LINE_MAX: Final = f"{LINE_MAX_BYTES // KIB} KiB"
 
 
 class Asked(NamedTuple):
-    """What a query asks of every reader of this host."""
+    """What a query asks of every reader of this host. ``tallied``: only how many rows there are, and not when."""
 
     host: str
     query: Query
     scanner: LineScanner
     zone: tzinfo
+    tallied: bool = False
 
     @property
     def backwards(self) -> bool:
@@ -90,6 +91,7 @@ class StreamRows:
     def __init__(
         self,
         stream: LogStream,
+        labels: Mapping[str, str],
         asked: Asked,
         files: OpenFiles,
         account: Account,
@@ -97,7 +99,9 @@ class StreamRows:
         transforms: Sequence[Transform] = (),
     ) -> None:
         self.stream = stream
+        self.labels: Mapping[str, Mapping[str, str]] = {stream.name: labels}
         self.rows: list[Held] = []
+        self.counted = 0
         self._chunk_max_bytes = chunk_max_bytes
         self._transforms = transforms
         self._asked = asked
@@ -259,7 +263,10 @@ class StreamRows:
     # --- rows ---
 
     def _take(self, file: ReadFile, chunk: Chunk) -> int:
-        """Find the rows of a chunk and put them in order; returns how many passed."""
+        """Find the rows of a chunk and put them in order; returns how many passed and are held."""
+        if self._asked.tallied and not self._asked.ranged:
+            self.counted += self._asked.scanner.count(chunk.data)
+            return 0
         times = sample(file.times, chunk)
         passed = self._passed(chunk)
         rows = self._dating.rows(file, chunk, passed)

@@ -7,16 +7,18 @@ which costs as much as reading a hundred lines: a short answer takes one.
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Final
 
 import trio
 
 from varlogd.errors import LogReadError
+from varlogd.logs.count import Count
 from varlogd.logs.scan import HostLogs, Scan
 from varlogd.mesh.sink import Sink
 from varlogd.query.ledger import clipped
-from varlogd.wire.query import Block, Entry, Outcome, Progress, Query
+from varlogd.wire.query import AskCount, Block, Entry, Outcome, Progress, Query
 from varlogd.world import Runner
 
 STEP_BLOCKS_MAX: Final = 4
@@ -59,12 +61,23 @@ class HostAnswer:
             elapsed_s=trio.current_time() - began,
         )
 
+    async def counts(self, ask: AskCount, sink: Sink) -> Entry:
+        """Count the rows of this host, send the cells to ``sink`` and return its line of the ledger."""
+        began = trio.current_time()
+        count = self._logs.count(ask, self._runner.check)
+        with closing(count):
+            while await self._runner.run(lambda: _stepped(count)):
+                sink.progress(_known(count))
+        sink.progress(_known(count))
+        await sink.counts(count.cells())
+        return self._entry(count, trio.current_time() - began)
+
     def _begin(self, query: Query) -> tuple[Scan, tuple[list[Block], bool]]:
         """A scan and its first step. A scan whose step fails has closed itself."""
         scan = self._logs.scan(query, self._runner.check)
         return scan, _step(scan)
 
-    def _entry(self, scan: Scan, elapsed_s: float) -> Entry:
+    def _entry(self, scan: Scan | Count, elapsed_s: float) -> Entry:
         return Entry(
             host=self._host,
             outcome=_outcome(scan.truncated),
@@ -74,15 +87,18 @@ class HostAnswer:
             streams=scan.streams,
             why=scan.truncated,
             notes=tuple(scan.notes),
+            redacted=scan.redacted,
+            frontier=scan.frontier if isinstance(scan, Scan) else None,
         )
 
 
-def _known(scan: Scan) -> Progress:
+def _known(scan: Scan | Count) -> Progress:
     return Progress(
         bytes_scanned=scan.bytes_scanned,
         streams=scan.streams,
         notes=tuple(map(clipped, scan.notes)),
         missing=clipped(scan.truncated),
+        redacted=scan.redacted,
     )
 
 
@@ -103,9 +119,22 @@ def _step(scan: Scan) -> tuple[list[Block], bool]:
 
 def _pull(scan: Scan) -> tuple[Block | None, bool]:
     """The next block, if there is one yet, and whether there may be more."""
+    with _mapped():
+        try:
+            return next(scan), True
+        except StopIteration:
+            return None, False
+
+
+def _stepped(count: Count) -> bool:
+    with _mapped():
+        return count.step()
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """Errors of the file system that no reader has met are this host's."""
     try:
-        return next(scan), True
-    except StopIteration:
-        return None, False
+        yield
     except OSError as error:
         raise LogReadError(f"this host could not read its logs: {error.strerror or error}") from error
