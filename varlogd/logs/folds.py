@@ -1,10 +1,11 @@
 """Which of two times a line means whose wall time was there twice: before or after clocks were put back.
 
 A file is written in time, so all lines of the first pass stand before all lines of the second, and one place in the
-file, the *turn*, parts them. There the wall time falls by most of an hour. It is looked for in the text, once for each
-fold: where the ambiguous lines begin and end is found by bisection, for times read as if all were of the first pass do
-not fall at either border; between the two the widest stretch is halved until a fall is seen, and that is closed in on.
-The place is a property of the file: reading it forwards, backwards or from the middle gives every line the same time.
+file, the *turn*, parts them. There the wall time falls by most of an hour. It is looked for in the text, once for
+each fold: where the ambiguous lines begin and end is found by bisection, for times read as if all were of the first
+pass do not fall at either border; between the two the widest stretch is halved until a fall is seen, and that is
+closed in on. The place is a property of the file: reading it forwards, backwards or from the middle gives every line
+the same time.
 
 If no fall is seen, all lines are of one pass: of the one that leaves the smaller gap to the lines before and after,
 or to the file's last change if the fold is its end.

@@ -31,6 +31,9 @@ from varlogd.wire.limits import KIB
 LOOKED_AT_BYTES: Final = 4 * KIB
 """How much of a line is looked at: in JSON the time may stand behind the message."""
 
+MARKER_BYTES: Final = LOOKED_AT_BYTES - KIB // 8
+"""Where a marker is looked for, so that the time behind it is within `LOOKED_AT_BYTES`."""
+
 FLOATING_BYTES: Final = 240
 """Where a time is found that stands in no fixed field: an access log has an address and a user name before it."""
 
@@ -73,11 +76,11 @@ class Format:
         """Where in ``line`` the time is."""
         if not self.marker:
             return self.match(line, 0)
-        at = line.find(self.marker, 0, LOOKED_AT_BYTES)
+        at = line.find(self.marker, 0, MARKER_BYTES)
         while at >= 0:
             if found := self.match(line, at + len(self.marker)):
                 return found
-            at = line.find(self.marker, at + 1, LOOKED_AT_BYTES)
+            at = line.find(self.marker, at + 1, MARKER_BYTES)
         return None
 
 

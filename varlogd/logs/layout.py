@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from varlogd.logs.formats import LOOKED_AT_BYTES, Format
+from varlogd.logs.formats import MARKER_BYTES, Format
 
 NO_TIME: Final = -(1 << 80)
 """Less than any time in ns that a line can have, and more than any sum in which a piece has none."""
@@ -92,7 +92,7 @@ class Layout:
         """The times of ``lines``; less than `NO_TIME` for those to be read by themselves."""
         head, heads, pieces, cuts = self._head_end, self._heads, self._pieces, self._cuts
         if marker := self._form.marker:
-            reach, width = LOOKED_AT_BYTES, cuts[-1]
+            reach, width = MARKER_BYTES, cuts[-1]
             lines = [line[(at := line.find(marker, 0, reach)) : at + width] for line in lines]
         if len(pieces) == 1:
             (some,), (a, b) = pieces, cuts

@@ -71,11 +71,13 @@ class TimeSeek:
 
     def sought(self, bound_ns: int) -> Sought:
         """Where the lines from ``bound_ns`` on begin."""
+        if self._size <= DISORDER_MAX_BYTES:  # it would be read whole in any case
+            return Sought(0, self._size, 0)
         before = self._probe.reads
         if not self._seen:
             self._spread()
         if not self._seen:
-            return self._unsought(before, "no times were found at any of some places of it")
+            return self._unsought(before, "no line with a time was found in it")
         self._search(bound_ns, before + READS_MAX - 2)
         if self._contradicts():
             return self._unsought(before, "its times step back by more than lines are out of order")
