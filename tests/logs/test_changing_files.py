@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import lzma
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +19,11 @@ from varlogd.query.block import Row, row_count, rows_of
 from varlogd.wire.query import Matcher, Query
 
 Nobody = Callable[[Path], AbstractContextManager[None]]
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
@@ -58,15 +65,6 @@ def test_damaged_compressed_files_make_the_answer_partial(tmp_path: Path) -> Non
     assert scan.truncated.startswith("x.log.1.gz: damaged after ")
 
 
-def test_zst_makes_the_answer_partial(tmp_path: Path) -> None:
-    (tmp_path / "x.log.1.zst").write_bytes(b"\x28\xb5\x2f\xfd")
-    (tmp_path / "x.log").write_text(line(1))
-    rows, scan = scanned(tmp_path)
-    assert len(rows) == 1
-    assert "x.log.1.zst: .zst is not supported" in scan.truncated
-    assert "zst" in logs_of(tmp_path).files(Query(), lambda: None).streams[0].note
-
-
 def test_a_compressed_file_is_unpacked_only_when_it_is_reached(tmp_path: Path) -> None:
     (tmp_path / "x.log.1.gz").write_bytes(b"not even gzip")
     (tmp_path / "x.log").write_text("".join(line(number) for number in range(5000)))
@@ -75,14 +73,16 @@ def test_a_compressed_file_is_unpacked_only_when_it_is_reached(tmp_path: Path) -
 
 
 def test_chains_with_every_compression(tmp_path: Path) -> None:
-    (tmp_path / "x.log.3.bz2").write_bytes(bz2.compress(line(1, "a").encode()))
-    (tmp_path / "x.log.2.gz").write_bytes(gzip.compress(line(2, "b").encode()))
-    (tmp_path / "x.log.1").write_text(line(3, "c"))
-    (tmp_path / "x.log").write_text(line(4, "d"))
+    (tmp_path / "x.log.5.zst").write_bytes(zstd.compress(line(1, "a").encode()))
+    (tmp_path / "x.log.4.xz").write_bytes(lzma.compress(line(2, "b").encode()))
+    (tmp_path / "x.log.3.bz2").write_bytes(bz2.compress(line(3, "c").encode()))
+    (tmp_path / "x.log.2.gz").write_bytes(gzip.compress(line(4, "d").encode()))
+    (tmp_path / "x.log.1").write_text(line(5, "e"))
+    (tmp_path / "x.log").write_text(line(6, "f"))
     rows, _ = scanned(tmp_path, OLDEST)
-    assert texts(rows) == ["a", "b", "c", "d"]
-    plain = len(line(3, "c"))
-    assert [row.position for row in rows] == [0, SPOOL_MAX_BYTES, 2 * SPOOL_MAX_BYTES, 2 * SPOOL_MAX_BYTES + plain]
+    assert texts(rows) == ["a", "b", "c", "d", "e", "f"]
+    bases = [number * SPOOL_MAX_BYTES for number in range(5)]
+    assert [row.position for row in rows] == [*bases, bases[-1] + len(line(5, "e"))]
     assert scanned(tmp_path)[0] == rows[::-1]
 
 

@@ -6,11 +6,12 @@ import bz2
 import gzip
 import lzma
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.errors import QueryError
@@ -21,9 +22,19 @@ from varlogd.logs.files import OpenFiles, Plain
 from varlogd.logs.identity import HEAD_BYTES, MARK_AT_MAX_BYTES, FileIdentity, identity_of, resolve
 from varlogd.wire.limits import FILE_IDENTITY_MAX_CHARS
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
-PACK: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": zstd.compress,
+}
 
 
 def lines(first: int, count: int, text: str = "one of many lines") -> bytes:
@@ -172,6 +183,7 @@ def test_little_is_read_of_a_compressed_file(log: Path, monkeypatch: pytest.Monk
     assert asked == [HEAD_BYTES]
 
 
+@settings(deadline=None)
 @given(
     device=st.integers(0, (1 << 64) - 1),
     inode=st.integers(0, (1 << 64) - 1),

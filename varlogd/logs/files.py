@@ -9,21 +9,19 @@ not fit is told (`Unpacked.note`), and so is damage: what could be unpacked is s
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
 import tempfile
-import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, cast
 
 from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
 from varlogd.logs.catalogue import LogFile, open_listed, reason
-from varlogd.wire.limits import KIB, MIB
+from varlogd.logs.packing import PIECE_BYTES, PackingError, unpacked
+from varlogd.wire.limits import MIB
 
 OPEN_FILES_MAX: Final = 32
 """Plain files held open by one scan. Many scans run at once, and a process often may open just 1,024."""
@@ -33,9 +31,6 @@ SPOOL_MAX_BYTES: Final = 2048 * MIB
 
 EXTENT_BYTES: Final = 1 * MIB
 """The spool is given out in pieces of this size."""
-
-PIECE_BYTES: Final = 256 * KIB
-"""How much is unpacked between two looks for a cancellation."""
 
 
 class Plain:
@@ -90,39 +85,19 @@ class Unpacked:
 
 Opened = Plain | Unpacked
 
-_Unpacker = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
-_UNPACKERS: Final[dict[str, Callable[[IO[bytes]], _Unpacker]]] = {
-    "gz": lambda packed: gzip.GzipFile(fileobj=packed),
-    "bz2": bz2.BZ2File,
-    "xz": lzma.LZMAFile,
-}
-
-
-def unsupported(file: LogFile) -> str:
-    """Why a file's compression cannot be undone; empty if it can, or if the file has none."""
-    if not file.packing or file.packing in _UNPACKERS:
-        return ""
-    return f".{file.packing} is not supported: unpack it to have it searched"
-
 
 def beginning(file: LogFile, size_bytes: int) -> bytes:
     """The first bytes of a compressed file's text, or all if it has fewer (or is damaged behind them).
 
     No more is unpacked than that. Raises LogReadError.
     """
-    if why := unsupported(file):
-        raise LogReadError(why)
     data = b""
-    with os.fdopen(open_listed(file), "rb") as packed, _UNPACKERS[file.packing](packed) as unpacker:
-        while len(data) < size_bytes:
-            try:
-                piece = unpacker.read1(min(PIECE_BYTES, size_bytes - len(data)))
-            except (OSError, EOFError, zlib.error, lzma.LZMAError):
-                return data
-            if not piece:
-                return data
+    with os.fdopen(open_listed(file), "rb") as packed, suppress(PackingError):
+        for piece in unpacked(file.packing, packed, min(size_bytes, PIECE_BYTES)):
             data += piece
-    return data
+            if len(data) >= size_bytes:
+                break
+    return data[:size_bytes]
 
 
 class OpenFiles:
@@ -191,22 +166,17 @@ class OpenFiles:
             self._spool = None
 
     def _unpack(self, file: LogFile) -> Generator[None, None, Unpacked]:
-        if why := unsupported(file):
-            raise LogReadError(why)
         text = Unpacked(self)
-        with os.fdopen(open_listed(file), "rb") as packed, _UNPACKERS[file.packing](packed) as unpacker:
-            while True:
-                try:
-                    piece = unpacker.read1(PIECE_BYTES)  # `read` would lose what it has when it meets damage
-                except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-                    text.note = f"damaged after {text.size_bytes} bytes: {str(error).lower()}"
-                    return text
-                if not piece:
-                    return text
-                self._account.unpacked(len(piece))
-                if not self._append(text, piece):
-                    return text
-                yield None
+        with os.fdopen(open_listed(file), "rb") as packed:
+            try:
+                for piece in unpacked(file.packing, packed):
+                    self._account.unpacked(len(piece))
+                    if not self._append(text, piece):
+                        break
+                    yield None
+            except PackingError as error:
+                text.note = f"damaged after {text.size_bytes} bytes: {str(error).lower()}"
+        return text
 
     def _append(self, text: Unpacked, piece: bytes) -> bool:
         """Write a piece of an unpacked text behind what there is of it; false, with a note, if it does not fit."""

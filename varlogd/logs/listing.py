@@ -7,7 +7,7 @@ from datetime import tzinfo
 
 from varlogd.errors import LogReadError
 from varlogd.logs.catalogue import LogFile, LogStream, open_listed
-from varlogd.logs.files import OpenFiles, Plain, unsupported
+from varlogd.logs.files import OpenFiles, Plain
 from varlogd.logs.reader import is_binary
 from varlogd.logs.timing import FileTimes
 from varlogd.wire.limits import LABEL_MAX_CHARS
@@ -24,13 +24,9 @@ def stream_info(host: str, stream: LogStream, files: OpenFiles, zone: tzinfo) ->
     for file in stream.files:
         try:
             os.close(open_listed(file))
-            why = unsupported(file)
-        except LogReadError as error:
-            why = str(error)
-        if why:
-            notes.append(f"{stream.name_of(file)}: {why}")
-        else:
             readable.append(file)
+        except LogReadError as error:
+            notes.append(f"{stream.name_of(file)}: {error}")
     newest_ns = None
     if newest := next((file for file in readable if file.size_bytes), None):
         newest_ns, note = _newest_entry(newest, files, zone)
