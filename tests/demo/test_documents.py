@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import trio
 
 from varlogd.cli import exit_status, varlogd
-from varlogd.cli.arguments import parse
+from varlogd.cli.arguments import Verb, parse
 from varlogd.demo import SEED, TRIES
 from varlogd.demo import parse as parse_demo
 from varlogd.demo.logs import hosts, incidents, write_host
@@ -27,6 +30,9 @@ README = TOP / "README.md"
 DOCUMENTS = [README, *sorted((TOP / "docs").glob("**/*.md"))]
 MARKED = ("the demo command", "the test command")
 CI = TOP / ".ci" / "run"
+
+FOLLOW_TIMEOUT_S = 30.0
+"""Until one who follows has shown something and has ended: it takes less than a second."""
 
 
 def fences(text: str) -> Iterator[str]:
@@ -75,7 +81,7 @@ def test_commands_are_found_in_all_their_shapes() -> None:
 
 def test_the_readme_shows_every_verb() -> None:
     shown = {command[1] for path, command in COMMANDS if path == README and command[0] == "varlog"}
-    assert shown >= {"demo", "members", "files", "tail", "grep"}
+    assert shown >= {"demo", *get_args(Verb)}
 
 
 @pytest.mark.parametrize(
@@ -105,26 +111,47 @@ def test_ci_takes_the_readmes_commands_word_for_word(marker: str) -> None:
     assert command not in CI.read_text()
 
 
-async def test_the_commands_of_readme_and_demo_work(tmp_path: Path) -> None:
-    """Against a real mesh with the demo's logs: each answers in whole."""
+async def test_the_commands_of_documents_and_demo_work(tmp_path: Path) -> None:
+    """Against a real mesh with the demo's logs: each answers in whole, or follows until it is interrupted."""
     shop = hosts(4)
     for host in shop:
         write_host(tmp_path / host.name, host, incidents(SEED, shop), seed=SEED, now=datetime.now().astimezone())
     plans = [NodePlan(host.name, {"role": host.role}, tmp_path / host.name) for host in shop]
-    asked = [command[1:] for path, command in COMMANDS if path == README and command[0] == "varlog"]
+    asked = [command[1:] for _, command in COMMANDS if command[0] == "varlog"]
     runnable = [words for words in asked if words[0] != "demo" and "--url" not in words and "--help" not in words]
-    assert len(runnable) > 5
+    assert len(runnable) > 10
     async with running(plans, tmp_path / "own", lambda node: None) as nodes:
         await wait_acquainted(nodes, lambda text: None)
         for words in [*runnable, *TRIES]:
             command = [sys.executable, "-m", "varlogd.cli", *words]
             environment = {**os.environ, "VARLOG_URL": nodes[0].url}
-            done = await trio.run_process(
-                command,
-                check=False,
-                capture_stdout=True,
-                capture_stderr=True,
-                stdin=subprocess.DEVNULL,
-                env=environment,
+            if parse(words, {}).follow:
+                await check_following(command, environment)
+            else:
+                await check_answer(command, environment)
+
+
+async def check_answer(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    done = await trio.run_process(
+        command, check=False, capture_stdout=True, capture_stderr=True, stdin=subprocess.DEVNULL, env=environment
+    )
+    assert done.returncode == exit_status.FOUND, (command, done.stdout[-500:], done.stderr)
+
+
+async def check_following(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """It shows something (a row, or that it is live), and ends when it is told to."""
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(FOLLOW_TIMEOUT_S):
+            process = await nursery.start(
+                partial(
+                    trio.run_process,
+                    command,
+                    check=False,
+                    stdout=subprocess.PIPE,
+                    stdin=subprocess.DEVNULL,
+                    env=environment,
+                )
             )
-            assert done.returncode == exit_status.FOUND, (words, done.stdout[-500:], done.stderr)
+            assert await process.stdout.receive_some(), command
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == exit_status.INTERRUPTED, command

@@ -45,6 +45,8 @@ TRIES: Final = (
     ("grep", "-i", "timeout", "--since", "30m", "--oldest-first"),
     ("grep", "-v", "INFO", "app.log", "--limit", "20"),
     ("grep", "-F", '" 502 ', "access.log", "--limit", "5", "--json"),
+    ("count", "-i", "error", "--by", "host,stream"),
+    ("histogram", "-i", "error", "--since", "1h"),
 )
 
 

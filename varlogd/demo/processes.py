@@ -147,6 +147,7 @@ def _start(plan: NodePlan, logs: Path, seed: str | None) -> Node:
     logs.mkdir(exist_ok=True)
     log = logs / f"{plan.name}.log"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(ENVIRONMENT_PREFIX)}
+    environment[f"{ENVIRONMENT_PREFIX}JOURNAL"] = "false"  # this machine's, and none of these hosts'
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             daemon_command(plan, seed),
