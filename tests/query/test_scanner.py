@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from varlogd.errors import PatternError
-from varlogd.query.scanner import BUFFER_MAX_BYTES, BUFFER_MIN_BYTES, NEAR_BYTES, LineScanner
+from varlogd.query.scanner import BUFFER_MAX_BYTES, BUFFER_MIN_BYTES, NEAR_BYTES, RE2_FIRST_BYTES, LineScanner
 from varlogd.wire.query import LineFilter
 
 ATOMS = [
@@ -50,11 +50,47 @@ ATOMS += [
     "(?U)",
 ]
 ATOMS += [r"\n", "(?i-m:^b$)", "[[:space:]]", "(?-s)."]
+ATOMS += ["(?:", "(", ")", "*", "+", "?", "{", "}", "{2}", "{1,}", "{,2}", ",", "2", "k", "-", "]", "["]
+ATOMS += [
+    r"\pL",
+    r"\PL",
+    r"\p{Greek}",
+    r"\x41",
+    r"\x{e9}",
+    r"\x0a",
+    r"\101",
+    r"\07",
+    r"[^\s]",
+    r"[\W]",
+    r"[^\x00-\x7f]",
+]
+ATOMS += [
+    r"\t",
+    r"\v",
+    r"[\x80-\xff]",
+    "a$",
+    "^a",
+    "a$|b",
+    "(a$|b)",
+    "(?i:k)",
+    "(?P<n>a)",
+    "(?-i)",
+    r"\D",
+    r"\.",
+    "#",
+    " ",
+]
 
 patterns = st.lists(st.sampled_from(ATOMS), max_size=6).map("".join)
 literals = st.text(alphabet="abA é\r\n.", max_size=4)
 lines = st.lists(
-    st.sampled_from([b"a", b"b", b"A", b"B", b" ", b".", b"\r", b"\x00", b"\xff", "é".encode()]), max_size=8
+    st.sampled_from(
+        [
+            *[b"a", b"b", b"A", b"B", b" ", b".", b"\r", b"\x00", b"\xff", b"\xe9", b"\x0b", b"k", b"2", b"{"],
+            "é".encode(),
+        ]
+    ),
+    max_size=8,
 ).map(b"".join)
 
 
@@ -65,17 +101,28 @@ def filters(draw: st.DrawFn) -> LineFilter:
     return LineFilter(op, tuple(texts), draw(st.booleans()))
 
 
-@settings(deadline=None)
-@given(st.lists(filters(), max_size=3), st.lists(lines, max_size=12))
-def test_scanning_a_buffer_equals_re2_line_by_line(asked: list[LineFilter], text: list[bytes]) -> None:
+def scanner_of(asked: list[LineFilter], first_bytes: int) -> LineScanner:
+    """A scanner that takes RE2 for so much text before it turns to hyperscan."""
     try:
-        scanner = LineScanner(asked)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("varlogd.query.scanner.RE2_FIRST_BYTES", first_bytes)
+            return LineScanner(asked)
     except PatternError:
         assume(False)
+        raise
+
+
+@pytest.mark.parametrize("first_bytes", [0, RE2_FIRST_BYTES])
+@settings(deadline=None, max_examples=150)
+@given(asked=st.lists(filters(), max_size=3), text=st.lists(lines, max_size=12))
+def test_scanning_a_buffer_equals_re2_line_by_line(
+    first_bytes: int, asked: list[LineFilter], text: list[bytes]
+) -> None:
+    scanner = scanner_of(asked, first_bytes)
     buffer = b"".join(line + b"\n" for line in text)
-    assert list(scanner.lines(buffer)) == [
-        found for found in _split(text) if all(_passes(one, found[1]) for one in asked)
-    ]
+    expected = [found for found in _split(text) if all(_passes(one, found[1]) for one in asked)]
+    assert list(scanner.lines(buffer)) == expected
+    assert scanner.count(buffer) == len(expected)
 
 
 @pytest.mark.parametrize("gap", [0, NEAR_BYTES - 5, NEAR_BYTES, 3 * NEAR_BYTES])

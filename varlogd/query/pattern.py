@@ -36,10 +36,14 @@ PROGRAM_SIZE_MAX: Final = 8192
 
 
 class Pattern:
-    """A compiled pattern. ``source`` is RE2 text that stands on its own: it can be wrapped in a group."""
+    """A compiled pattern. ``source`` is RE2 text that stands on its own: it can be wrapped in a group. ``pieces`` is
+    what an asker's text was made of; empty for several patterns in one."""
 
-    def __init__(self, source: bytes, *, ignore_case: bool, literal: bool, spans_lines: bool) -> None:
+    def __init__(
+        self, source: bytes, *, ignore_case: bool, literal: bool, spans_lines: bool, pieces: tuple[Piece, ...] = ()
+    ) -> None:
         self.source = source
+        self.pieces = pieces
         self.ignore_case = ignore_case
         self.literal = literal
         self.spans_lines = spans_lines
@@ -126,7 +130,8 @@ def compile_pattern(text: str, *, ignore_case: bool = False, literal: bool = Fal
         if not literal:
             _refuse_wide_classes(text, scanned)
         spans_lines = not any(map(_speaks_of_the_text, scanned))
-        return Pattern(source, ignore_case=ignore_case, literal=literal, spans_lines=spans_lines)
+        pieces = tuple(scanned)
+        return Pattern(source, ignore_case=ignore_case, literal=literal, spans_lines=spans_lines, pieces=pieces)
     except re2.error as error:
         raise _explain(text, error.args[0], scanned) from error
 
@@ -142,6 +147,12 @@ def any_of(patterns: Sequence[Pattern], texts: Sequence[str]) -> Pattern:
         return Pattern(source, ignore_case=first.ignore_case, literal=first.literal, spans_lines=spans_lines)
     except re2.error as error:
         raise PatternError(texts[-1], 0, f"{len(texts)} patterns are too large together") from error
+
+
+def bytes_matching(source: bytes, *, ignore_case: bool) -> set[int]:
+    """The bytes that a class or an escape for one byte matches."""
+    regexp = _compile(source, ignore_case=ignore_case)
+    return {match.start() for match in regexp.finditer(bytes(range(256)))}
 
 
 def _compile(source: bytes, *, ignore_case: bool, captures: bool = False) -> re2._Regexp:
@@ -208,7 +219,7 @@ def _piece_at(text: str, start: int) -> tuple[str, int]:
             end = text.find("\\E", start + 2)
             return "quote", len(text) if end < 0 else end + 2
         case "\\":
-            return "escape", start + 2
+            return "escape", _escape_end(text, start)
         case "[":
             return "class", _class_end(text, start)
         case "(":
@@ -216,6 +227,20 @@ def _piece_at(text: str, start: int) -> tuple[str, int]:
         case ")":
             return "close", start + 1
     return "text", start + 1
+
+
+def _escape_end(text: str, start: int) -> int:
+    """Where ``\\n``, ``\\pL``, ``\\p{Greek}``, ``\\x41``, ``\\x{e9}`` or ``\\101`` ends."""
+    letter = text[start + 1 : start + 2]
+    if letter in ("p", "P", "x") and text.startswith("{", start + 2):
+        end = text.find("}", start)
+        return len(text) if end < 0 else end + 1
+    if letter and letter in "01234567":
+        end = start + 2
+        while end < start + 4 and text[end : end + 1] in tuple("01234567"):
+            end += 1
+        return end
+    return start + {"p": 3, "P": 3, "x": 4}.get(letter, 2)
 
 
 def _group_at(text: str, start: int) -> tuple[str, int]:
@@ -266,14 +291,15 @@ def _source(piece: Piece) -> bytes:
     if piece.text.isascii() and piece.kind != "quote":
         return piece.text.encode()
     if piece.kind in ("quote", "text"):
-        return b"".join(_character(character, piece.ignore_case) for character in piece.text)
+        return b"".join(escaped(character, piece.ignore_case) for character in piece.text)
     return piece.text.encode()
 
 
-def _character(character: str, ignore_case: bool) -> bytes:
+def escaped(character: str, ignore_case: bool) -> bytes:
+    """An expression, for RE2 and in hyperscan's syntax too, of one character; of either case of one beyond ASCII."""
     if character.isascii():
-        escaped: bytes = re2.escape(character.encode())
-        return escaped
+        source: bytes = re2.escape(character.encode())
+        return source
     cases = {character, character.lower(), character.upper()} if ignore_case else {character}
     forms = (b"".join(b"\\x%02x" % byte for byte in form.encode()) for form in sorted(cases) if len(form) == 1)
     return b"(?-i:" + b"|".join(forms) + b")"

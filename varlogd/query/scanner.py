@@ -1,9 +1,14 @@
 """Which lines of a buffer pass a query's line filters: one sweep over the buffer, not one call a line.
 
-A call into RE2 costs about a microsecond, a line of a log is read in a twentieth of that. So one filter, the most
-selective, *drives*: it finds its lines in the whole buffer at once, and only those are shown to the other filters,
-line by line. A filter that wants lines *without* something drives by leaving out the lines it finds. A pattern
-whose meaning in a buffer differs from that in a line (`Pattern.spans_lines` is false) never drives.
+A call into RE2 costs about a microsecond, a line of a log is read in a twentieth of that. So some filters *drive*:
+they find their lines in the whole buffer at once, and only those are shown to the others, the judges, line by line.
+Filters that want lines *without* something drive by leaving out the lines they find.
+
+**Two engines.** RE2 sweeps with one filter, the most selective whose meaning in a buffer is that in a line
+(`Pattern.spans_lines`), and always judges. Hyperscan is several times faster and sweeps with many filters at once:
+all that want something, or all that want none of it. It takes milliseconds to load and to compile, as long as RE2
+takes for a megabyte: so it comes in when that much has been scanned. What it refuses, or where it is missing, RE2
+does all, and `LineScanner.why_slow` says why.
 
 The result is by definition that of each filter on each line, where a line is what stands between line feeds,
 without one carriage return at its end.
@@ -15,10 +20,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal, Protocol
 
+from varlogd.errors import PatternError
+from varlogd.query.expressions import Expression, expressions_of
 from varlogd.query.pattern import LinesPattern, Pattern, any_of, compile_pattern
-from varlogd.wire.limits import KIB
+from varlogd.query.vectors import PROGRAM_SIZE_MAX, LineVectors, VectorsError
+from varlogd.wire.limits import KIB, MIB
 from varlogd.wire.query import LineFilter
 
 NEAR_BYTES: Final = 2 * KIB
@@ -31,14 +39,24 @@ BUFFER_MAX_BYTES: Final = 256 * KIB
 INSTRUCTION_BYTES_MAX: Final = 1 << 26
 """RE2 instructions times bytes in one buffer: at most some 0.1 s of work between two looks for a cancellation."""
 
+COST_MAX: Final = 16384
+"""RE2 instructions in all filters of a query: in the smallest buffer they take at most some 0.5 s."""
+
+RE2_FIRST_BYTES: Final = 1 * MIB
+"""Text that RE2 scans before hyperscan is loaded and compiled: it takes as long for this as that does, and most
+questions for the newest rows are answered with less."""
+
+Engine = Literal["hyperscan", "re2"]
+
 Found = tuple[int, bytes]
 """A line: where it begins in the buffer, and its bytes without the line end."""
 
 
 class LineScanner:
-    """The line filters of one query, compiled.
+    """The line filters of one query, compiled; for one thread at a time.
 
-    ``buffer_bytes`` is how much text to hand to `lines` at once. Raises PatternError for a pattern RE2 refuses.
+    ``buffer_bytes`` is how much text to hand over at once. Raises PatternError for a pattern that RE2 refuses, and
+    for patterns that are too large together.
     """
 
     def __init__(self, filters: Sequence[LineFilter]) -> None:
@@ -46,10 +64,20 @@ class LineScanner:
         tests = [
             test for test, asked in zip(tests, filters, strict=True) if not (test.wanted and "" in asked.patterns)
         ]
-        self._driver = min((test for test in tests if test.spans_lines), key=_selectivity, default=None)
-        self._others = [_verdict(test) for test in tests if test is not self._driver]
         cost = max(1, sum(test.cost for test in tests))
+        if cost > COST_MAX:
+            raise PatternError(filters[-1].patterns[0], 0, f"{len(filters)} filters are too large together")
         self.buffer_bytes = max(BUFFER_MIN_BYTES, min(BUFFER_MAX_BYTES, INSTRUCTION_BYTES_MAX // cost))
+        self.why_slow = ""
+        """Why much text was scanned, or will be, by the slower engine; empty if it was not."""
+        self._tests = tests
+        self._sweep: _Sweep = _Re2Sweep.of(tests)
+        self._until_vectors_bytes = RE2_FIRST_BYTES if tests else None
+
+    @property
+    def engine(self) -> Engine:
+        """What scans the next buffer, as far as is known."""
+        return self._sweep.engine
 
     def lines(self, buffer: bytes) -> Iterable[Found]:
         """The lines of ``buffer`` that pass every filter, in order.
@@ -58,27 +86,54 @@ class LineScanner:
         """
         if not buffer:
             return ()
+        sweep = self._sweep_for(buffer)
         if b"\r" in buffer and b"\r\n" in buffer:
-            return self._lines_crlf(buffer)
-        return self._passing(buffer)
+            return _lines_crlf(sweep, buffer)
+        return _passing(sweep, buffer)
 
-    def _lines_crlf(self, buffer: bytes) -> Iterator[Found]:
-        """As `lines`. CR LF becomes LF LF: offsets stay, ``$`` works, and the empty lines in between are skipped."""
-        for start, line in self._passing(buffer.replace(b"\r\n", b"\n\n")):
-            if line or buffer[max(0, start - 1) : start + 1] != b"\r\n":
-                yield start, line
+    def count(self, buffer: bytes) -> int:
+        """How many lines of ``buffer`` pass every filter: the number of `lines`, found quicker."""
+        if not buffer:
+            return 0
+        sweep = self._sweep_for(buffer)
+        crlf = b"\r" in buffer and b"\r\n" in buffer
+        if sweep.judges or (crlf and sweep.hits_empty):
+            return sum(1 for _ in (_lines_crlf if crlf else _passing)(sweep, buffer))
+        hits = sweep.hit_count(_without_cr(buffer) if crlf else buffer)
+        return hits if sweep.wanted else buffer.count(b"\n") - hits
 
-    def _passing(self, text: bytes) -> Iterable[Found]:
-        found = self._driven(text)
-        for passes in self._others:
-            found = _only(found, passes)
-        return found
+    def _sweep_for(self, buffer: bytes) -> _Sweep:
+        if self._until_vectors_bytes is not None:
+            self._until_vectors_bytes -= len(buffer)
+            if self._until_vectors_bytes < 0:
+                self._until_vectors_bytes = None
+                self._take_vectors()
+        return self._sweep
 
-    def _driven(self, text: bytes) -> Iterable[Found]:
-        if self._driver is None:
-            return _split(text, 0, len(text))
-        hits = self._driver.lines(text)
-        return hits if self._driver.wanted else _all_but(hits, text)
+    def _take_vectors(self) -> None:
+        try:
+            self._sweep = _VectorSweep.of(self._tests)
+        except VectorsError as error:
+            self.why_slow = str(error)
+
+
+def _without_cr(buffer: bytes) -> bytes:
+    """CR LF becomes LF LF: offsets stay and ``$`` works, at the price of an empty line behind each."""
+    return buffer.replace(b"\r\n", b"\n\n")
+
+
+def _lines_crlf(sweep: _Sweep, buffer: bytes) -> Iterator[Found]:
+    for start, line in _passing(sweep, _without_cr(buffer)):
+        if line or buffer[max(0, start - 1) : start + 1] != b"\r\n":
+            yield start, line
+
+
+def _passing(sweep: _Sweep, text: bytes) -> Iterable[Found]:
+    hits = sweep.hits(text)
+    found = hits if sweep.wanted else _all_but(hits, text)
+    for passes in sweep.judges:
+        found = _only(found, passes)
+    return found
 
 
 @dataclass(frozen=True)
@@ -89,8 +144,10 @@ class _Literal:
     needle: bytes
     pattern: Pattern
 
-    spans_lines: ClassVar = True
     cost: ClassVar = 1
+
+    def expressions(self) -> Sequence[Expression] | None:
+        return expressions_of(self.pattern)
 
     def in_line(self, line: bytes) -> bool:
         return self.needle in line
@@ -112,15 +169,20 @@ class _Regex:
     """A filter for any of some patterns."""
 
     wanted: bool
+    parts: Sequence[Pattern]
     pattern: Pattern
-
-    @property
-    def spans_lines(self) -> bool:
-        return self.pattern.spans_lines
 
     @property
     def cost(self) -> int:
         return self.pattern.program_size
+
+    def expressions(self) -> Sequence[Expression] | None:
+        found: list[Expression] = []
+        for part in self.parts:
+            if (expressions := expressions_of(part)) is None:
+                return None
+            found += expressions
+        return found
 
     @cached_property
     def over_lines(self) -> LinesPattern:
@@ -142,6 +204,97 @@ class _Regex:
 _Test = _Literal | _Regex
 
 
+class _Sweep(Protocol):
+    """Some filters that drive: all want something or, together, none of it. The others are ``judges`` of lines."""
+
+    engine: ClassVar[Engine]
+
+    @property
+    def wanted(self) -> bool:
+        """Whether hits are the lines to be judged; otherwise all but them are."""
+
+    @property
+    def judges(self) -> Sequence[Callable[[bytes], bool]]: ...
+
+    @property
+    def hits_empty(self) -> bool:
+        """Whether an empty line is a hit."""
+
+    def hits(self, text: bytes) -> Iterable[Found]:
+        """Lines of ``text``, in order."""
+
+    def hit_count(self, text: bytes) -> int: ...
+
+
+@dataclass(frozen=True)
+class _Re2Sweep:
+    driver: _Test | None
+    judges: Sequence[Callable[[bytes], bool]]
+
+    engine: ClassVar[Engine] = "re2"
+
+    @classmethod
+    def of(cls, tests: Sequence[_Test]) -> _Re2Sweep:
+        driver = min((test for test in tests if test.pattern.spans_lines), key=_selectivity, default=None)
+        return cls(driver, [_verdict(test) for test in tests if test is not driver])
+
+    @property
+    def wanted(self) -> bool:
+        return self.driver is not None and self.driver.wanted
+
+    @property
+    def hits_empty(self) -> bool:
+        return self.driver is not None and self.driver.in_line(b"")
+
+    def hits(self, text: bytes) -> Iterable[Found]:
+        return () if self.driver is None else self.driver.lines(text)
+
+    def hit_count(self, text: bytes) -> int:
+        return sum(1 for _ in self.hits(text))
+
+
+@dataclass(frozen=True)
+class _VectorSweep:
+    wanted: bool
+    drivers: Sequence[_Test]
+    vectors: LineVectors
+    judges: Sequence[Callable[[bytes], bool]]
+
+    engine: ClassVar[Engine] = "hyperscan"
+
+    @classmethod
+    def of(cls, tests: Sequence[_Test]) -> _VectorSweep:
+        """The best filters that hyperscan can take. Raises VectorsError."""
+        best = sorted(tests, key=_selectivity)
+        wanted = best[0].wanted
+        drivers, sets, size = [], [], 0
+        for test in best:
+            if test.wanted != wanted or size + test.pattern.program_size > PROGRAM_SIZE_MAX:
+                continue
+            if (expressions := test.expressions()) is not None:
+                drivers.append(test)
+                sets.append(expressions)
+                size += test.pattern.program_size
+        if not drivers:
+            large = "too large for hyperscan, which would take long to compile it"
+            other = "in a syntax that hyperscan does not have"
+            raise VectorsError(large if best[0].pattern.program_size > PROGRAM_SIZE_MAX else other)
+        vectors = LineVectors(sets if wanted else [[each for one in sets for each in one]])
+        return cls(wanted, drivers, vectors, [_verdict(test) for test in tests if test not in drivers])
+
+    @property
+    def hits_empty(self) -> bool:
+        return (all if self.wanted else any)(test.in_line(b"") for test in self.drivers)
+
+    def hits(self, text: bytes) -> Iterator[Found]:
+        for end in self.vectors.line_ends(text):
+            start = text.rfind(b"\n", 0, end - 1) + 1
+            yield start, text[start : end - 1]
+
+    def hit_count(self, text: bytes) -> int:
+        return len(self.vectors.line_ends(text))
+
+
 def _compiled(line_filter: LineFilter) -> _Test:
     wanted = line_filter.op in ("|=", "|~")
     literal = line_filter.op in ("|=", "!=")
@@ -150,7 +303,7 @@ def _compiled(line_filter: LineFilter) -> _Test:
     needle = texts[0].encode()
     if literal and len(texts) == 1 and not line_filter.ignore_case and needle and b"\n" not in needle:
         return _Literal(wanted, needle, patterns[0])
-    return _Regex(wanted, any_of(patterns, texts))
+    return _Regex(wanted, patterns, any_of(patterns, texts))
 
 
 def _selectivity(test: _Test) -> tuple[bool, bool, int]:

@@ -1,0 +1,71 @@
+"""Hyperscan, the vectorised engine: the ends of all matching lines of a buffer in one call. Nothing else imports it.
+
+It is an extension of 2.5 MB that not every platform has: it is loaded when it is first needed, and where that fails,
+or where it refuses an expression, the caller goes on with RE2.
+
+**Time.** A scan is linear in the text. Compiling is not bounded by the library and cannot be stopped: it takes up
+to a millisecond an RE2 instruction, other threads running meanwhile. So it is for the caller to bound what is
+compiled, by `PROGRAM_SIZE_MAX`.
+
+**Callbacks.** Each reported end is a call of Python under the interpreter's lock, which the scan otherwise does
+without; expressions are made so that a line has one (see `expressions`).
+
+**Threads.** The scratch space belongs to the database: one thread may use it at a time, no matter which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from varlogd.query.expressions import Expression
+
+PROGRAM_SIZE_MAX: Final = 2048
+"""RE2 instructions in all that is compiled at once: some 0.3 s at worst."""
+
+
+class VectorsError(Exception):
+    """There is no such engine here, or it refuses the expressions: the text says why."""
+
+
+class LineVectors:
+    """Sets of expressions, compiled. Raises VectorsError."""
+
+    def __init__(self, sets: Sequence[Sequence[Expression]]) -> None:
+        try:
+            import hyperscan
+        except ImportError as error:
+            raise VectorsError(f"hyperscan is not to be had here ({error})") from error
+        self._sets = len(sets)
+        expressions = [(each, 2 * number + each.bare) for number, one in enumerate(sets) for each in one]
+        database: Any = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        try:
+            database.compile(
+                expressions=[each.source for each, _ in expressions],
+                ids=[number for _, number in expressions],
+                flags=[
+                    hyperscan.HS_FLAG_MULTILINE | (hyperscan.HS_FLAG_ALLOWEMPTY if each.bare else 0)
+                    for each, _ in expressions
+                ],
+            )
+        except hyperscan.HyperscanError as error:
+            raise VectorsError(f"hyperscan refuses it: {error}") from error
+        self._scan = database.scan
+        self._database = database
+
+    def line_ends(self, text: bytes) -> list[int]:
+        """Behind the line feed of each line in which each set has a match, in order. ``text`` is whole lines."""
+        found: list[list[int]] = [[] for _ in range(2 * self._sets)]
+        add = [ends.append for ends in found]
+
+        def on_match(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            add[number](end)
+
+        self._scan(text, on_match)
+        ends = [_line_ends(text, found[at], found[at + 1]) for at in range(0, len(found), 2)]
+        return sorted(set.intersection(*ends))
+
+
+def _line_ends(text: bytes, behind: list[int], bare: list[int]) -> set[int]:
+    """Two kinds of ends as one: the bare stand before the line feed, or behind the last one, where no line is."""
+    return {*behind, *(end + 1 for end in bare if end < len(text))}
