@@ -28,6 +28,7 @@ from varlogd.errors import ProtocolError, Refused, VarlogdError
 from varlogd.mesh.sink import Sink
 from varlogd.query.block import row_count
 from varlogd.query.counts import COUNT_ROWS_MAX, Tally, check_cells, why_left_out
+from varlogd.query.cursor import ENDED, Paging
 from varlogd.query.ledger import LedgerBook, clipped, clipped_entry
 from varlogd.query.merge import Merge
 from varlogd.swim.state import COUNT_MAX
@@ -35,6 +36,7 @@ from varlogd.wire.limits import STREAMS_PER_HOST_MAX
 from varlogd.wire.query import (
     AskCount,
     AskPart,
+    AskRows,
     Block,
     Cell,
     Counts,
@@ -76,6 +78,8 @@ class _Part:
     known: Progress = field(default_factory=Progress)
     streams_listed: int = 0
     uncounted: int = 0
+    told: Entry | None = None  # how it said that its part had ended
+    vouched: bool = False  # whether all of it has been delivered that is not behind the last row of the answer
     waited_since: float | None = None
     held: bool = False  # not read from at present: its silence is ours
     open: bool = True
@@ -109,6 +113,7 @@ class Gather:
         self._parts = {host: _Part(host, now) for host in hosts}
         self._merge = Merge(self._parts, query.direction, query.limit)
         self._tally = Tally()
+        self._paging = Paging(query) if isinstance(question, AskRows) and question.scope == "mesh" else None
         self._ready: deque[Certain] = deque()
         self._deadline = now + query.timeout_s
         self._changed = trio.Event()
@@ -135,10 +140,8 @@ class Gather:
             await self._deliver(self._ready.popleft())
         if not self._counts_pass and (cells := self._tally.cells()):
             await self._emit(Counts(cells))
-        return self._book.close(
-            self._delivered,
-            elapsed_s=self._elapsed_s(),
-            limit_reached=self._merge.limit_reached,
+        return self._with_cursor(
+            self._book.close(self._delivered, elapsed_s=self._elapsed_s(), limit_reached=self._merge.limit_reached)
         )
 
     def died(self, host: str, since_ns: int) -> None:
@@ -182,16 +185,20 @@ class Gather:
             if entry.host != part.host:
                 entry = Entry(host=part.host, outcome=Outcome.FAILED, why=f"{entry.host!r} answers at its address")
             if part.open:
+                part.told = entry if entry.outcome in ENDED else None
                 self._end(part, entry)
 
     def _end(self, part: _Part, entry: Entry) -> None:
         """A part is over: write its outcome down, and let its rows hold nobody back any more."""
         part.open = False
-        if entry.outcome == Outcome.ANSWERED and self._merge.limit_reached and part.host in self._merge.behind:
-            entry = self._late(part, "the limit was reached before its rows came")
+        part.vouched = entry.outcome in ENDED
+        if self._merge.limit_reached and part.host in self._merge.behind:
+            part.told, part.vouched = None, False
+            if entry.outcome == Outcome.ANSWERED:
+                entry = self._late(part, "the limit was reached before its rows came")
         if entry.outcome == Outcome.ANSWERED and part.uncounted:
             why = why_left_out(part.uncounted)
-            entry = structs.replace(entry, outcome=Outcome.TRUNCATED, why=why, rows=self._delivered[part.host])
+            entry = structs.replace(entry, outcome=Outcome.TRUNCATED, why=why)
         scanned = max(part.known.bytes_scanned, entry.bytes_scanned)
         part.known = structs.replace(part.known, bytes_scanned=scanned)
         self._book.told(clipped_entry(structs.replace(entry, bytes_scanned=scanned)))
@@ -223,6 +230,8 @@ class Gather:
         await self._emit(certain)
         if isinstance(certain, Block):
             self._count(certain)
+            if self._paging is not None:
+                self._paging.delivered(certain)
         paused_s = trio.current_time() - began
         self._deadline += paused_s
         for part in self._parts.values():
@@ -301,6 +310,14 @@ class Gather:
             redacted=part.known.redacted,
             elapsed_s=self._elapsed_s(),
         )
+
+    def _with_cursor(self, ledger: Ledger) -> Ledger:
+        if self._paging is None:
+            return ledger
+        told = {part.host: part.told for part in self._parts.values() if part.told is not None}
+        vouched = {part.host for part in self._parts.values() if part.vouched and ledger.limit_reached}
+        cursor, why_none = self._paging.cursor(ledger, told, vouched)
+        return structs.replace(ledger, cursor=cursor, no_cursor=clipped(why_none))
 
     def _late(self, part: _Part, why: str) -> Entry:
         return Entry(host=part.host, outcome=Outcome.LATE, why=why, elapsed_s=self._elapsed_s())

@@ -37,6 +37,7 @@ from varlogd.mesh.transport import (
     WebSocket,
 )
 from varlogd.query.counts import check_count
+from varlogd.query.cursor import cursor_of
 from varlogd.query.ledger import LedgerBook
 from varlogd.query.match import matches_host, validate
 from varlogd.swim.state import Member, State
@@ -60,6 +61,7 @@ from varlogd.wire.query import (
     Ledger,
     MemberInfo,
     Members,
+    Outcome,
     Progress,
     Query,
     ServerHello,
@@ -75,6 +77,11 @@ LAST_WORDS_S: Final = 2 * CLOSE_TIMEOUT_S
 
 NOT_JOINED: Final = "the daemon asked has not joined the mesh: no seed has answered it, and there may be other hosts"
 """Why an answer is not whole though every known member answered."""
+
+EXHAUSTED: Final = (
+    "not asked again: an earlier answer, whose cursor this question came with, had the last of its rows"
+)
+"""What the ledger notes of a host that has no part in this answer."""
 
 _CLOSE_CODES: Final[tuple[tuple[type[VarlogdError], int], ...]] = (
     (QueryError, CLOSE_BAD_QUESTION),
@@ -295,21 +302,31 @@ class QueryService:
             case AskFiles(query):
                 return await self._answer.files(query, sink)
             case AskCount():
-                return await self._answer.counts(ask, sink)  # type: ignore[attr-defined, no-any-return]
+                return await self._answer.counts(ask, sink)
 
     def _view(self, query: Query) -> tuple[LedgerBook, dict[str, str]]:
-        """The ledger opened with every member the matchers choose, and the addresses of the live ones."""
+        """The ledger opened with every member the matchers choose, and the addresses of the live ones.
+
+        Those that an earlier answer to the question has exhausted are not asked again: they have no part in this one.
+        """
+        cursor = cursor_of(query)
+        exhausted = frozenset(cursor.exhausted) if cursor else frozenset()
         chosen = {
             name: member
             for name, member in sorted(self._mesh.members().items())
             if matches_host(query.matchers, name, member.tags)
         }
-        live = {name: member.address for name, member in chosen.items() if member.state <= State.SUSPECT}
+        alive = {name: member.address for name, member in chosen.items() if member.state <= State.SUSPECT}
         opened = {
-            name: None if name in live else (member.state.name.lower(), self._mesh.wall_ns(member.since))
+            name: None
+            if name in alive or name in exhausted
+            else (member.state.name.lower(), self._mesh.wall_ns(member.since))
             for name, member in chosen.items()
         }
-        return LedgerBook(self._host, opened, "" if self._mesh.joined() else NOT_JOINED), live
+        book = LedgerBook(self._host, opened, "" if self._mesh.joined() else NOT_JOINED)
+        for name in exhausted & chosen.keys():
+            book.told(Entry(host=name, outcome=Outcome.ANSWERED, notes=(EXHAUSTED,)))
+        return book, {name: address for name, address in alive.items() if name not in exhausted}
 
     def _members(self) -> tuple[MemberInfo, ...]:
         return tuple(

@@ -149,6 +149,21 @@ def order_key_at(block: Block, index: int) -> OrderKey:
     return (_int64_at(block.keys, index), host, stream, _int64_at(block.positions, index))
 
 
+def last_rows(block: Block) -> Iterator[tuple[int, Source]]:
+    """The index of the last row of each source that has one, the last of all first. The block has been checked."""
+    count = row_count(block)
+    if not block.source:
+        yield count - 1, block.sources[0]
+        return
+    left = set(range(len(block.sources)))
+    for index, chosen in zip(range(count - 1, -1, -1), reversed(_unpack("I", block.source)), strict=True):
+        if chosen in left:
+            left.remove(chosen)
+            yield index, block.sources[chosen]
+            if not left:
+                return
+
+
 def check_block(block: Block, direction: Direction) -> None:
     """Raise ProtocolError unless the columns fit together and the rows are in ``direction``'s order.
 

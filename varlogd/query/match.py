@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Final
 
 from varlogd.errors import PatternError, QueryError
+from varlogd.query.cursor import cursor_of
 from varlogd.query.pattern import Pattern, compile_pattern
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import PATTERN_MAX_CHARS
@@ -37,6 +38,7 @@ def validate(query: Query) -> None:
     for matcher in query.matchers:
         if matcher.op in ("=~", "!~"):
             _pattern(matcher.value)
+    cursor_of(query)
     LineScanner(query.filters)
 
 

@@ -325,7 +325,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     late_s: Elapsed = 0.0
     notes: tuple[str, ...] = ()
     redacted: Count = 0
-    """Secrets that were masked in what was searched."""
+    """Secrets that were masked in what was searched, whether or not their rows were asked for."""
     frontier: Place | None = None
     """Of a part that a budget cut: everything before this place in the order of the answer has been given."""
 
@@ -335,7 +335,8 @@ class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
     choose. ``complete`` is true if every outcome is in `WHOLE` and there is no ``doubt``: a reason why that view
     may lack members. ``limit_reached``: the asker's own limit ended it. ``more``: other entries follow in another
     frame, which is otherwise the same, because all would not fit into one. ``cursor``: where the same question goes
-    on behind the last row of this answer; empty if there is nothing behind it."""
+    on behind the last row of this answer; empty if there is nothing behind it, or if ``no_cursor`` says why there is
+    none all the same."""
 
     complete: bool
     rows: int
@@ -346,6 +347,7 @@ class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
     doubt: str = ""
     more: bool = False
     cursor: Cursor = ""
+    no_cursor: Note = ""
 
 
 class MemberInfo(Struct, frozen=True, kw_only=True):
