@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,10 @@ from tests.logs.hosts import OLDEST, at_ns, line, scanned
 from varlogd.logs.files import SPOOL_MAX_BYTES
 from varlogd.logs.scan import HostLogs
 from varlogd.query.block import rows_of
-from varlogd.wire.limits import KIB, LINE_MAX_BYTES
-from varlogd.wire.query import LineFilter, Query
+from varlogd.wire.limits import KIB, LINE_MAX_BYTES, MIB
+from varlogd.wire.query import Direction, LineFilter, Query
+
+DIRECTIONS: tuple[Direction, ...] = ("newest_first", "oldest_first")
 
 pytestmark = pytest.mark.usefixtures("nothing_left_open")
 
@@ -33,7 +36,7 @@ def test_a_stack_trace_stays_with_its_entry_across_many_chunks(tmp_path: Path) -
 def test_only_lines_that_pass_are_given_but_they_inherit_from_those_that_do_not(tmp_path: Path) -> None:
     (tmp_path / "app.log").write_text(line(1) + line(2, "boom") + "\tat a\n\tat b\n" * 20_000 + line(3))
     for direction in ("newest_first", "oldest_first"):
-        rows, _ = scanned(tmp_path, Query(direction=direction, filters=(LineFilter("|=", ("at b",)),), limit=3))  # type: ignore[arg-type]
+        rows, _ = scanned(tmp_path, Query(direction=direction, filters=(LineFilter("|=", ("at b",)),), limit=3))
         assert [(row.time, row.line) for row in rows] == [(at_ns(2), b"\tat b")] * 3
 
 
@@ -102,7 +105,7 @@ def test_a_stream_without_times_has_no_part_in_a_time_range(tmp_path: Path, line
     (tmp_path / "plain.log").write_text("no time\n" * lines)
     (tmp_path / "timed.log").write_text(line(45, "x"))
     for direction in ("newest_first", "oldest_first"):
-        rows, scan = scanned(tmp_path, Query(start_ns=at_ns(0), direction=direction))  # type: ignore[arg-type]
+        rows, scan = scanned(tmp_path, Query(start_ns=at_ns(0), direction=direction))
         assert [row.stream for row in rows] == ["timed.log"]
         assert scan.notes == ["plain.log: no timestamps: not searched, because the question has a time range"]
         assert scan.truncated == scan.notes[0]
@@ -112,7 +115,7 @@ def test_a_stream_without_times_that_ended_before_the_range_is_not_missed(tmp_pa
     (tmp_path / "plain.log").write_text("no time\n")
     os.utime(tmp_path / "plain.log", ns=(at_ns(50), at_ns(50)))
     for direction in ("newest_first", "oldest_first"):
-        rows, scan = scanned(tmp_path, Query(start_ns=at_ns(51), direction=direction))  # type: ignore[arg-type]
+        rows, scan = scanned(tmp_path, Query(start_ns=at_ns(51), direction=direction))
         assert (rows, scan.notes, scan.truncated) == ([], [], "")
 
 
@@ -154,15 +157,15 @@ def test_what_may_match_past_the_cut_is_missing(tmp_path: Path, count: int) -> N
     filters = (LineFilter("|=", ("hidden",)),)
     lines = "1 line is longer than 256 KiB and was" if count == 1 else "2 lines are longer than 256 KiB and were"
     for direction in ("newest_first", "oldest_first"):
-        rows, scan = scanned(tmp_path, Query(direction=direction, filters=filters))  # type: ignore[arg-type]
+        rows, scan = scanned(tmp_path, Query(direction=direction, filters=filters))
         assert len(rows) == 1
         assert scan.truncated == f"x.log: {lines} searched only in the first 256 KiB"
-        rows, scan = scanned(tmp_path, Query(direction=direction, filters=(LineFilter("|=", ("yyy",)),)))  # type: ignore[arg-type]
+        rows, scan = scanned(tmp_path, Query(direction=direction, filters=(LineFilter("|=", ("yyy",)),)))
         assert (len(rows), scan.truncated) == (count, "")
         excluded = (*filters, LineFilter("!=", ("yyy",)))
-        rows, scan = scanned(tmp_path, Query(direction=direction, filters=excluded))  # type: ignore[arg-type]
+        rows, scan = scanned(tmp_path, Query(direction=direction, filters=excluded))
         assert (len(rows), scan.truncated) == (1, "")
-        rows, scan = scanned(tmp_path, Query(direction=direction, filters=filters, start_ns=at_ns(5)))  # type: ignore[arg-type]
+        rows, scan = scanned(tmp_path, Query(direction=direction, filters=filters, start_ns=at_ns(5)))
         assert (len(rows), scan.truncated) == (1, "")
 
 
@@ -204,15 +207,29 @@ def test_a_clock_set_back_an_hour_keeps_the_order_of_the_file(tmp_path: Path) ->
         assert len(scan.notes) == 1
 
 
-def test_a_time_range_stops_reading(tmp_path: Path) -> None:
+@pytest.mark.parametrize("direction", ["newest_first", "oldest_first"])
+@pytest.mark.parametrize("first", [0, 100, 30_000, 59_900])
+def test_of_a_time_range_little_more_is_read(tmp_path: Path, first: int, direction: Direction) -> None:
     (tmp_path / "x.log").write_text("".join(line(number, "." * 100) for number in range(60_000)))  # 7.6 MB
-    newest = Query(start_ns=at_ns(59_900))
-    rows, scan = scanned(tmp_path, newest)
-    assert len(rows) == 100
-    assert scan.bytes_scanned < 256 * KIB
-    rows, scan = scanned(tmp_path, Query(end_ns=at_ns(100), direction="oldest_first"))
-    assert len(rows) == 100
-    assert scan.bytes_scanned < 256 * KIB
+    query = Query(start_ns=at_ns(first), end_ns=at_ns(first + 100), direction=direction)
+    rows, scan = scanned(tmp_path, query)
+    times = [at_ns(number) for number in range(first, first + 100)]
+    assert [row.time for row in rows] == (times if direction == "oldest_first" else times[::-1])
+    assert scan.bytes_scanned < 1 * MIB
+    assert not scan.notes
+
+
+def test_a_compressed_file_behind_the_range_is_not_unpacked(tmp_path: Path) -> None:
+    newer = gzip.compress("".join(line(number, "." * 100) for number in range(1000, 9000)).encode())
+    (tmp_path / "x.log.1.gz").write_bytes(newer[: len(newer) // 2])  # who unpacks it all finds it damaged
+    (tmp_path / "x.log.2.gz").write_bytes(gzip.compress(line(10).encode()))
+    for direction in DIRECTIONS:
+        rows, scan = scanned(tmp_path, Query(end_ns=at_ns(500), direction=direction))
+        assert [row.time for row in rows] == [at_ns(10)]
+        assert not scan.truncated
+    rows, scan = scanned(tmp_path, Query(start_ns=at_ns(1000), end_ns=at_ns(1010)))
+    assert len(rows) == 10
+    assert "damaged" in scan.truncated
 
 
 def test_files_last_changed_before_the_range_are_not_opened(tmp_path: Path) -> None:
@@ -226,6 +243,7 @@ def test_files_last_changed_before_the_range_are_not_opened(tmp_path: Path) -> N
 
 
 FILL = "." * 100
+STEPS_BACK = "its times step back by more than lines are out of order"
 
 
 def stretch(seconds: float, count: int, text: str = FILL) -> str:
@@ -239,7 +257,7 @@ def test_a_stretch_far_out_of_order_is_found_in_a_time_range(tmp_path: Path, abo
     (tmp_path / "x.log").write_text(stretch(9 * 3600, above) + before + stretch(9 * 3600, 25_000) + after)
     rows, scan = scanned(tmp_path, Query(start_ns=at_ns(11 * 3600)))
     assert len(rows) == count
-    assert ("x.log: far out of time order: read in full" in scan.notes) == (count == 100)
+    assert (f"x.log: read in full: {STEPS_BACK}" in scan.notes) == (count == 100)
     assert [row[:4] for row in rows] == sorted((row[:4] for row in rows), reverse=True)
 
 
@@ -247,7 +265,7 @@ def test_reading_forwards_a_stretch_out_of_order_is_found_too(tmp_path: Path) ->
     (tmp_path / "x.log").write_text(stretch(0, 50, "row") + stretch(7200, 25_000) + stretch(60, 50, "row"))
     rows, scan = scanned(tmp_path, Query(end_ns=at_ns(3600), direction="oldest_first"))
     assert len(rows) == 100
-    assert scan.notes[:1] == ["x.log: far out of time order: read in full"]
+    assert scan.notes[:1] == [f"x.log: read in full: {STEPS_BACK}"]
 
 
 def test_a_short_rest_is_read_in_any_case(tmp_path: Path) -> None:
@@ -267,7 +285,7 @@ def test_a_file_that_says_more_than_its_last_change_is_read(tmp_path: Path) -> N
         (tmp_path / name).write_text(stretch(seconds, 20))
         os.utime(tmp_path / name, ns=(at_ns(50), at_ns(50)))
     for direction in ("newest_first", "oldest_first"):
-        rows, scan = scanned(tmp_path, Query(start_ns=at_ns(8000), direction=direction))  # type: ignore[arg-type]
+        rows, scan = scanned(tmp_path, Query(start_ns=at_ns(8000), direction=direction))
         assert len(rows) == 40
         assert not scan.truncated
 

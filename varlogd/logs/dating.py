@@ -218,19 +218,19 @@ class ChunkTimes:
     def __init__(self, times: FileTimes, chunk: Chunk) -> None:
         self._times = times
         self._data = chunk.data
+        self._start = chunk.start
 
     def of(self, offsets: Sequence[int], lines: Sequence[bytes]) -> list[int | None]:
         """The times of these lines of the chunk, which begin at these offsets; None where a line says none."""
-        del offsets
-        return list(map(self._times.of, lines))
+        return self._times.of_lines(list(map(self._start.__add__, offsets)), lines)
 
     def first(self) -> int | None:
         """The time of the first line that has one."""
-        return self._times.first_in(self._data)
+        return self._times.first_in(self._data, self._start)
 
     def last(self, start: int = 0, end: int | None = None) -> int | None:
         """The time of the last line that has one, of those between two offsets."""
-        return self._times.last_in(self._data, start, len(self._data) if end is None else end)
+        return self._times.last_in(self._data, start, len(self._data) if end is None else end, self._start)
 
 
 class KnownTimes(ChunkTimes):

@@ -81,6 +81,13 @@ class Chunk(NamedTuple):
         return self.start + (self.text_bytes or len(self.data))
 
 
+class Span(NamedTuple):
+    """A stretch of a text, from one beginning of a line to another, or to the end of the text."""
+
+    start: int
+    end: int
+
+
 Steps = Iterator[Chunk | None]
 """Chunks in the order of reading; None after a read that gave none, as within a very long line."""
 
@@ -108,17 +115,18 @@ class Pace:
         self._next = max(self._least, self._next // 4)
 
 
-def backwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES) -> Steps:
-    """The lines of ``text`` from its end: the chunks in falling order, the lines in each in the order of the file."""
-    end = text.size_bytes  # what follows has been given: here a line begins, or the text ends
-    while end > 0:
-        size = min(pace.next_bytes(), end)
+def backwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES, span: Span | None = None) -> Steps:
+    """The lines of ``text`` (of ``span``) from its end: chunks in falling order, their lines in that of the file."""
+    first, end = span or (0, text.size_bytes)  # what follows `end` has been given: here a line begins, or it ends
+    while end > first:
+        size = min(pace.next_bytes(), end - first)
         start = end - size
-        text.expect(max(0, start - AHEAD_CHUNKS * size), min(start, AHEAD_CHUNKS * size))
+        ahead = max(first, start - AHEAD_CHUNKS * size)
+        text.expect(ahead, start - ahead)
         data = text.read_at(start, size)
-        line = data.find(b"\n", 0, -1) + 1 if start else 0
-        if start and not line:
-            line_start = yield from _line_start(text, start, pace)
+        line = data.find(b"\n", 0, -1) + 1 if start > first else 0
+        if start > first and not line:
+            line_start = yield from _line_start(text, first, start, pace)
             yield _one_line(text, line_start, end, line_max_bytes)
             end = line_start
             continue
@@ -126,15 +134,15 @@ def backwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES) -> S
         end = start + line
 
 
-def forwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES) -> Steps:
-    """The lines of ``text`` from its beginning."""
-    start = 0
-    while start < text.size_bytes:
-        size = min(pace.next_bytes(), text.size_bytes - start)
+def forwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES, span: Span | None = None) -> Steps:
+    """The lines of ``text`` (of ``span``) from its beginning."""
+    start, end = span or (0, text.size_bytes)
+    while start < end:
+        size = min(pace.next_bytes(), end - start)
         data = text.read_at(start, size)
-        whole = size if start + size == text.size_bytes else data.rfind(b"\n") + 1
+        whole = size if start + size == end else data.rfind(b"\n") + 1
         if not whole:
-            line_end = yield from _line_end(text, start + size, pace)
+            line_end = yield from _line_end(text, start + size, end, pace)
             yield _one_line(text, start, line_end, line_max_bytes)
             start = line_end
             continue
@@ -173,25 +181,25 @@ def _one_line(text: Text, start: int, end: int, line_max_bytes: int) -> Chunk:
     return Chunk(start, data[:line_max_bytes] + b"\n", cut=len(data) > line_max_bytes)
 
 
-def _line_start(text: Text, before: int, pace: Pace) -> Generator[None, None, int]:
-    """Where the line begins that goes on at ``before``."""
-    while before > 0:
+def _line_start(text: Text, first: int, before: int, pace: Pace) -> Generator[None, None, int]:
+    """Where the line begins that goes on at ``before``, and not before ``first``."""
+    while before > first:
         yield None
-        start = max(0, before - pace.next_bytes())
+        start = max(first, before - pace.next_bytes())
         found = text.read_at(start, before - start).rfind(b"\n")
         if found >= 0:
             return start + found + 1
         before = start
-    return 0
+    return first
 
 
-def _line_end(text: Text, after: int, pace: Pace) -> Generator[None, None, int]:
-    """Where the line ends, its line feed included, that has not ended at ``after``."""
-    while after < text.size_bytes:
+def _line_end(text: Text, after: int, end: int, pace: Pace) -> Generator[None, None, int]:
+    """Where the line ends, its line feed included, that has not ended at ``after``; at ``end`` at the latest."""
+    while after < end:
         yield None
-        data = text.read_at(after, min(pace.next_bytes(), text.size_bytes - after))
+        data = text.read_at(after, min(pace.next_bytes(), end - after))
         found = data.find(b"\n")
         if found >= 0:
             return after + found + 1
         after += len(data)
-    return after
+    return end

@@ -3,15 +3,9 @@
 A step reads at most one chunk. Its lines are filtered first; then those that pass are dated (`dating`) and put in
 order (`order`); times of others are read only in a few samples, and where a line must inherit one.
 
-**Reading ends where its chunks have left the time range**, for times rise, nearly. That they do is looked at before
-the rest of a file is left unread: at `PROBES` places of it; if one has a time in the range the file is read in full,
-as a short rest is anyway. A file whose last change is before the range is only read if its last line is not. So lines
-far out of order are missed only in short stretches between the probes, in compressed files that are not unpacked, and
-within files last changed before the range.
-
-A stream is the virtual concatenation of its files, the oldest first, and a row's position is its byte offset there.
-The size of a compressed file is not known before it is unpacked, so each counts as `SPOOL_MAX_BYTES`, the most that
-is ever unpacked of one: positions grow with the text and do not depend on how much of it was read.
+Which files are read, and which stretch of each, says `plan`: lines far out of order are missed only in short
+stretches between the probes of `seek`, in compressed files that are not unpacked, and within files last changed
+before the range.
 """
 
 from __future__ import annotations
@@ -24,20 +18,22 @@ from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
 from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.dating import NOTHING, Dating, Passed, ReadFile, chunk_times, sample
-from varlogd.logs.files import SPOOL_MAX_BYTES, OpenFiles, Plain
+from varlogd.logs.files import OpenFiles
 from varlogd.logs.identity import identity_of
 from varlogd.logs.order import Held, Mark, Order, ranked
+from varlogd.logs.plan import chain, may_have_rows, stretch_of
 from varlogd.logs.reader import (
     CHUNK_FIRST_BYTES,
     Chunk,
     Pace,
+    Span,
     Transform,
     backwards,
     forwards,
     is_binary,
     is_known_no_log,
 )
-from varlogd.logs.timing import PROBE_BYTES, PROBES, FileTimes
+from varlogd.logs.timing import FileTimes
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES
 from varlogd.wire.query import Query, Source
@@ -71,12 +67,6 @@ class Asked(NamedTuple):
         """Whether a time is in the range, which has its start and not its end."""
         start, end = self.query.start_ns, self.query.end_ns
         return (start is None or start <= time) and (end is None or time < end)
-
-    def is_past(self, place: int) -> bool:
-        """Whether nothing that sorts from ``place`` on can be in the range."""
-        if self.backwards:
-            return self.query.start_ns is not None and -place < self.query.start_ns
-        return self.query.end_ns is not None and place >= self.query.end_ns
 
 
 class StreamRows:
@@ -114,6 +104,7 @@ class StreamRows:
         self._cut_rows = 0
         self._cut_unmatched = 0
         self._displaced = 0
+        self._is_left = False  # the range ends in a file that was read
         self._steps = self._all_files()
 
     @property
@@ -148,7 +139,8 @@ class StreamRows:
     # --- reading ---
 
     def _all_files(self) -> Generator[None, None, None]:
-        for base, listed in self._chain():
+        files = chain(self.stream)
+        for listed, base in reversed(files) if self._asked.backwards else files:
             if not self._may_have_rows(listed):
                 self._break_off()
                 yield None
@@ -160,33 +152,11 @@ class StreamRows:
                 self._break_off()
         self._give(self._order.finish(self._dating.given_up()))
 
-    def _chain(self) -> list[tuple[int, LogFile]]:
-        """The files in the order of reading, each with the position where it begins."""
-        chain, base = [], 0
-        for listed in reversed(self.stream.files):
-            chain.append((base, listed))
-            base += SPOOL_MAX_BYTES if listed.packing else listed.size_bytes
-        return chain[::-1] if self._asked.backwards else chain
-
     def _may_have_rows(self, listed: LogFile) -> bool:
-        """Whether a file is to be read: by its last change or, if that is before the range, by its last line.
-
-        A compressed file is not unpacked for its last line, nor once reading has left the range.
-        """
-        start_ns = self._asked.query.start_ns
-        if start_ns is None or listed.mtime_ns >= start_ns:
-            return not (listed.packing and self._is_past())
-        if listed.packing:
+        if listed.packing and self._is_left:
             return False
-        try:
-            text = Plain(self._files, listed)
-            try:
-                last = FileTimes(text, self._asked.zone, listed.mtime_ns).last()
-            finally:
-                text.close()
-        except LogReadError:  # then the time of its last change is all that is known, and enough
-            return False
-        return last is not None and last >= start_ns
+        self._account.check()
+        return may_have_rows(listed, self._asked.query, self._files, self._asked.zone)
 
     def _break_off(self) -> None:
         """What comes next does not go on where reading ended: no line inherits a time across."""
@@ -211,9 +181,9 @@ class StreamRows:
             text.close()
 
     def _chunks(self, file: ReadFile) -> Generator[None, None, None]:
+        (start, end), why = stretch_of(file.text, file.times, self._asked.query)
         pace = Pace(CHUNK_FIRST_BYTES, self._chunk_max_bytes)
-        in_full = False
-        chunks = (backwards if self._asked.backwards else forwards)(file.text, pace)
+        chunks = (backwards if self._asked.backwards else forwards)(file.text, pace, span=Span(start, end))
         for transform in self._transforms:
             chunks = transform(chunks)
         for chunk in chunks:
@@ -225,23 +195,13 @@ class StreamRows:
                     pace.slow_down()
                 if file.times.absent and self._asked.ranged:
                     return
-                if self._is_past() and not in_full:
-                    in_full = self._is_to_be_read_on(file, chunk)
-                    if not in_full:
-                        self._break_off()
-                        return
+                if why:
+                    self._account.note(f"{self.stream.name_of(file.listed)}: read in full: {why}")
+                    why = ""
             yield None
-
-    def _is_to_be_read_on(self, file: ReadFile, chunk: Chunk) -> bool:
-        """Whether the rest of a file, after a chunk that is out of the range, has times in it, or is short."""
-        size = file.text.size_bytes
-        start, end = (0, chunk.start) if self._asked.backwards else (min(chunk.end, size), size)
-        if end - start < PROBES * PROBE_BYTES:
-            return True
-        if all(self._asked.is_past(self._sign * time) for time in file.times.probed(start, end)):
-            return False
-        self._account.note(f"{self.stream.name_of(file.listed)}: far out of time order: read in full")
-        return True
+        if start > 0 if self._asked.backwards else end < file.text.size_bytes:
+            self._is_left = True
+            self._break_off()
 
     def _count_cut(self, file: ReadFile, chunk: Chunk) -> None:
         """A line too long to be read whole, if it may belong to the answer: what it lacks is told at the end.
@@ -256,9 +216,6 @@ class StreamRows:
             return
         exclusions = [each for each in self._asked.query.filters if each.op in ("!=", "!~")]
         self._cut_unmatched += any(LineScanner(exclusions).lines(chunk.data))
-
-    def _is_past(self) -> bool:
-        return self._asked.is_past(self._order.bound)
 
     # --- rows ---
 
