@@ -119,7 +119,7 @@ def test_a_weak_format_is_learned_from_what_the_search_reads() -> None:
 
 
 def entries(random: Random) -> list[tuple[int, bytes]]:
-    """Entries of all kinds with rising times: with and without more lines, long, ended by CRLF, blank ones between."""
+    """Entries of all kinds with rising times: with and without more lines, long ones, CRLF, blank lines."""
     made, second = [], 0.0
     for number in range(random.randrange(1, 400)):
         second += random.choice([0, 0, 0.001, 1, 1, 1, 60, 3600])

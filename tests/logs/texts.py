@@ -17,7 +17,7 @@ class Bytes:
         return len(self.data)
 
     def read_at(self, offset: int, size_bytes: int) -> bytes:
-        assert 0 <= offset
+        assert offset >= 0
         assert offset + size_bytes <= len(self.data)
         self.reads += 1
         return self.data[offset : offset + size_bytes]
@@ -39,7 +39,7 @@ class Made:
         return line(number / 100, f"{number:012d} {'x' * 80}").encode()
 
     def read_at(self, offset: int, size_bytes: int) -> bytes:
-        assert 0 <= offset
+        assert offset >= 0
         assert offset + size_bytes <= self.size_bytes
         self.reads.append(size_bytes)
         first = offset // self.width

@@ -7,13 +7,12 @@ pass do not fall at either border; between the two the widest stretch is halved 
 closed in on. The place is a property of the file: reading it forwards, backwards or from the middle gives every line
 the same time.
 
-If no fall is seen, all lines are of one pass: of the one that leaves the smaller gap to the lines before and after,
-or to the file's last change if the fold is its end.
+If no fall is seen, all lines are of one pass: of the one in which they are closer to a line before or after them, or
+to the file's last change if the fold is its end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -25,16 +24,16 @@ FALL_SHARE: Final = 2
 """A fall by more than one part in so many of what clocks were put back is the turn; lesser ones are disorder."""
 
 HALVINGS_MAX: Final = 48
-"""Small reads for one border or turn: a terabyte is halved down to a probe with half of them."""
+"""Small reads in search of a fall: after that no stretch is wider than a thirtieth of the two hours."""
 
-_EARLY, _TWICE, _LATER = -1, 0, 1
+_EARLY, _TWICE, _LATER = range(3)
 
 
 class _Wall(NamedTuple):
     """The wall time of a line, as if of the first pass, and whether it lies before, in or after the fold."""
 
-    ns: int
     side: int
+    ns: int
 
 
 class Folds:
@@ -50,8 +49,8 @@ class Folds:
         """The time of the line at ``offset`` of the text, for which `Timestamps.of` gives ``time``."""
         for fold in self._stamps.twice:
             if abs(time - fold.first_ns) < fold.later_ns:
-                late = self._stamps.late(line)
-                return late if late is not None and late > time and offset >= self._turn(fold) else time
+                first, second = self._stamps.wall(line) or (time, time)
+                return second if first < second and offset >= self._turn(fold) else time
         return time
 
     def _turn(self, fold: Twice) -> int:
@@ -71,87 +70,59 @@ class _Search:
 
     def turn(self, mtime_ns: int) -> int:
         """Where the second pass begins; 0 if all is of it, the size of the text if nothing is."""
-        begin, before = self._border(lambda wall: wall.side > _EARLY)
-        end, after = self._border(lambda wall: wall.side > _TWICE)
-        lines = [line for line in self._probe.lines_from(begin) if line.time.side == _TWICE]
+        before, first = self._probe.border(lambda wall: wall.side > _EARLY, 0, self._size)
+        last, after = self._probe.border(lambda wall: wall.side > _TWICE, 0, self._size)
+        lines = [line for line in (first, last) if line and line.time.side == _TWICE]
         if not lines:
             return self._size
-        for _ in range(HALVINGS_MAX):
-            if fall := next((pair for pair in pairwise(lines) if self._falls(*pair)), None):
-                return self._closed_in(*fall)
-            if not self._halve_widest(lines, end):
-                break
-        after_ns = mtime_ns if after is None else after.time.ns
-        return self._without_fall(before, lines, after_ns)
+        if fall := self._fall(lines):
+            return self._closed_in(*fall)
+        after_ns = after.time.ns if after else mtime_ns
+        return self._without_fall(before and before.time.ns, lines[0].time.ns, lines[-1].time.ns, after_ns)
 
     def _wall(self, _: int, line: bytes) -> _Wall | None:
-        if (time := self._stamps.of(line)) is None:
+        if (wall := self._stamps.wall(line)) is None:
             return None
-        since = time - self._fold.first_ns
-        if abs(since) < self._fold.later_ns and (self._stamps.late(line) or time) > time:
-            return _Wall(time, _TWICE)
-        return _Wall(time, _EARLY if since < 0 else _LATER)
+        since = wall[0] - self._fold.first_ns
+        if abs(since) < self._fold.later_ns and wall[0] < wall[1]:
+            return _Wall(_TWICE, wall[0])
+        return _Wall(_EARLY if since < 0 else _LATER, wall[0])
 
-    def _border(self, is_behind: Callable[[_Wall], bool]) -> tuple[int, Line[_Wall] | None]:
-        """Where the lines begin that are behind a border; with the last line before that, or the first behind it.
+    def _fall(self, lines: list[Line[_Wall]]) -> tuple[Line[_Wall], Line[_Wall]] | None:
+        """Two lines between which the wall time falls: looked for between the first and the last of the fold."""
+        empty: set[int] = set()  # where stretches begin in which there are no lines
+        for _ in range(HALVINGS_MAX):
+            if fall := next((pair for pair in pairwise(lines) if self._falls(*pair)), None):
+                return fall
+            stretches = [(high.offset - low.offset, low.offset) for low, high in pairwise(lines)]
+            width, low = max((each for each in stretches if each[1] not in empty), default=(0, 0))
+            if not width:
+                return None
+            new = self._between(low + width // 2, low + width) if width > PROBE_BYTES else []
+            if not new:
+                new = self._between(low + 1, low + width)
+                empty.add(low)
+            empty.update(line.offset for line in new[:-1])
+            lines = sorted({*lines, *new})
+        return None
 
-        The line is that at the far side of the fold.
-        """
-        low, high = 0, self._size
-        before: Line[_Wall] | None = None
-        behind: Line[_Wall] | None = None
-        while high - low > 0:
-            middle = (low + high) // 2 if high - low > PROBE_BYTES else low
-            lines = self._probe.lines_from(middle)
-            passed = [line for line in lines if is_behind(line.time)]
-            here = [line for line in lines if not is_behind(line.time) and line.offset < high]
-            if passed and passed[0].offset < high:
-                behind, high = passed[0], passed[0].offset if middle == low or here else middle
-            if here and (not passed or here[0].offset < passed[0].offset):
-                before = here[-1] if not passed else [line for line in here if line.offset < passed[0].offset][-1]
-                low = max(low + 1, before.offset + 1)
-            elif middle == low:
-                break
-            else:
-                high = min(high, middle)
-        twice_behind = behind is not None and behind.time.side == _TWICE
-        return high, before if twice_behind or is_behind(_Wall(0, _TWICE)) else behind
+    def _between(self, low: int, high: int) -> list[Line[_Wall]]:
+        return [line for line in self._probe.lines_from(low) if line.offset < high and line.time.side == _TWICE]
 
     def _falls(self, some: Line[_Wall], later: Line[_Wall]) -> bool:
         return some.time.ns - later.time.ns > self._fold.later_ns // FALL_SHARE
 
-    def _halve_widest(self, lines: list[Line[_Wall]], end: int) -> bool:
-        """Add the lines in the middle of the widest stretch between ``lines``; false if there are none."""
-        ends = [*(line.offset for line in lines), end]
-        width, low = max((high - low, low) for low, high in pairwise(ends))
-        if width <= PROBE_BYTES // 2:
-            return False
-        known = {line.offset for line in lines}
-        found = self._probe.lines_from(low + width // 2) or self._probe.lines_from(low + 1)
-        new = [line for line in found if line.time.side == _TWICE and line.offset not in known]
-        lines[:] = sorted([*lines, *new])
-        return bool(new)
-
     def _closed_in(self, low: Line[_Wall], high: Line[_Wall]) -> int:
         """Where the second pass begins, which is behind ``low`` and not behind ``high``."""
-        while high.offset - low.offset > 1:
-            middle = (low.offset + high.offset) // 2 if high.offset - low.offset > PROBE_BYTES else low.offset + 1
-            between = [line for line in self._probe.lines_from(middle) if line.offset < high.offset]
-            fallen = [line for line in between if line.time.side == _TWICE and self._falls(low, line)]
-            if fallen and middle == low.offset + 1:
-                return fallen[0].offset
-            if fallen:
-                high = fallen[0]
-            elif between and middle > low.offset + 1:
-                low = Line(between[-1].offset, low.time)
-            else:
-                break
-        return high.offset
+        fallen_ns = low.time.ns - self._fold.later_ns // FALL_SHARE
+        _, first = self._probe.border(lambda wall: wall.ns < fallen_ns, low.offset + 1, high.offset)
+        return (first or high).offset
 
-    def _without_fall(self, before: Line[_Wall] | None, lines: list[Line[_Wall]], after_ns: int) -> int:
-        back = lines[0].time.ns - before.time.ns if before else None
-        ahead = max(0, after_ns - lines[-1].time.ns)
+    def _without_fall(self, before_ns: int | None, first_ns: int, last_ns: int, after_ns: int) -> int:
         later = self._fold.later_ns
-        first = max(back or 0, ahead)
-        second = max(0 if back is None else back + later, abs(ahead - later))
-        return 0 if second < first else self._size
+        ahead = max(0, after_ns - last_ns)
+        as_first, as_second = [ahead], [abs(ahead - later)]
+        if before_ns is not None:
+            as_first.append(first_ns - before_ns)
+            as_second.append(first_ns - before_ns + later)
+        return 0 if min(as_second) < min(as_first) else self._size

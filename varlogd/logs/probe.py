@@ -53,6 +53,27 @@ class Probe(Generic[T]):
             size *= STEP_FACTOR
         return lines
 
+    def border(self, is_behind: Callable[[T], bool], left: int, right: int) -> tuple[Line[T] | None, Line[T] | None]:
+        """The last line before a border, and the first behind it, of those that begin in ``left:right``.
+
+        By bisection: all lines with times before the border stand above those behind it. Either is None if there is
+        none, or if it was not met with because a long stretch without times is in between. Raises LogReadError.
+        """
+        before: Line[T] | None = None
+        behind: Line[T] | None = None
+        while left < right:
+            middle = (left + right) // 2 if right - left > PROBE_BYTES else left
+            lines = [line for line in self.lines_from(middle) if line.offset < right]
+            first = next((number for number, line in enumerate(lines) if is_behind(line.time)), len(lines))
+            if first < len(lines):
+                behind = lines[first]
+            if first > 0:
+                before = lines[first - 1]
+            if 0 < first < len(lines):
+                break
+            left, right = (lines[-1].offset + 1, right) if first else (left, middle)
+        return before, behind
+
     def beginnings(self, offset: int, size_bytes: int) -> list[tuple[int, bytes]]:
         """What can be seen with one read of the lines that begin from ``offset`` on: where, and how."""
         self.reads += 1

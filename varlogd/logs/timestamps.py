@@ -6,7 +6,7 @@ learned (`Timestamps.learn`), or told by the configuration (`written`), and then
 What a stamp leaves out is taken from the host: the zone, if a line names none, and the year (RFC 3164), which is
 the latest that does not put the line after the file's last change. `Timestamps.of` is a function of the line alone,
 so a wall time that there is twice (see `moment`) is taken to be the first of the two. Where that happened `twice`
-says so, and `Timestamps.late` has the second.
+says so, and `Timestamps.wall` has both.
 
 Stamps repeat, so what they mean is cached by their bytes. For many lines at once there is `Timestamps.of_lines`,
 which gives the same and is several times faster (see `layout`).
@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 from varlogd.logs.formats import FLOATING, ISO, STRONG, Format, proposed
 from varlogd.logs.layout import NO_TIME, Layout
-from varlogd.logs.moment import NS, ns_of
+from varlogd.logs.moment import NS, ns_of, zone_of
 from varlogd.logs.written import format_of
 
 CACHE_MAX: Final = 256
@@ -113,12 +113,18 @@ class Timestamps:
         self._check_layout(layout, found)
         return [self.of(line) if time < NO_TIME else time for time, line in zip(found, lines, strict=True)]
 
-    def late(self, line: bytes) -> int | None:
-        """As `of`, but the second of two times if the line's wall time is there twice."""
+    def wall(self, line: bytes) -> tuple[int, int] | None:
+        """Both times that a line's wall time can mean; None if it has no time, or one that names its zone.
+
+        They are the same but for the fold, where the second is later, and the gap, where it is earlier.
+        """
         forms = (self._likely, *(STRONG.get(line[0], ()) if line and self._told is None else ()))
         for form in forms:
-            if self._by(form, line) is not None and (found := form.find(line)) is not None:
-                return self._whole(self._read(form, found[1], found[3], fold=1), form, found[2])
+            if (found := form.find(line)) is None:
+                continue
+            first, second = (_whole(each, form, found[2]) for each in self._readings(form, found[1], found[3]))
+            if first is not None:
+                return None if second is None else (first, second)
         return None
 
     def _check_layout(self, layout: Layout, found: list[int]) -> None:
@@ -163,37 +169,42 @@ class Timestamps:
             moment = self._remember(form, stamp, zone)
         if moment is None or not fraction:
             return moment
-        return self._whole(moment, form, fraction)
-
-    def _whole(self, moment: int | None, form: Format, fraction: bytes | None) -> int | None:
-        """A time to the second with its fraction."""
-        if moment is None or not fraction:
-            return moment
-        if len(fraction) > 9 or b"." in fraction:
-            fraction = fraction.replace(b".", b"")[:9]
-        return moment + int(fraction) * form.scale[len(fraction)]
+        return _whole(moment, form, fraction)
 
     def _remember(self, form: Format, stamp: bytes, zone: bytes | None) -> int | None:
         if len(self._cache) >= CACHE_MAX:
             self._cache.clear()
-        moment = self._cache[stamp, zone] = self._read(form, stamp, zone)
-        if moment is not None and not zone and (later := self._read(form, stamp, zone, fold=1)) is not None:
-            self._see_twice(moment, later - moment)
-        return moment
+        first, second = self._readings(form, stamp, zone)
+        self._cache[stamp, zone] = first
+        if first is not None and second is not None and first < second:
+            self._see_twice(first, second - first)
+        return first
 
-    def _read(self, form: Format, stamp: bytes, zone: bytes | None, fold: int = 0) -> int | None:
-        """What a stamp means; None if it is no time, like the 31st of February."""
+    def _readings(self, form: Format, stamp: bytes, zone: bytes | None) -> tuple[int | None, int | None]:
+        """What a stamp means, and, if it is of the host's clock, what it means if that was put back just before.
+
+        None and None if it is no time, like the 31st of February.
+        """
         try:
             read = form.read(stamp, zone)
-            if not isinstance(read, int):
-                return ns_of(read, self._zone, self._latest_ns, fold)
+            if isinstance(read, int):
+                return None if form.bare and read > self._latest_ns else read, None
+            first = ns_of(read, self._zone, self._latest_ns)
+            return first, None if zone_of(read.zone) else ns_of(read, self._zone, self._latest_ns, fold=1)
         except (ValueError, OverflowError, OSError):  # the last two: the C library, for a year it cannot do
-            return None
-        return None if form.bare and read > self._latest_ns else read
+            return None, None
 
     def _see_twice(self, first_ns: int, later_ns: int) -> None:
-        """Note a fold that is not noted yet; in the gap the second reading is the earlier one, and means nothing."""
-        if later_ns <= 0 or any(abs(first_ns - each.first_ns) < each.later_ns for each in self.twice):
+        if any(abs(first_ns - each.first_ns) < each.later_ns for each in self.twice):
             return
         if len(self.twice) < TWICE_MAX:
             self.twice.append(Twice(first_ns, later_ns))
+
+
+def _whole(moment: int | None, form: Format, fraction: bytes | None) -> int | None:
+    """A time to the second with its fraction."""
+    if moment is None or not fraction:
+        return moment
+    if len(fraction) > 9 or b"." in fraction:
+        fraction = fraction.replace(b".", b"")[:9]
+    return moment + int(fraction) * form.scale[len(fraction)]
