@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct, structs
 
-from varlogd.cli.settings import SETTINGS, TABLES, Effective, load
+from varlogd.cli.settings import RESERVED_TAGS, SETTINGS, TABLES, Effective, load
 from varlogd.config import Config
 from varlogd.errors import ConfigError
+from varlogd.query.match import ON_THE_HOST
 from varlogd.wire.limits import NAME_MAX_CHARS, TAG_MAX_CHARS, TAGS_MAX
 
 FILE = "/etc/varlogd/varlogd.toml"
@@ -286,6 +287,10 @@ def test_tags_that_cannot_be_used_are_refused(tags: object) -> None:
     (setting,) = (setting for setting in SETTINGS if setting.key == "tags")
     with pytest.raises(ValueError):
         setting.check(tags)
+
+
+def test_the_labels_of_streams_are_reserved() -> None:
+    assert RESERVED_TAGS == ON_THE_HOST | {"host"}
 
 
 def test_words_for_true_and_false() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from varlogd.cli import exit_status, output, render
-from varlogd.cli.terminal import counted, json_line, safe
+from varlogd.cli.terminal import GRAY, counted, json_line, paint, safe
 from varlogd.errors import VarlogdError
 from varlogd.wire.query import Ledger, Outcome, Progress, StreamInfo
 
@@ -23,8 +23,9 @@ async def conclude(
     if command.json:
         await output.write(json_line(render.ledger_json(ledger)))
     elif ledger.members:
-        lines = render.ledger_lines(ledger, color=colored_stderr(command), files=files)
-        output.tell("\n".join([*lines, *_next_page(command, ledger)]))
+        color = colored_stderr(command)
+        lines = render.ledger_lines(ledger, color=color, files=files)
+        output.tell("\n".join([*lines, *_next_page(command, ledger, color=color)]))
     if not ledger.complete:
         return exit_status.PARTIAL
     if found:
@@ -46,11 +47,12 @@ def _slip(command: Command, ledger: Ledger) -> str:
     return ""
 
 
-def _next_page(command: Command, ledger: Ledger) -> list[str]:
+def _next_page(command: Command, ledger: Ledger, *, color: bool) -> list[str]:
     """How to go on, where there is more."""
     if not ledger.cursor:
         return []
-    return [f"next page: {safe(shlex.join(['varlog', *command.next_page(ledger.cursor)]))}"]
+    again = safe(shlex.join(["varlog", *command.next_page(ledger.cursor)]))
+    return [paint(f"next page: {again}", GRAY, color)]
 
 
 def colored_stderr(command: Command) -> bool:
