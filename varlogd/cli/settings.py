@@ -30,7 +30,9 @@ ENVIRONMENT_PREFIX: Final = "VARLOGD_"
 FILE_VARIABLE: Final = "VARLOGD_CONFIG"
 """Names the file where no ``--config`` does."""
 
-RESERVED_TAGS: Final = frozenset({"host", "stream", "file", "source", "unit", "container", "pod", "namespace"})
+RESERVED_TAGS: Final = frozenset(
+    {"host", "stream", "file", "source", "unit", "priority", "container", "pod", "namespace"}
+)
 """Labels that say where a row comes from."""
 
 RULES_MAX: Final = 64

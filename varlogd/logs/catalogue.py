@@ -118,16 +118,27 @@ class Served:
         self._exclude = _compiled(exclude)
         self._exclude_trees = _compiled([glob for glob in exclude if glob.endswith("**")])
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether all streams are served."""
+        return not self._include and not self._exclude
+
     def has(self, stream: LogStream) -> bool:
         """Whether a stream is served."""
-        name = stream.name.encode()
-        if any(glob.is_all_of(name) for glob in self._exclude):
+        return self.has_name(stream.name) if stream.files else not self._excludes(stream.name)
+
+    def has_name(self, name: str) -> bool:
+        """Whether a stream of that name is served."""
+        if self._excludes(name):
             return False
-        return not (self._include and stream.files) or any(glob.is_all_of(name) for glob in self._include)
+        return not self._include or any(glob.is_all_of(name.encode()) for glob in self._include)
 
     def has_none_below(self, directory: str) -> bool:
         """Whether everything in a directory, whose name ends in ``/``, is excluded (``private/**``)."""
         return any(glob.is_all_of(shown(directory).encode()) for glob in self._exclude_trees)
+
+    def _excludes(self, name: str) -> bool:
+        return any(glob.is_all_of(name.encode()) for glob in self._exclude)
 
 
 def _compiled(globs: Sequence[str]) -> list[Pattern]:
