@@ -22,6 +22,7 @@ from varlogd.mesh.sink import Sink
 from varlogd.mesh.transport import Route, Server, WebSocket, open_websocket
 from varlogd.mesh.watched import WatchedStream
 from varlogd.query.block import Row, block_of, rows_of
+from varlogd.query.cursor import cursor_of
 from varlogd.query.json_rows import json_row_of
 from varlogd.swim.state import Member, State
 from varlogd.wire.codec import decode_cbor, encode_cbor
@@ -34,12 +35,16 @@ from varlogd.wire.limits import (
 )
 from varlogd.wire.query import (
     Answer,
+    AskCount,
     AskFiles,
     AskMembers,
     AskRows,
     Block,
+    Cell,
+    Counts,
     Entry,
     Files,
+    Ledger,
     LineFilter,
     Matcher,
     Members,
@@ -77,8 +82,11 @@ class Logs:
         self.host = host
         self.script = script
         self.streams = 1
+        self.cells: list[list[Cell]] = []
+        self.asked: list[Query] = []
 
     async def rows(self, query: Query, sink: Sink) -> Entry:
+        self.asked.append(query)
         counting = _Counting(sink)
         await self.script(query, counting)
         return Entry(host=self.host, outcome=Outcome.ANSWERED, rows=counting.rows, streams=1, notes=("a note",))
@@ -90,6 +98,13 @@ class Logs:
         ]
         await sink.files(found)
         return Entry(host=self.host, outcome=Outcome.ANSWERED, streams=self.streams)
+
+    async def counts(self, ask: AskCount, sink: Sink) -> Entry:
+        self.asked.append(ask.query)
+        for cells in self.cells:
+            await sink.counts(cells)
+        rows = sum(cell.rows for cells in self.cells for cell in cells)
+        return Entry(host=self.host, outcome=Outcome.ANSWERED, rows=rows, streams=1)
 
 
 class _Counting:
@@ -103,6 +118,9 @@ class _Counting:
 
     async def files(self, found: Sequence[StreamInfo]) -> None:
         await self._sink.files(found)
+
+    async def counts(self, cells: Sequence[Cell]) -> None:
+        await self._sink.counts(cells)
 
     def progress(self, progress: Progress) -> None:
         self._sink.progress(progress)
@@ -585,3 +603,146 @@ async def test_one_filter_of_many_patterns_is_heard() -> None:
     async with nodes("a", script=notes) as (a,):
         await conversation(a, AskRows(query, scope="host"), CBOR_SUBPROTOCOL)
     assert heard_by_logs == [query]
+
+
+# Counts
+
+COUNT = {"type": "count", "query": {}, "by": ["unit"], "bucket_ns": 1_000_000}
+
+
+async def test_counts_of_all_hosts_are_added_up() -> None:
+    async with nodes("a", "b") as (a, b):
+        a.logs.cells = [[Cell(("ssh",), 0, 2)], [Cell(("ssh",), 0, 1), Cell(("cron",), None, 5)]]
+        b.logs.cells = [[Cell(("ssh",), 0, 10), Cell(("ssh",), 1_000_000, 20)]]
+        heard, closed = await conversation(a, COUNT)
+        [counts, ledger] = heard
+        assert counts["cells"] == [[["cron"], None, 5], [["ssh"], 0, 13], [["ssh"], 1_000_000, 20]]
+        assert [entry["rows"] for entry in ledger["members"]] == [8, 30]
+        assert (ledger["complete"], ledger["rows"], ledger["limit_reached"], closed.close_code) == (
+            True,
+            38,
+            False,
+            1000,
+        )
+        [counts, _], _ = await conversation(a, AskCount(Query(), ("unit",), 1_000_000), CBOR_SUBPROTOCOL)
+        assert counts == Counts((Cell(("cron",), None, 5), Cell(("ssh",), 0, 13), Cell(("ssh",), 1_000_000, 20)))
+
+
+async def test_a_host_alone_gives_its_counts_as_they_come() -> None:
+    async with nodes("a") as (a,):
+        a.logs.cells = [[Cell(("ssh",), 0, 2)], [Cell(("ssh",), 0, 1)]]
+        [first, second, ledger], _ = await conversation(a, {**COUNT, "scope": "host"})
+        assert (first["cells"], second["cells"]) == ([[["ssh"], 0, 2]], [[["ssh"], 0, 1]])
+        assert (ledger["complete"], ledger["rows"]) == (True, 3)
+
+
+async def test_nothing_counted_is_a_whole_answer() -> None:
+    async with nodes("a") as (a,):
+        [ledger], _ = await conversation(a, COUNT)
+        assert (ledger["complete"], ledger["rows"]) == (True, 0)
+
+
+async def test_rows_in_no_cell_are_in_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("varlogd.query.counts.COUNT_CELLS_MAX", 2)
+    async with nodes("a", "b") as (a, b):
+        a.logs.cells = [[Cell((unit,), None, 10) for unit in "xyz"]]
+        b.logs.cells = [[Cell((unit,), None, 1) for unit in "xyz"]]
+        [counts, ledger], _ = await conversation(a, COUNT)
+        assert len(counts["cells"]) == 2
+        assert sum(rows for _, _, rows in counts["cells"]) == ledger["rows"] == 22
+        assert {entry["outcome"] for entry in ledger["members"]} == {"truncated"}
+        assert sorted(entry["why"].partition(":")[0] for entry in ledger["members"]) == [
+            "1 row is in no cell", "10 rows are in no cell",
+        ]  # fmt: skip
+
+
+async def test_many_cells_come_in_several_frames() -> None:
+    async with nodes("a") as (a,):
+        a.logs.cells = [[Cell((f"unit {number} " + "\x01" * 1000,), None, 1) for number in range(2000)]]
+        heard, _ = await conversation(a, COUNT)
+        *counts, ledger = heard
+        assert len(counts) > 1
+        assert sum(len(each["cells"]) for each in counts) == ledger["rows"] == 2000
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"query": {"limit": 3}}, "no limit"),
+        ({"query": {"before": 1}}, "context"),
+        ({"by": ["host", "host"]}, "twice"),
+    ],
+)
+async def test_what_cannot_be_counted_is_told_why(change: dict[str, Any], told: str) -> None:
+    async with nodes("a") as (a,):
+        [error], closed = await conversation(a, {**COUNT, **change})
+        assert (error["code"], closed.close_code) == ("bad_query", 4400)
+        assert told in error["message"]
+
+
+# Cursors
+
+
+async def test_a_question_goes_on_at_its_cursor_without_those_that_are_exhausted() -> None:
+    async def many(query: Query, sink: Sink) -> None:
+        await sink.block(block_of([Row(key, "b", "s", key, key, b"x") for key in range(query.limit or 9)]))
+
+    async with nodes("a", "b") as (a, b):
+        b.logs.script = many
+        a.logs.script = rows_script(Row(-5, "a", "s", 0, -5, b"x"))
+        query = {"direction": "oldest_first", "limit": 3}
+        *_, ledger = (await conversation(a, {"type": "query", "query": query}))[0]
+        assert ledger["limit_reached"]
+        a.logs.asked.clear()
+        b.logs.asked.clear()
+        query["cursor"] = ledger["cursor"]
+        *_, ledger = (await conversation(a, {"type": "query", "query": query}))[0]
+        assert a.logs.asked == []
+        [asked] = b.logs.asked
+        place = cursor_of(asked).place_of("b")  # type: ignore[union-attr]
+        assert place is not None
+        assert place.after is not None
+        assert place.after.key == 1
+        ours, theirs = ledger["members"]
+        assert (ours["outcome"], ours["rows"], theirs["rows"]) == ("answered", 0, 3)
+        assert "not asked again" in ours["notes"][0]
+
+
+async def test_a_cursor_that_does_not_fit_is_refused() -> None:
+    async with nodes("a") as (a,):
+        a.logs.script = rows_script(Row(5, "a", "s", 0, 5, b"x"))
+        *_, ledger = (await conversation(a, {"type": "query", "query": {"limit": 1}}))[0]
+        for change in ({"entries": True}, {"cursor": ledger["cursor"][:-2]}):
+            query = {"limit": 1, "cursor": ledger["cursor"], **change}
+            [error], closed = await conversation(a, {"type": "query", "query": query})
+            assert (error["code"], closed.close_code) == ("bad_query", 4400)
+            assert "cursor" in error["message"]
+
+
+async def test_the_scope_of_a_host_has_no_cursor() -> None:
+    async with nodes("a") as (a,):
+        a.logs.script = rows_script(Row(5, "a", "s", 0, 5, b"x"))
+        *_, ledger = (await conversation(a, {"type": "query", "query": {"limit": 1}, "scope": "host"}))[0]
+        assert (ledger["limit_reached"], ledger["cursor"]) == (True, "")
+
+
+# Ledgers
+
+
+@pytest.mark.parametrize("subprotocol", [CBOR_SUBPROTOCOL, JSON_SUBPROTOCOL])
+async def test_a_long_ledger_comes_in_several_frames(subprotocol: str) -> None:
+    async with nodes("a") as (a,):
+        for number in range(3000):
+            a.join(f"web{number:04}", State.DEAD)
+        question = AskRows(Query(limit=7)) if subprotocol == CBOR_SUBPROTOCOL else EVERYTHING
+        heard, closed = await conversation(a, question, subprotocol)
+        ledgers = [msgspec.convert(msgspec.to_builtins(frame), Ledger) for frame in heard[1:]]
+        assert len(ledgers) > 1
+        assert [ledger.more for ledger in ledgers] == [True] * (len(ledgers) - 1) + [False]
+        names = [entry.host for ledger in ledgers for entry in ledger.members]
+        assert names == ["a", *(f"web{number:04}" for number in range(3000))]
+        assert {(ledger.complete, ledger.rows, ledger.asked, ledger.cursor) for ledger in ledgers} == {
+            (False, 1, "a", ledgers[0].cursor)
+        }
+        assert ledgers[0].cursor, "those that are dead may come back with rows"
+        assert closed.close_code == 1000
