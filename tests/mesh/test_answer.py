@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
 
 from varlogd.errors import LogReadError
+from varlogd.logs.reading import Budget
 from varlogd.logs.scan import HostLogs
 from varlogd.mesh.answer import STEP_BLOCKS_MAX, HostAnswer
 from varlogd.query.block import row_count, rows_of
-from varlogd.wire.query import Block, Outcome, Progress, Query, StreamInfo
+from varlogd.wire.query import AskCount, Block, Cell, Outcome, Progress, Query, StreamInfo
 
 T = TypeVar("T")
 
@@ -37,11 +39,15 @@ class Kept:
     def __init__(self, runner: CountingRunner) -> None:
         self.blocks: list[Block] = []
         self.trips: list[int] = []
+        self.cells: list[Cell] = []
         self._runner = runner
 
     async def block(self, block: Block) -> None:
         self.blocks.append(block)
         self.trips.append(self._runner.trips)
+
+    async def counts(self, cells: Sequence[Cell]) -> None:
+        self.cells += cells
 
     async def files(self, found: Sequence[StreamInfo]) -> None:
         raise AssertionError("nobody asked for files")
@@ -114,3 +120,23 @@ async def test_a_listing_with_something_missing_is_not_whole(tmp_path: Path) -> 
         assert entry.outcome == outcome
         assert sink.found == ["app.log"]
         assert ("gone" in entry.why) == (outcome == Outcome.TRUNCATED)
+
+
+async def test_a_count_sends_cells_and_no_rows(tmp_path: Path) -> None:
+    write_lines(tmp_path, 3000)
+    sink = Kept(CountingRunner())
+    logs = HostLogs("web1", {}, [tmp_path], zone=UTC)
+    entry = await HostAnswer("web1", logs, CountingRunner()).counts(AskCount(Query(), ("stream",), 600 * 10**9), sink)
+    assert [(cell.labels, cell.rows) for cell in sink.cells] == [(("app.log",), 600)] * 5
+    assert (sink.blocks, entry.rows, entry.outcome) == ([], 3000, Outcome.ANSWERED)
+
+
+async def test_a_budget_that_ran_out_truncates_and_says_where_to_go_on(tmp_path: Path) -> None:
+    write_lines(tmp_path, 300)
+    sink = Kept(CountingRunner())
+    logs = HostLogs("web1", {}, [tmp_path], budget=Budget(rows_max=100))
+    entry = await HostAnswer("web1", logs, CountingRunner()).rows(Query(), sink)
+    assert (entry.outcome, entry.rows) == (Outcome.TRUNCATED, 100)
+    assert "query.rows_max" in entry.why
+    assert entry.frontier is not None
+    assert entry.frontier.stream == "app.log"

@@ -6,6 +6,7 @@ before it returns, if only None, and everything that takes long calls the caller
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
@@ -102,8 +103,9 @@ class Scan(Reading, Iterator[Block | None]):
         check: Callable[[], None],
         sources: Sequence[Readable],
         budget: Budget = NO_BUDGET,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        super().__init__(where, query, check, budget)
+        super().__init__(where, query, check, budget, clock)
         self.frontier: Place | None = None
         self._sources = sources
         self._limit = maxsize if query.limit is None else query.limit
@@ -140,7 +142,8 @@ class Scan(Reading, Iterator[Block | None]):
                 yield from out.add(rows)
             if out.taken >= self._limit:
                 break
-            if self.is_spent(out.taken + out.refused):
+            going_on = merge.floor is not None or out.refused
+            if going_on and self.is_spent(out.taken + out.refused):
                 self.frontier = out.frontier(merge.floor)
                 break
             if self.step_is_over(asked):
