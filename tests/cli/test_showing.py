@@ -7,22 +7,25 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+import trio.testing
+from msgspec import structs
 
 from varlogd.cli import exit_status
 from varlogd.cli.varlog import run
 from varlogd.client import Event
 from varlogd.errors import Closed, PatternError, Unreachable, VarlogdError
 from varlogd.query.block import Row
-from varlogd.wire.query import Entry, Ledger, Live, Notice, Outcome, Progress
+from varlogd.wire.query import Entry, Ledger, Live, Notice, Outcome, Progress, StreamInfo
 
 Printed = pytest.CaptureFixture[bytes]
+ANSWERED = Entry(host="a", outcome=Outcome.ANSWERED, rows=2, streams=1)
 LEDGER = Ledger(
     complete=True,
     rows=2,
     elapsed_s=1.0,
     limit_reached=False,
     asked="a",
-    members=(Entry(host="a", outcome=Outcome.ANSWERED, rows=2, streams=1),),
+    members=(ANSWERED,),
 )
 
 
@@ -40,6 +43,7 @@ class Fake:
         return self
 
     async def __anext__(self) -> Event:
+        await trio.testing.wait_all_tasks_blocked()
         event = self._events.pop(0)
         if isinstance(event, BaseException):
             raise event
@@ -55,7 +59,11 @@ def followed(monkeypatch: pytest.MonkeyPatch) -> list[Event | BaseException]:
     async def follow(*_args: object) -> AsyncIterator[Fake]:
         yield Fake(events)
 
+    async def files(*_args: object) -> tuple[list[StreamInfo], Ledger]:
+        return [], structs.replace(LEDGER, members=(structs.replace(ANSWERED, streams=0),))
+
     monkeypatch.setattr("varlogd.client.follow", follow)
+    monkeypatch.setattr("varlogd.client.files", files)
     return events
 
 
@@ -132,3 +140,13 @@ def test_ctrl_c_is_the_usual_end(followed: list[Event | BaseException], capfdbin
     out, told = shown(capfdbinary)
     assert out == "a:x: line 1\n"
     assert told == ["varlog: interrupted; the work on all hosts has been stopped"]
+
+
+def test_what_is_nowhere_yet_is_told_and_followed(
+    followed: list[Event | BaseException], capfdbinary: Printed
+) -> None:
+    followed += [Live(), [row(1)], KeyboardInterrupt()]
+    assert run(["tail", "-f", "ap.log", "--url", "web1"]) == exit_status.INTERRUPTED
+    out, told = shown(capfdbinary)
+    assert out == "a:x: line 1\n"
+    assert told[0] == "*** no stream matches ap.log: see `varlog files`. What will match is followed."

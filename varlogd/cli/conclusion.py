@@ -30,13 +30,13 @@ async def conclude(
         return exit_status.PARTIAL
     if found:
         return exit_status.FOUND
-    if slip := _slip(command, ledger):
-        output.tell(f"varlog: {slip}")
+    if nowhere := slip(command, ledger):
+        output.tell(f"varlog: {nowhere}")
         return exit_status.ERROR
     return exit_status.NOTHING
 
 
-def _slip(command: Command, ledger: Ledger) -> str:
+def slip(command: Command, ledger: Ledger) -> str:
     """What the question selects by that is nowhere: more likely mistyped than meant. Empty if there is no such."""
     if not ledger.members:
         return f"no host matches {safe(' '.join(command.labels))}: see `varlog members`"

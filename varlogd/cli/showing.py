@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from varlogd import client
 from varlogd.cli import exit_status, output, render
-from varlogd.cli.conclusion import Meter, asked, broken_off, colored_stderr, conclude, printable
+from varlogd.cli.conclusion import Meter, asked, broken_off, colored_stderr, conclude, printable, slip
 from varlogd.cli.row_lines import Matches, RowLines, row_json
 from varlogd.cli.terminal import json_line
 from varlogd.errors import VarlogdError
@@ -104,7 +105,11 @@ async def follow(command: Command) -> int:
     the asked daemon's end."""
     meter = Meter(command.progress)
     write = _writer(command)
-    async with output.while_somebody_reads(), client.follow(command.url, command.query) as following:
+    async with (
+        output.while_somebody_reads(),
+        _beside(_tell_of_nothing, command),
+        client.follow(command.url, command.query) as following,
+    ):
         heard = _Heard(following, _teller(command, meter), meter)
         history = [row async for block in heard for row in block]
         meter.clear()
@@ -120,6 +125,23 @@ async def follow(command: Command) -> int:
     why = "it leaves" if heard.failure is None else printable(heard.failure)
     output.tell(f"varlog: {asked(command)}: {why}: what is written from now on is not shown")
     return exit_status.PARTIAL
+
+
+async def _tell_of_nothing(command: Command) -> None:
+    """Say so if nothing is there that is asked for: it may come to be, and more likely is mistyped."""
+    with suppress(VarlogdError):  # whoever follows is told of the same
+        found, ledger = await client.files(command.url, command.query)
+        if not found and (nowhere := slip(command, ledger)):
+            output.tell(f"*** {nowhere}. What will match is followed.")
+
+
+@asynccontextmanager
+async def _beside(task: Callable[[Command], Awaitable[None]], command: Command) -> AsyncIterator[None]:
+    """A context in which ``task`` is done, and not beyond."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(task, command)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 class _Heard:
