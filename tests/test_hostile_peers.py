@@ -28,14 +28,19 @@ from varlogd.wire.limits import ANSWER_FRAME_MAX_BYTES, BLOCK_MAX_BYTES, BLOCK_R
 from varlogd.wire.query import (
     Ask,
     AskFiles,
+    Cell,
+    Counts,
     Entry,
     ErrorFrame,
     Files,
     Ledger,
+    Members,
     Outcome,
+    Place,
     Progress,
     Query,
     ServerHello,
+    Source,
     StreamInfo,
 )
 from varlogd.world import World
@@ -129,6 +134,22 @@ FAILS: dict[str, tuple[Script, str]] = {
     "sources that are not there": (says(structs.replace(BLOCK, source=b"\7\0\0\0" * 3), WELL), "no source"),
     "cut rows that are not there": (says(structs.replace(BLOCK, cut=(99,)), WELL), "cut row"),
     "rows marked late": (says(structs.replace(BLOCK, late=True), WELL), "late"),
+    "heights that are too many": (says(structs.replace(BLOCK, heights=b"\1\0\0\0" * 4), WELL), "columns differ"),
+    "heights that are too high": (says(structs.replace(BLOCK, heights=b"\2\0\0\0" * 3), WELL), "columns differ"),
+    "heights beyond all rows": (says(structs.replace(BLOCK, heights=b"\xff" * 12), WELL), "or of more than"),
+    "heights of nothing": (says(structs.replace(BLOCK, heights=b"\0" * 12), WELL), "no line"),
+    "a file of a long name": (
+        says(structs.replace(BLOCK, sources=(Source("evil", "s", "f" * 129),)), WELL),
+        "length <=",
+    ),
+    "a file that begins before all": (
+        says(structs.replace(BLOCK, sources=(Source("evil", "s", "f", -1),)), WELL),
+        ">= 0",
+    ),
+    "cells instead of rows": (says(Counts(()), WELL), "counts, where something else was asked for"),
+    "streams instead of rows": (says(Files(()), WELL), "files, where something else was asked for"),
+    "members instead of rows": (says(Members(())), "members, where something else was asked for"),
+    "a frontier that is no place": (says(entry(frontier=Place(key=1 << 63))), "frontier"),
     "too many rows": (says(block_of([row(9)] * (BLOCK_ROWS_MAX + 1)), WELL), "more rows or more text"),
     "too much text": (says(block_of([row(9, line=b"x" * (BLOCK_MAX_BYTES + 1))]), WELL), "more rows or more text"),
     "a stream of a long name": (says(block_of([row(1, stream="s" * (STREAM_MAX_CHARS + 1))]), WELL), "length <="),
@@ -181,8 +202,8 @@ async def test_a_lie_fails_alone(mesh: Mesh, script: Script, told: str) -> None:
 
 @pytest.mark.parametrize(
     "script",
-    [says_for_ever(Progress(bytes_scanned=1)), says_nothing, says_for_ever(Files(()))],
-    ids=["signs of life", "nothing", "empty lists"],
+    [says_for_ever(Progress(bytes_scanned=1)), says_nothing],
+    ids=["signs of life", "nothing"],
 )
 async def test_an_answer_without_an_end_costs_no_more_than_the_deadline(mesh: Mesh, script: Script) -> None:
     address = await lied_to(mesh, script)
@@ -236,6 +257,60 @@ async def test_a_lie_about_streams_fails_alone(mesh: Mesh, script: Script, told:
     assert told in ledger.members[1].why
 
 
+CELL = Cell(("evil", "x"), None, 7)
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        (says(Counts((structs.replace(CELL, labels=("evil",)),)), WELL), "a cell of 1 labels"),
+        (says(Counts((structs.replace(CELL, labels=("evil",) * 9),)), WELL), "length <= 8"),
+        (says(Counts((structs.replace(CELL, labels=("a", "x")),)), WELL), "rows of another host"),
+        (says(Counts((structs.replace(CELL, bucket_ns=0),)), WELL), "a bucket that was not asked for"),
+        (says(Counts((structs.replace(CELL, rows=-1),)), WELL), ">= 0"),
+        (says(Counts((structs.replace(CELL, rows=(1 << 62) - 1),)), WELL), "counts more than"),
+        (says_for_ever(Counts((structs.replace(CELL, rows=1 << 41),))), "counts more than"),
+        (says(Counts((CELL,)), entry(rows=8)), "it says it sent 8 rows, and 7 arrived"),
+        (says(BLOCK, WELL), "block, where something else was asked for"),
+        (says(Counts((CELL,))), "connection closed"),
+    ],
+    ids=[
+        "too few labels", "too many labels", "another's rows", "a bucket", "negative", "absurd", "absurd in the end",
+        "more told than sent", "rows", "a hang-up",
+    ],
+)  # fmt: skip
+async def test_a_lie_about_counts_fails_alone(mesh: Mesh, script: Script, told: str) -> None:
+    address = await lied_to(mesh, script)
+    cells, ledger = await client.count(address, Query(timeout_s=10), by=("host", "unit"))
+    assert [cell for cell in cells if cell.labels[0] == "a"] == [Cell(("a", ""), None, 10)]
+    honest, evil = ledger.members
+    assert (honest.outcome, honest.rows, evil.outcome) == (Outcome.ANSWERED, 10, Outcome.FAILED)
+    assert told in evil.why
+    assert ledger.rows == sum(cell.rows for cell in cells)
+
+
+async def test_cells_without_an_end_are_left_out_and_told_of(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("varlogd.query.counts.COUNT_CELLS_MAX", 1000)
+    parts = [Counts(tuple(Cell((f"{part} {number}",), None, 1) for number in range(500))) for part in range(10)]
+    address = await lied_to(mesh, says(*parts, entry(rows=5000)))
+    cells, ledger = await client.count(address, Query(timeout_s=10), by=("unit",))
+    assert len(cells) == 1000
+    told = " ".join(each.why for each in ledger.members)
+    assert "in no cell" in told
+    assert ledger.rows == sum(cell.rows for cell in cells)
+    assert not ledger.complete
+
+
+async def test_places_without_an_end_spoil_no_more_than_the_cursor(mesh: Mesh) -> None:
+    streams = [row(number, stream=f"{number * 0x9E3779B97F4A7C15 % (1 << 64):x}") for number in range(5000, 0, -1)]
+    blocks = [block_of([each._replace(time=None)]) for each in streams]
+    address = await lied_to(mesh, says(*blocks))
+    async with client.ask(address, Query(timeout_s=10)) as answer:
+        assert len([row async for row in answer if row.host == "a"]) == 10
+    assert answer.ledger.cursor == ""
+    assert "evil" in answer.ledger.no_cursor
+
+
 async def test_two_liars_cannot_break_what_is_summed_up(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("varlogd.mesh.service.BEAT_S", 0.01)
     most = (1 << 62) - 1
@@ -269,7 +344,7 @@ def on_a_terminal(address: str, *words: str) -> str:
             break
     os.close(ours)
     process.wait(WAIT_S)
-    return re.sub(r"\x1b\[(?:\d{1,2}m|K)", "", shown.decode()).replace("\r\n", "\n").replace("\r", "")
+    return re.sub(r"\x1b\[(?:(?:1;)?\d{1,2}m|K)", "", shown.decode()).replace("\r\n", "\n").replace("\r", "")
 
 
 async def test_nothing_a_member_says_reaches_a_terminal_raw(mesh: Mesh) -> None:
