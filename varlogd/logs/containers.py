@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -29,6 +29,16 @@ _DOCKER_PATH: Final = re.compile(r"(?:.*/)?(?P<id>[0-9a-f]{64})/(?P=id)-json\.lo
 _CRI_PATH: Final = re.compile(
     r"(?:.*/)?pods/(?P<namespace>[^/_]+)_(?P<pod>[^/_]+)_[^/_]+/(?P<container>[^/]+)/\d+\.log", re.DOTALL
 )
+
+
+Wrapping = Literal["docker", "cri"]
+
+
+def wrapping_of(path: str) -> Wrapping | None:
+    """How the lines of a stream with this path are wrapped; None if it is no container's log."""
+    if _DOCKER_PATH.fullmatch(path):
+        return "docker"
+    return "cri" if _CRI_PATH.fullmatch(path) else None
 
 
 def path_labels(path: str) -> dict[str, str]:
