@@ -54,6 +54,21 @@ STRONG = [
     (b"Sun Dec  4 04:47:44 2005 x", ns(utc(2005, 12, 4, 4, 47, 44))),
     (b"2016-12-31T23:59:60Z a leap second", ns(utc(2017, 1, 1))),
     (b"1969-12-31T23:59:59.5Z before the epoch", -500_000_000),
+    (b"2026-11-22T10:00:00.123456789Z stdout F in a container", ns(utc(2026, 11, 22, 10), 123456789)),
+    (b"20261122T100000Z x", ns(utc(2026, 11, 22, 10))),
+    (b"20261122 10:00:00.5 x", ns(utc(2026, 11, 22, 10), 500_000_000)),
+    (b"20171223-22:15:29:606|Step|1|x", ns(utc(2017, 12, 23, 22, 15, 29), 606_000_000)),
+    (b"20171223-22:15:35:11|Step|1|x", ns(utc(2017, 12, 23, 22, 15, 35), 11_000_000)),
+    (b"2016-09-28 04:30:30, Info    CBS    x", ns(utc(2016, 9, 28, 4, 30, 30))),
+    (b"22 Nov 2026 10:00:00,123 [main] INFO x", ns(utc(2026, 11, 22, 10), 123_000_000)),
+    (b"22-Nov-2026 10:00:00.123 INFO [main] x", ns(utc(2026, 11, 22, 10), 123_000_000)),
+    (b"[22-Nov-2026 10:00:00 UTC] PHP Warning: x", ns(utc(2026, 11, 22, 10))),
+    (b"[22/Nov/2026:10:00:00 +0100] cups", ns(utc(2026, 11, 22, 9))),
+    (b"I1122 10:00:00.123456   12 main.go:5] x", ns(utc(2026, 11, 22, 10), 123_456_000)),
+    (b"E1231 10:00:00.123456   12 main.go:5] x", ns(utc(2025, 12, 31, 10), 123_456_000)),
+    (b"W20261122 10:00:00.123456 12 main.cc:5] x", ns(utc(2026, 11, 22, 10), 123_456_000)),
+    (b"F1122 10:00:00.123456   12 main.go:5] x", ns(utc(2026, 11, 22, 10), 123_456_000)),
+    (b"Feb  1 10:00:00 host x", ns(utc(2026, 2, 1, 10))),
 ]
 
 WEAK = [
@@ -72,6 +87,37 @@ WEAK = [
     (b"nova-api.log.1.2017-05-16_13:53:08 2017-05-16 00:00:00.008 25746 INFO", ns(utc(2017, 5, 16), 8_000_000)),
     (b"update-alternatives 2026-11-22 10:00:00: run with", ns(utc(2026, 11, 22, 10))),
     (b"time=2026-11-22T10:00:00Z level=info", ns(utc(2026, 11, 22, 10))),
+    (b'time="2026-11-22T10:00:00Z" level=info', ns(utc(2026, 11, 22, 10))),
+    (b"level=info ts=2026-11-22T10:00:00.5Z caller=a.go:1", ns(utc(2026, 11, 22, 10), 500_000_000)),
+    (b"lvl=info opts=2001-01-01T00:00:00Z t=2026-11-22T10:00:00+0000 x", ns(utc(2026, 11, 22, 10))),
+    (b"level=info timestamp=1700000000.25 x", 1_700_000_000_250_000_000),
+    (b"date=2026-11-22 time=10:00:00 devname=x", ns(utc(2026, 11, 22, 10))),
+    (b"1700000000123456 x", 1_700_000_000_123_456_000),
+    (b"1700000000123456789 x", 1_700_000_000_123_456_789),
+    (b"1700000000123.456 x", 1_700_000_000_123_456_000),
+    (b'{"t":{"$date":"2026-11-22T10:00:00.123+00:00"},"s":"I"}', ns(utc(2026, 11, 22, 10), 123_000_000)),
+    (b'{"level":30,"time":1700000000123,"msg":"x"}', 1_700_000_000_123_000_000),
+    (b'{"req":{"time":0.5},"time":"2026-11-22T10:00:00Z"}', ns(utc(2026, 11, 22, 10))),
+    (b'{"Level":"x","Timestamp": "2026-11-22T10:00:00Z"}', ns(utc(2026, 11, 22, 10))),
+    (b'{"__REALTIME_TIMESTAMP":"1700000000123456"}', 1_700_000_000_123_456_000),
+    (b'{"msg":"' + b"x" * 3000 + b'","ts":1700000000.25}', 1_700_000_000_250_000_000),
+    (
+        b'{"log":"{\\"time\\":\\"2020-01-01T00:00:00Z\\"}\\n","stream":"stdout","time":"2026-11-22T10:00:00.5Z"}',
+        ns(utc(2026, 11, 22, 10), 500_000_000),
+    ),
+    (b'{"created":"2020-01-01T00:00:00Z","timestamp":"2026-11-22T10:00:00Z"}', ns(utc(2026, 11, 22, 10))),
+    (b'{"time_local":"22/Nov/2026:10:00:00 +0100","status":200}', ns(utc(2026, 11, 22, 9))),
+    (b"INFO:2026-11-22 10:00:00,123:root:x", ns(utc(2026, 11, 22, 10), 123_000_000)),
+    (b"INFO:root:2026-11-22 10:00:00,123 x", ns(utc(2026, 11, 22, 10), 123_000_000)),
+    (b"WARN  2026-11-22 10:00:00,123 [main] x", ns(utc(2026, 11, 22, 10), 123_000_000)),
+    (b"[GIN] 2026/11/22 - 10:00:00 | 200 |", ns(utc(2026, 11, 22, 10))),
+    (b"1234:M 22 Nov 2026 10:00:00.123 * Ready", ns(utc(2026, 11, 22, 10), 123_000_000)),
+    (b"[pid: 1|app: 0] 127.0.0.1 () [Sun Nov 22 10:00:00 2026] GET /", ns(utc(2026, 11, 22, 10))),
+    (b"10.0.0.1:5 [22/Nov/2026:10:00:00.655] http-in", ns(utc(2026, 11, 22, 10), 655_000_000)),
+    (b"03-17 16:13:38.811  1702  2395 D WindowManager: x", ns(utc(2026, 3, 17, 16, 13, 38), 811_000_000)),
+    (b"[10.30 16:49:06] some.exe - proxy:5070 open", ns(utc(2026, 10, 30, 16, 49, 6))),
+    (b"- 1117838570 2005.06.03 R02 2005-06-03-15.42.50.675872 R02 x", 1_117_838_570 * 10**9),
+    (b"134681 node-246 unix.hw state.x 1077804742 1 x", 1_077_804_742 * 10**9),
 ]
 
 NONE = [
@@ -87,6 +133,21 @@ NONE = [
     b"Junk 14 10:00:00 x",
     b"2026-11-22T10:00:00+99:00 no such zone",
     b"x" * 300 + b" 2026-11-22T10:00:00Z",
+    b"7000000000 an order",
+    b"3999999999 is in the future",
+    b"1700000000abc is a hash",
+    b"1700000000-5 is an id",
+    b"192.168.100.200 GET /",
+    b"2026.11.22 is a version",
+    b"10.15.7-20261122 is a build",
+    b"20261122 bytes read",
+    b"took 10:00:00 for 123456 rows",
+    b"00:11:22:33:44:55 seen",
+    b"W1122 of the W series",
+    b'{"offset":1700000000,"msg":"x"}',
+    b'{"msg":"\\"time\\":\\"2026-11-22T10:00:00Z\\""}',
+    b"\tat x.y 2026-11-22 10:00:00",
+    b"    2026-11-22T10:00:00Z indented",
 ]
 
 
@@ -116,6 +177,26 @@ def test_a_rare_mention_of_a_date_is_not_learned() -> None:
     times = stamps()
     assert not times.learn(lines)
     assert times.of(lines[-1]) is None
+
+
+def test_what_continues_an_entry_is_not_dated_by_a_learned_format() -> None:
+    entry = b"INFO  2026-11-22 10:00:00,123 [main] x"
+    trace = [
+        b"java.lang.IllegalStateException: at 2020-01-01 00:00:00",
+        b"\tat some.where(2020-01-01 00:00:00)",
+        b"Caused by: x: unparsable 2020-01-01 00:00:00",
+    ]
+    times = stamps()
+    assert times.learn([entry, *trace, entry])
+    assert times.of(entry) == ns(utc(2026, 11, 22, 10), 123_000_000)
+    assert [times.of(line) for line in trace] == [None] * 3
+
+
+def test_a_time_in_no_fixed_field_is_learned_where_nothing_else_is() -> None:
+    lines = [b"[%s] 2026-11-22 10:00:00 x" % (b"worker " * count) for count in range(8)]
+    times = stamps()
+    assert times.learn(lines)
+    assert {times.of(line) for line in lines} == {ns(utc(2026, 11, 22, 10))}
 
 
 def test_strong_times_win_where_they_are_more() -> None:
@@ -197,6 +278,74 @@ def test_any_bytes_are_a_line(line: bytes) -> None:
     times = stamps()
     times.learn([line])
     times.of(line)
+
+
+STAMPS = [
+    b"2026-11-22T10:00:%02d%sZ",
+    b"2026-11-22 10:00:%02d%s",
+    b"[2026-11-22T10:00:%02d%s+01:00]",
+    b"Nov 22 10:00:%02d%s",
+    b"[Sun Nov 22 10:00:%02d%s 2026]",
+    b"I1122 10:00:%02d%s",
+    b"081109 2036%02d%s",
+    b"1.2.3.4 - - [10/Oct/2000:13:55:%02d%s -0700]",
+    b'{"a":1,"time":"2026-11-22T10:00:%02d%sZ"}',
+    b'{"a":1,"ts":17000000%02d%s}',
+    b"level=x ts=2026-11-22T10:00:%02d%s+0100",
+    b"17000000%02d%s",
+    b"20171223-22:15:%02d%s",
+    b"INFO:2026-11-22 10:00:%02d%s",
+]
+FRACTIONS = [b"", b".5", b",123", b".123", b".000001", b".123456", b".123456789", b".1234567891", b":606", b"123"]
+TAILS = [
+    b"",
+    b" x",
+    b" - x",
+    b" +0200 x",
+    b" -5 x",
+    b" GMT",
+    b" GET",
+    b" UTC",
+    b"Z",
+    b"+02",
+    b":x",
+    b",1",
+    b".x",
+    b"|",
+    b"\r",
+]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_many_lines_at_once_get_what_each_gets(data: st.DataObject) -> None:
+    usual = data.draw(st.tuples(*map(st.sampled_from, (STAMPS, FRACTIONS, TAILS))))
+    kinds = st.tuples(*map(st.sampled_from, (STAMPS, FRACTIONS, TAILS))) | st.just(usual)
+    written = st.tuples(kinds, st.integers(0, 70)).map(lambda each: each[0][0] % (each[1], each[0][1]) + each[0][2])
+    cut = st.tuples(written, st.integers(0, 40)).map(lambda each: each[0][: each[1]])
+    lines = data.draw(st.lists(written | written | cut | st.binary(max_size=40), max_size=30))
+    times = Timestamps(ZoneInfo("Europe/Berlin"), ns(MTIME))
+    times.learn([usual[0] % (1, usual[1]) + usual[2]])
+    expected = [times.of(line) for line in lines]
+    for _ in range(2):
+        assert times.of_lines(lines) == expected
+    assert [times.of(line) for line in lines] == expected
+
+
+def test_lines_of_one_layout_are_read_by_it() -> None:
+    moments = [utc(2026, 11, 22, 10) + timedelta(milliseconds=number) for number in range(3000)]
+    lines = [f"{moment:%Y-%m-%d %H:%M:%S},{moment.microsecond // 1000:03d} - x".encode() for moment in moments]
+    times = stamps()
+    calls = 0
+
+    def counted(line: bytes) -> int | None:
+        nonlocal calls
+        calls += 1
+        return of(line)
+
+    of, times.of = times.of, counted  # type: ignore[method-assign]
+    assert times.of_lines(lines) == [ns(moment) for moment in moments]
+    assert calls < 10
 
 
 def test_the_cache_is_bounded() -> None:

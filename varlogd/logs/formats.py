@@ -297,7 +297,7 @@ FLOATING: Final = Format(
 
 
 def _by_field(line: bytes) -> Iterator[Format]:
-    if line[:1].isspace():  # a continuation line
+    if line[:1].isspace() or line.startswith(b"{"):  # a continuation line; JSON, where a time has a name
         return
     for kind, search in enumerate(_WITHIN):
         found = search(line, 0, FLOATING_BYTES)
