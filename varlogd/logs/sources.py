@@ -19,6 +19,7 @@ from varlogd.logs.listing import stream_info
 from varlogd.logs.merge import Reader
 from varlogd.logs.reader import Transform
 from varlogd.logs.stream import Asked, StreamRows
+from varlogd.logs.unwrapping import unwrapped_of
 from varlogd.query.match import matches_stream
 from varlogd.wire.limits import KIB, MIB
 from varlogd.wire.query import Query, StreamInfo
@@ -80,7 +81,7 @@ class FileSource:
         self._served = served
         self._zone = zone
         self.spool_dir = spool_dir
-        self._transforms = tuple(transforms)
+        self._transforms = (unwrapped_of, *transforms)
 
     def listing(self, query: Query, check: Callable[[], None]) -> Listing:
         """See `LogSource`."""
