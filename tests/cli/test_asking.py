@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.daemons import WAIT_S, Processes, until_now
+from tests.daemons import VARLOG, WAIT_S, Processes, until_now
 
 TRACE = """\
 2026-11-22T10:00:00Z INFO {host} started
@@ -110,6 +111,43 @@ def log(mesh: Processes) -> Path:
     path = mesh.daemons["b"].root / "live.log"
     path.write_text("2026-11-22T11:00:00Z one\n2026-11-22T11:00:01Z two\n")
     return path
+
+
+def on_terminal(mesh: Processes, *words: str) -> bytes:
+    """What a run of `varlog` sends to a terminal of 80 columns."""
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "VARLOG_URL": mesh.daemons["a"].address, "COLUMNS": "80", "LC_ALL": "C.UTF-8"}
+    environment["TERM"] = "xterm"
+    environment.pop("NO_COLOR", None)
+    try:
+        subprocess.run(
+            [*VARLOG, *words], stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL, env=environment,
+            timeout=WAIT_S,
+        )  # fmt: skip
+        return os.read(ours, 10_000).replace(b"\r\n", b"\n")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_terminal_gets_colors_and_no_control_characters_of_logs(mesh: Processes) -> None:
+    log = mesh.daemons["a"].root / "odd.log"
+    log.write_bytes(b"2026-11-22T10:00:00Z a \x1b[2Jred\x07 b\n")
+    try:
+        shown = on_terminal(mesh, "grep", "r.d", "odd.log")
+        assert shown.endswith(b": 2026-11-22T10:00:00Z a \\x1b[2J\x1b[1;31mred\x1b[0m\\x07 b\n")
+        raw = on_terminal(mesh, "grep", "r.d", "odd.log", "--raw", "--color", "never", "--times")
+        assert raw == b"a:odd.log:2026-11-22T10:00:00.000Z: 2026-11-22T10:00:00Z a \x1b[2Jred\x07 b\n"
+    finally:
+        log.unlink()
+
+
+def test_a_terminal_gets_bars(mesh: Processes) -> None:
+    table = on_terminal(mesh, "count", "ERROR", "--color", "never").decode().splitlines()
+    assert [line.count("█") for line in table] == [0, 60, 60, 60, 0]
+    assert max(map(len, table)) == 80
+    sparks = on_terminal(mesh, "histogram", "ERROR", *RANGE, "--bucket", "5m", "--by", "host").decode()
+    assert sparks.count("\x1b[32m██\x1b[0m") == 3
 
 
 def read_line(process: subprocess.Popen[bytes]) -> str:
