@@ -16,10 +16,10 @@ without one carriage return at its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import ClassVar, Final, Literal, Protocol
 
 from varlogd.errors import PatternError
@@ -99,7 +99,7 @@ class LineScanner:
         crlf = b"\r" in buffer and b"\r\n" in buffer
         if sweep.judges or (crlf and sweep.hits_empty):
             return sum(1 for _ in (_lines_crlf if crlf else _passing)(sweep, buffer))
-        hits = sweep.hit_count(_without_cr(buffer) if crlf else buffer)
+        hits = len(sweep.line_ends(_without_cr(buffer) if crlf else buffer))
         return hits if sweep.wanted else buffer.count(b"\n") - hits
 
     def _sweep_for(self, buffer: bytes) -> _Sweep:
@@ -129,11 +129,33 @@ def _lines_crlf(sweep: _Sweep, buffer: bytes) -> Iterator[Found]:
 
 
 def _passing(sweep: _Sweep, text: bytes) -> Iterable[Found]:
-    hits = sweep.hits(text)
-    found = hits if sweep.wanted else _all_but(hits, text)
+    hits = sweep.line_ends(text)
+    found = _ending(text, hits) if sweep.wanted else _all_but(text, hits)
     for passes in sweep.judges:
         found = _only(found, passes)
     return found
+
+
+def _ending(text: bytes, ends: Iterable[int]) -> Iterable[Found]:
+    """The lines that end there."""
+    last = text.rfind
+    return [(start := last(b"\n", 0, end - 1) + 1, text[start : end - 1]) for end in ends]
+
+
+def _all_but(text: bytes, ends: Collection[int]) -> Iterable[Found]:
+    """The lines that do not end there."""
+    lines = text.split(b"\n")
+    lines.pop()
+    starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+    found = zip(starts, lines, strict=False)
+    if not ends:
+        return found
+    passed_over = frozenset(ends)
+    return [line for line, end in zip(found, islice(starts, 1, None), strict=True) if end not in passed_over]
+
+
+def _only(found: Iterable[Found], passes: Callable[[bytes], bool]) -> Iterator[Found]:
+    return (hit for hit in found if passes(hit[1]))
 
 
 @dataclass(frozen=True)
@@ -152,16 +174,14 @@ class _Literal:
     def in_line(self, line: bytes) -> bool:
         return self.needle in line
 
-    def lines(self, text: bytes) -> Iterator[Found]:
+    def line_ends(self, text: bytes) -> Iterator[int]:
         start = 0
         while start < len(text):
             hit = text.find(self.needle, start, start + NEAR_BYTES)
             if hit < 0 and (hit := self.pattern.first_in(text, start)) < 0:
                 return
-            start = text.rfind(b"\n", start, hit) + 1 or start
-            end = text.index(b"\n", hit)
-            yield start, text[start:end]
-            start = end + 1
+            start = text.index(b"\n", hit) + 1
+            yield start
 
 
 @dataclass(frozen=True)
@@ -191,14 +211,12 @@ class _Regex:
     def in_line(self, line: bytes) -> bool:
         return self.pattern.found_in(line)
 
-    def lines(self, text: bytes) -> Iterator[Found]:
+    def line_ends(self, text: bytes) -> Iterator[int]:
         start = 0
         for hit, end in self.over_lines.ends(text):
-            if hit < start:  # the line just given, found again at its end
-                continue
-            start = text.rfind(b"\n", start, hit) + 1 or start
-            yield start, text[start:end]
-            start = end + 1
+            if hit >= start:  # or else the line just given was found again, at its end
+                start = end + 1
+                yield start
 
 
 _Test = _Literal | _Regex
@@ -220,10 +238,8 @@ class _Sweep(Protocol):
     def hits_empty(self) -> bool:
         """Whether an empty line is a hit."""
 
-    def hits(self, text: bytes) -> Iterable[Found]:
-        """Lines of ``text``, in order."""
-
-    def hit_count(self, text: bytes) -> int: ...
+    def line_ends(self, text: bytes) -> Collection[int]:
+        """Where the hits end, in order: behind their line feeds."""
 
 
 @dataclass(frozen=True)
@@ -246,11 +262,8 @@ class _Re2Sweep:
     def hits_empty(self) -> bool:
         return self.driver is not None and self.driver.in_line(b"")
 
-    def hits(self, text: bytes) -> Iterable[Found]:
-        return () if self.driver is None else self.driver.lines(text)
-
-    def hit_count(self, text: bytes) -> int:
-        return sum(1 for _ in self.hits(text))
+    def line_ends(self, text: bytes) -> Collection[int]:
+        return () if self.driver is None else list(self.driver.line_ends(text))
 
 
 @dataclass(frozen=True)
@@ -286,13 +299,8 @@ class _VectorSweep:
     def hits_empty(self) -> bool:
         return (all if self.wanted else any)(test.in_line(b"") for test in self.drivers)
 
-    def hits(self, text: bytes) -> Iterator[Found]:
-        for end in self.vectors.line_ends(text):
-            start = text.rfind(b"\n", 0, end - 1) + 1
-            yield start, text[start : end - 1]
-
-    def hit_count(self, text: bytes) -> int:
-        return len(self.vectors.line_ends(text))
+    def line_ends(self, text: bytes) -> Collection[int]:
+        return self.vectors.line_ends(text)
 
 
 def _compiled(line_filter: LineFilter) -> _Test:
@@ -316,22 +324,3 @@ def _verdict(test: _Test) -> Callable[[bytes], bool]:
     if test.wanted:
         return test.in_line
     return lambda line: not test.in_line(line)
-
-
-def _only(found: Iterable[Found], passes: Callable[[bytes], bool]) -> Iterator[Found]:
-    return (hit for hit in found if passes(hit[1]))
-
-
-def _split(text: bytes, start: int, end: int) -> Iterator[Found]:
-    """All lines between two line starts."""
-    lines = text[start:end].split(b"\n")
-    lines.pop()
-    return zip(accumulate((len(line) + 1 for line in lines), initial=start), lines, strict=False)
-
-
-def _all_but(hits: Iterable[Found], text: bytes) -> Iterator[Found]:
-    start = 0
-    for hit, line in hits:
-        yield from _split(text, start, hit)
-        start = hit + len(line) + 1
-    yield from _split(text, start, len(text))

@@ -16,6 +16,8 @@ without; expressions are made so that a line has one (see `expressions`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
+from operator import lt
 from typing import Any, Final
 
 from varlogd.query.expressions import Expression
@@ -62,10 +64,13 @@ class LineVectors:
             add[number](end)
 
         self._scan(text, on_match)
-        ends = [_line_ends(text, found[at], found[at + 1]) for at in range(0, len(found), 2)]
-        return sorted(set.intersection(*ends))
+        first, *others = (_line_ends(text, found[at], found[at + 1]) for at in range(0, len(found), 2))
+        return sorted(set(first).intersection(*others)) if others else first
 
 
-def _line_ends(text: bytes, behind: list[int], bare: list[int]) -> set[int]:
+def _line_ends(text: bytes, behind: list[int], bare: list[int]) -> list[int]:
     """Two kinds of ends as one: the bare stand before the line feed, or behind the last one, where no line is."""
-    return {*behind, *(end + 1 for end in bare if end < len(text))}
+    ends = behind + [end + 1 for end in bare if end < len(text)]
+    # Expressions of one set report each for itself; those of one expression come in order, and sorting costs as
+    # much as all else.
+    return ends if all(map(lt, ends, islice(ends, 1, None))) else sorted(set(ends))
