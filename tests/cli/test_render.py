@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from varlogd.cli import render, row_lines, terminal
+from varlogd.cli import render, row_lines
 from varlogd.cli.row_lines import RowLines
 from varlogd.query.block import Row
 from varlogd.wire.query import Entry, Ledger, MemberInfo, Notice, NoticeEvent, Outcome, StreamInfo
@@ -155,13 +155,6 @@ def test_files_are_summed_up_as_streams() -> None:
         "  c  failed    gone",
     ]
     assert "0 streams on 0 hosts · 0 B" in render.ledger_lines(ledger(entries[0]), color=False, files=[])[0]
-
-
-def test_sizes_and_durations() -> None:
-    assert [terminal.size(amount) for amount in (0, 1023, 1024, 5 * 1024**2, 3 * 1024**4)] == [
-        "0 B", "1023 B", "1.0 KiB", "5.0 MiB", "3.0 TiB",
-    ]  # fmt: skip
-    assert [terminal.duration(seconds * S) for seconds in (5, 65, 3700, 90_000)] == ["5s", "1m05s", "1h01m", "1d01h"]
 
 
 def test_the_ledger_in_json() -> None:
