@@ -104,7 +104,18 @@ def test_a_question_and_its_answer(talk: Talk) -> None:
     assert code == 1000
 
 
-def test_cbor_rows_are_columns_as_documented(a: DaemonProcess) -> None:
+def texts_of(block: dict[str, Any]) -> list[bytes]:
+    """The text of each row of a block, as the document says to take it apart."""
+    lines = block["lines"].split(b"\n")
+    heights = array("I", block["heights"]) or [1] * len(lines)
+    assert sum(heights) == len(lines)
+    return [b"\n".join(lines.pop(0) for _ in range(height)) for height in heights]
+
+
+@pytest.mark.parametrize(
+    "shape", [{}, {"filters": [{"op": "|~", "patterns": ["line [27]"]}], "before": 1, "after": 1}]
+)
+def test_cbor_rows_are_columns_as_documented(a: DaemonProcess, shape: dict[str, Any]) -> None:
     query = {"direction": "oldest_first"}
     with connect(f"ws://{a.address}/query", subprotocols=[CBOR]) as socket:
         talk = Talk(socket)
@@ -119,12 +130,23 @@ def test_cbor_rows_are_columns_as_documented(a: DaemonProcess) -> None:
     for block in blocks:
         keys, positions = array("q", block["keys"]), array("q", block["positions"])
         source = array("I", block["source"]) if block["source"] else array("I", [0] * len(keys))
-        for index, line in enumerate(block["lines"].split(b"\n")):
-            host, stream = block["sources"][source[index]]
-            seen.append((host, stream, positions[index], line.decode()))
+        for index, text in enumerate(texts_of(block)):
+            host, stream, _file, base = block["sources"][source[index]]
+            assert 0 <= base <= positions[index]
+            seen.append((host, stream, positions[index], text.decode()))
         assert list(keys) == sorted(keys)
     assert seen == [(row["host"], row["stream"], row["position"], row["line"]) for row in rows]
     assert len(seen) == 62
+
+
+def test_counts(talk: Talk) -> None:
+    talk.hear()
+    talk.say({"type": "count", "query": {}, "by": ["host", "nothing"], "bucket_ns": 3600 * 10**9})
+    (counts, ledger), code = talk.rest()
+    cells = [(tuple(labels), rows) for labels, bucket, rows in counts["cells"] if bucket % (3600 * 10**9) == 0]
+    assert sorted({labels for labels, _ in cells}) == [("a", ""), ("b", "")]
+    assert sum(rows for _, rows in cells) == ledger["rows"] == 62
+    assert (ledger["complete"], code) == (True, 1000)
 
 
 def test_files_and_members(talk: Talk, a: DaemonProcess, subprotocol: Subprotocol) -> None:
