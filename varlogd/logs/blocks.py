@@ -19,13 +19,12 @@ class Blocks:
     """Rows of one question, in order, into blocks, up to ``rows_max`` of them.
 
     ``rows`` counts those that are in blocks, ``taken`` those and the ones that wait for their block to be full,
-    ``refused`` those past ``rows_max``. ``tall``: a row may have several lines.
+    ``refused`` those past ``rows_max``.
     """
 
-    def __init__(self, *, backwards: bool, tall: bool, rows_max: int) -> None:
+    def __init__(self, *, backwards: bool, rows_max: int) -> None:
         self.rows = 0
         self._backwards = backwards
-        self._tall = tall
         self.taken = 0
         self.refused = 0
         self._rows_max = rows_max
@@ -104,7 +103,7 @@ class Blocks:
             times=times,
             positions=list(positions),
             texts=texts,
-            heights=[text.count(b"\n") + 1 for text in texts] if self._tall else (),
+            heights=[text.count(b"\n") + 1 for text in texts] if b"\n" in b"".join(texts) else (),
             cut=tuple(index for index, cut in enumerate(cuts) if cut) if True in cuts else (),
         )
 

@@ -109,9 +109,7 @@ class Scan(Reading, Iterator[Block | None]):
         self.frontier: Place | None = None
         self._sources = sources
         self._limit = maxsize if query.limit is None else query.limit
-        self._out = Blocks(
-            backwards=query.direction == "newest_first", tall=False, rows_max=min(self._limit, budget.rows_max)
-        )
+        self._out = Blocks(backwards=query.direction == "newest_first", rows_max=min(self._limit, budget.rows_max))
         self._blocks = self._run()
 
     @property
