@@ -27,7 +27,7 @@ from varlogd.query.cursor import (
     question_digest,
 )
 from varlogd.query.match import validate
-from varlogd.wire.codec import encode_cbor
+from varlogd.wire.codec import encode_json
 from varlogd.wire.limits import CURSOR_MAX_CHARS
 from varlogd.wire.query import Entry, Ledger, LineFilter, Matcher, Outcome, Place, Query
 
@@ -91,21 +91,24 @@ def packed(plain: bytes) -> str:
     return urlsafe_b64encode(cursors._check_sum(body) + body).rstrip(b"=").decode()
 
 
+def plain_of(cursor: Cursor) -> bytes:
+    return encode_json(cursor).encode()
+
+
 @pytest.mark.parametrize(
     "plain",
     [
-        b"\x00" * (PLAIN_MAX_BYTES + 1),
-        b"\x00" * 30_000_000,
-        b"\x81" * 100_000,
-        b"\x9a\xff\xff\xff\xff",
-        b"\x5a\x7f\xff\xff\xff",
+        plain_of(Cursor(VERSION, b"", newest_first=True)) + b" " * PLAIN_MAX_BYTES,
+        b"[" * 30_000_000,
+        b"[" * 100_000,
+        b"\xff\x00",
         b"",
-        b"\x80",
-        b"\xa0",
-        encode_cbor(Cursor(VERSION, b"", newest_first=True)) + b"\x00",
-        encode_cbor(Cursor(VERSION, b"", newest_first=True, default=Mark(1 << 63, "a"))),
-        encode_cbor(Cursor(VERSION, b"", newest_first=True, default=Mark(1, ""))),
-        encode_cbor(Cursor(VERSION, b"", newest_first=True, default=Mark(1, "a", offset=-1))),
+        b"[]",
+        b"{}",
+        plain_of(Cursor(VERSION, b"", newest_first=True)) + b"0",
+        plain_of(Cursor(VERSION, b"", newest_first=True, default=Mark(1 << 63, "a"))),
+        plain_of(Cursor(VERSION, b"", newest_first=True, default=Mark(1, ""))),
+        plain_of(Cursor(VERSION, b"", newest_first=True, default=Mark(1, "a", offset=-1))),
     ],
     ids=lambda plain: f"{len(plain)} bytes {plain[:4].hex()}",
 )

@@ -196,8 +196,8 @@ class Gather:
             part.told, part.vouched = None, False
             if entry.outcome == Outcome.ANSWERED:
                 entry = self._late(part, "the limit was reached before its rows came")
-        if entry.outcome == Outcome.ANSWERED and part.uncounted:
-            why = why_left_out(part.uncounted)
+        if entry.outcome in ENDED and part.uncounted:
+            why = "; ".join(filter(None, (entry.why, why_left_out(part.uncounted))))
             entry = structs.replace(entry, outcome=Outcome.TRUNCATED, why=why)
         scanned = max(part.known.bytes_scanned, entry.bytes_scanned)
         part.known = structs.replace(part.known, bytes_scanned=scanned)

@@ -13,7 +13,8 @@ that was ordered otherwise (its stream has no times, or it stands far out of ord
 its stream goes on by file and offset, which last.
 
 A cursor belongs to one question: it holds a digest of all that decides which rows there are, and in which order. It
-is text for a URL: base64 of a check sum and of compressed CBOR, since lists of names compress well.
+is text for a URL: base64 of a check sum and of compressed JSON. Lists of names compress well, and JSON is decoded
+straight into its type: a small text that unpacks to much is given up at the first thing in it that does not fit.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from msgspec import Struct
 
 from varlogd.errors import ProtocolError, QueryError
 from varlogd.query.block import last_rows, order_key_at
-from varlogd.wire.codec import decode_cbor, encode_cbor
+from varlogd.wire.codec import decode_json, encode_cbor, encode_json
 from varlogd.wire.gossip import Name
-from varlogd.wire.limits import CURSOR_MAX_CHARS, MIB
+from varlogd.wire.limits import CURSOR_MAX_CHARS, KIB
 from varlogd.wire.query import (
     Block,
     Entry,
@@ -49,8 +50,8 @@ from varlogd.wire.query import (
 VERSION: Final = 1
 """Of the form of a cursor. One of another version is refused: the question begins anew."""
 
-PLAIN_MAX_BYTES: Final = 1 * MIB
-"""A cursor unpacked: some thousand hosts. A small text that unpacks to more is no cursor of ours."""
+PLAIN_MAX_BYTES: Final = 256 * KIB
+"""A cursor unpacked: some thousand hosts, a few milliseconds to decode."""
 
 CHECK_BYTES: Final = 4
 """The check sum: against slips in copying, not against forgery, which gains nothing."""
@@ -141,9 +142,11 @@ def question_digest(query: Query) -> bytes:
 
 
 def encode_cursor(cursor: Cursor) -> str:
-    """The text of a cursor, which may be longer than `CURSOR_MAX_CHARS`."""
-    packed = zlib.compress(encode_cbor(cursor), 9)
-    return base64.urlsafe_b64encode(_check_sum(packed) + packed).rstrip(b"=").decode()
+    """The text of a cursor, or an empty one if it would be too long."""
+    plain = encode_json(cursor).encode()
+    packed = zlib.compress(plain, 9)
+    text = base64.urlsafe_b64encode(_check_sum(packed) + packed).rstrip(b"=").decode()
+    return text if len(plain) <= PLAIN_MAX_BYTES and len(text) <= CURSOR_MAX_CHARS else ""
 
 
 def decode_cursor(text: str) -> Cursor:
@@ -157,7 +160,7 @@ def decode_cursor(text: str) -> Cursor:
         plain = unpacking.decompress(packed, PLAIN_MAX_BYTES)
         if not unpacking.eof or unpacking.unused_data:
             raise ProtocolError("it is longer than any cursor")
-        cursor: Cursor = decode_cbor(plain, Cursor)
+        cursor: Cursor = decode_json(plain.decode(), Cursor)
     except (ValueError, zlib.error, ProtocolError) as error:
         raise QueryError(f"this is no cursor, or not the whole of one ({error})") from None
     if cursor.version != VERSION:
@@ -256,10 +259,8 @@ class Paging:
             },
             tuple(sorted(exhausted)),
         )
-        text = encode_cursor(cursor)
-        if len(text) > CURSOR_MAX_CHARS or self._crowded - exhausted:
-            return "", self._why_none(cursor)
-        return text, ""
+        text = "" if self._crowded - exhausted else encode_cursor(cursor)
+        return text, "" if text else self._why_none(cursor)
 
     def _why_none(self, cursor: Cursor) -> str:
         worst = (
