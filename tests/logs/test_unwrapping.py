@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from varlogd.logs.containers import Wrapping
 from varlogd.logs.reader import Chunk, Pace, backwards, forwards
-from varlogd.logs.unwrapping import GAP_MAX_BYTES, _time_ns, unwrapping
+from varlogd.logs.unwrapping import GAP_MAX_BYTES, unwrapping
+from varlogd.logs.wrapping import time_ns, times_ns
 from varlogd.wire.limits import LINE_MAX_BYTES
 
 FIRST_NS = 1_475_713_029_669_794_202  # 2016-10-06T00:17:09.669794202Z
@@ -220,11 +221,11 @@ def test_times(when: datetime, ns: int, offset: int) -> None:
     epoch = datetime(1970, 1, 1)
     expected = (when - epoch) // timedelta(seconds=1) * 10**9
     second = f"{when:%Y-%m-%dT%H:%M:%S}".rjust(19, "0")
-    assert _time_ns(f"{second}Z") == expected
+    assert time_ns(f"{second}Z") == expected
     digits = f"{ns:09}".rstrip("0")
     sign, (hours, minutes) = "+-"[offset < 0], divmod(abs(offset), 60)
     zoned = f"{second}.{digits or '0'}{sign}{hours:02}:{minutes:02}"
-    assert _time_ns(zoned) == expected + int((digits or "0").ljust(9, "0")) - offset * 60 * 10**9
+    assert time_ns(zoned) == expected + int((digits or "0").ljust(9, "0")) - offset * 60 * 10**9
 
 
 @pytest.mark.parametrize(
@@ -232,4 +233,25 @@ def test_times(when: datetime, ns: int, offset: int) -> None:
     ["", "Z", "2016-10-06", "2016-10-06T00:17:09", "2016-10-06T00:17:09 01:00", "2016-10-06T00:17:09.1_0Z", "x" * 30],
 )
 def test_what_is_no_time(text: str) -> None:
-    assert _time_ns(text) is None
+    assert time_ns(text) is None
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "2016-10-06T00:17:09.5Z",
+                "2016-10-06T00:17:09.25Z",
+                "2016-10-06T00:17:09Z",
+                "",
+                "2016-10-06T00:17:10.000000001Z",
+                "2016-10-06T00:17:09.5+01:00",
+                "2016-10-06T00:17:09.1_0Z",
+                "Z",
+                ".",
+            ]
+        )
+    )
+)
+def test_times_of_many_lines_are_those_of_each(texts: list[str]) -> None:
+    assert times_ns(texts) == [time_ns(text) for text in texts]
