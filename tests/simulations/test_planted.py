@@ -140,15 +140,15 @@ def hang_up_unnoticed(patch: Patch) -> None:
     async def sleep(_websocket: Any, _scope: Any) -> None:
         await trio.sleep_forever()
 
-    async def on_and_on(self: service._Voice, message: Any) -> None:
+    async def on_and_on(self: service.Voice, message: Any) -> None:
         try:
             await say(self, message)
         except Closed:
             return
 
-    say = service._Voice.say
+    say = service.Voice.say
     patch.setattr(service, "_watch_hangup", sleep)
-    patch.setattr(service._Voice, "say", on_and_on)
+    patch.setattr(service.Voice, "say", on_and_on)
 
 
 def an_exception_in_a_scan(patch: Patch) -> None:

@@ -15,40 +15,30 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import trio
-from msgspec import Struct, structs
+from msgspec import structs
 
 from varlogd import __version__
 from varlogd.config import QueryConfig
-from varlogd.errors import Closed, PatternError, ProtocolError, QueryError, Refused, VarlogdError
+from varlogd.errors import Closed, QueryError, Refused, VarlogdError
 from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import ask_host
-from varlogd.mesh.frames import frames_of
 from varlogd.mesh.network import Network
 from varlogd.mesh.scatter import Certain, Gather
 from varlogd.mesh.sink import Sink
 from varlogd.mesh.transport import (
     CLOSE_ABNORMAL,
-    CLOSE_BAD_QUESTION,
-    CLOSE_BUSY,
-    CLOSE_INTERNAL,
     CLOSE_NORMAL,
     CLOSE_POLICY,
     CLOSE_PROTOCOL,
     WebSocket,
 )
+from varlogd.mesh.voice import Voice
 from varlogd.query.counts import check_count
 from varlogd.query.cursor import cursor_of
 from varlogd.query.ledger import LedgerBook
 from varlogd.query.match import matches_host, validate
 from varlogd.swim.state import Member, State
-from varlogd.wire.codec import decode_cbor, decode_json
-from varlogd.wire.limits import (
-    ANSWER_WRITE_TIMEOUT_S,
-    CLOSE_TIMEOUT_S,
-    HELLO_TIMEOUT_S,
-    JSON_SUBPROTOCOL,
-    PROTOCOL_VERSION,
-)
+from varlogd.wire.limits import CLOSE_TIMEOUT_S, HELLO_TIMEOUT_S, PROTOCOL_VERSION
 from varlogd.wire.query import (
     Ask,
     AskCount,
@@ -57,7 +47,6 @@ from varlogd.wire.query import (
     AskPart,
     AskRows,
     Entry,
-    ErrorFrame,
     Ledger,
     MemberInfo,
     Members,
@@ -82,12 +71,6 @@ EXHAUSTED: Final = (
     "not asked again: an earlier answer, whose cursor this question came with, had the last of its rows"
 )
 """What the ledger notes of a host that has no part in this answer."""
-
-_CLOSE_CODES: Final[tuple[tuple[type[VarlogdError], int], ...]] = (
-    (QueryError, CLOSE_BAD_QUESTION),
-    (Refused, CLOSE_BUSY),
-    (ProtocolError, CLOSE_PROTOCOL),
-)
 
 
 class Mesh(Protocol):
@@ -124,38 +107,6 @@ class _Running:
         return structs.replace(ledger, limit_reached=ledger.rows == self.ask.query.limit)
 
 
-class _Voice:
-    """Speaks CBOR or JSON, as the client chose by subprotocol."""
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-        self._json = websocket.subprotocol in (JSON_SUBPROTOCOL, "")
-        self._writing = trio.Lock()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a frame is being written: a sign of life in itself."""
-        return self._writing.locked()
-
-    async def say(self, message: Struct, timeout_s: float = ANSWER_WRITE_TIMEOUT_S) -> None:
-        async with self._writing:
-            for data in frames_of(message, json=self._json):
-                await self._websocket.send(data, timeout_s)
-
-    async def finish_frame(self) -> None:
-        """Let a frame that is being written come to its end: one cut in the middle would be the last."""
-        with trio.move_on_after(CLOSE_TIMEOUT_S):
-            async with self._writing:
-                pass
-
-    async def hear(self) -> Ask:
-        data = await self._websocket.receive()
-        if self._json is not isinstance(data, str):
-            raise ProtocolError("JSON travels as text and CBOR as binary: this is the other way round")
-        ask: Ask = decode_json(data, Ask) if isinstance(data, str) else decode_cbor(data, Ask)
-        return ask
-
-
 class QueryService:
     """Answers questions, a bounded number at once."""
 
@@ -179,18 +130,17 @@ class QueryService:
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one websocket of `/query`."""
-        voice = _Voice(websocket)
+        voice = Voice(websocket)
         try:
             await voice.say(ServerHello(protocol=PROTOCOL_VERSION, node=self._host, version=__version__))
             await self._converse(websocket, voice)
         except Closed:
             raise
         except VarlogdError as error:
-            await _fail(websocket, voice, _error_frame(error), _close_code(error))
+            await voice.fail(error)
         except Exception:
             log.exception("a question failed through a fault of ours")
-            frame = ErrorFrame(code="internal", message="a fault in varlogd; its log has the details")
-            await _fail(websocket, voice, frame, CLOSE_INTERNAL)
+            await voice.fail(None)
 
     def member_died(self, member: Member) -> None:
         """Stop all work for an asker that is dead, and stop waiting for its answers."""
@@ -213,7 +163,7 @@ class QueryService:
         with trio.move_on_after(LAST_WORDS_S):
             await self._idle.wait()
 
-    async def _converse(self, websocket: WebSocket, voice: _Voice) -> None:
+    async def _converse(self, websocket: WebSocket, voice: Voice) -> None:
         ask: Ask | None = None
         with trio.move_on_after(HELLO_TIMEOUT_S):
             ask = await voice.hear()
@@ -228,7 +178,7 @@ class QueryService:
             raise QueryError("this daemon does not follow yet")
         await websocket.close(CLOSE_NORMAL)
 
-    async def _answer_to(self, ask: AskPart, websocket: WebSocket, voice: _Voice) -> None:
+    async def _answer_to(self, ask: AskPart, websocket: WebSocket, voice: Voice) -> None:
         validate(ask.query)
         if isinstance(ask, AskCount):
             check_count(ask)
@@ -241,10 +191,10 @@ class QueryService:
                 if running.scope.cancelled_caught:
                     raise Closed(CLOSE_ABNORMAL, "ended while its asker did not read")
             except Refused as error:  # said here, where `drain` waits for it
-                await _fail(websocket, voice, _error_frame(error), _close_code(error))
+                await voice.fail(error)
 
     @contextmanager
-    def _admitted(self, ask: AskPart, voice: _Voice) -> Iterator[_Running]:
+    def _admitted(self, ask: AskPart, voice: Voice) -> Iterator[_Running]:
         if self._leaving:
             raise Refused("leaving: this daemon is shutting down")
         if len(self._running) >= self._queries_max:
@@ -259,10 +209,10 @@ class QueryService:
             if not self._running:
                 self._idle.set()
 
-    def _gather(self, ask: AskPart, voice: _Voice) -> Gather:
+    def _gather(self, ask: AskPart, voice: Voice) -> Gather:
         return self._host_gather(ask, voice) if ask.scope == "host" else self._mesh_gather(ask, voice)
 
-    def _host_gather(self, ask: AskPart, voice: _Voice) -> Gather:
+    def _host_gather(self, ask: AskPart, voice: Voice) -> Gather:
         """This host's part. The scan keeps to the limit by itself: cut at it, it would have no ledger to tell."""
         told: Progress | None = None
 
@@ -283,7 +233,7 @@ class QueryService:
         gather = Gather(unlimited, book, [self._host], ask_ourselves, emit, self._stall_s, ours=self._host)
         return gather
 
-    def _mesh_gather(self, ask: AskPart, voice: _Voice) -> Gather:
+    def _mesh_gather(self, ask: AskPart, voice: Voice) -> Gather:
         """The parts of all live members that the matchers choose, this host's included."""
         book, live = self._view(ask.query)
 
@@ -344,7 +294,7 @@ class QueryService:
         )
 
 
-async def _work(running: _Running, websocket: WebSocket, voice: _Voice) -> None:
+async def _work(running: _Running, websocket: WebSocket, voice: Voice) -> None:
     """Answer, with a beat of progress, until the answer ends or the asker hangs up."""
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
@@ -360,7 +310,7 @@ async def _work(running: _Running, websocket: WebSocket, voice: _Voice) -> None:
         raise failure
 
 
-async def _beat(gather: Gather, voice: _Voice) -> None:
+async def _beat(gather: Gather, voice: Voice) -> None:
     while True:
         await trio.sleep(BEAT_S)
         if voice.busy:
@@ -380,19 +330,3 @@ async def _watch_hangup(websocket: WebSocket, scope: trio.CancelScope) -> None:
         return
     await websocket.close(CLOSE_PROTOCOL, "one question per websocket")
     scope.cancel()
-
-
-async def _fail(websocket: WebSocket, voice: _Voice, error: ErrorFrame, close_code: int) -> None:
-    """Say why there is no answer, to an asker who may be long gone: it gets little time to listen."""
-    await voice.say(error, CLOSE_TIMEOUT_S)
-    await websocket.close(close_code, error.message.partition("\n")[0])
-
-
-def _error_frame(error: VarlogdError) -> ErrorFrame:
-    if isinstance(error, PatternError):
-        return ErrorFrame(code=error.code, message=error.reason, pattern=error.pattern, offset=error.offset)
-    return ErrorFrame(code=error.code, message=str(error))
-
-
-def _close_code(error: VarlogdError) -> int:
-    return next((code for kind, code in _CLOSE_CODES if isinstance(error, kind)), CLOSE_INTERNAL)
