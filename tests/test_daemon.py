@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+import random
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec import structs
 
 from tests.daemons import Grinding, Mesh, until
 from varlogd import client
-from varlogd.config import Config, MembershipConfig
-from varlogd.daemon import run
+from varlogd.config import Config, MembershipConfig, QueryConfig
+from varlogd.daemon import host_logs, run
 from varlogd.errors import CannotListen, Refused
+from varlogd.logs.journalctl import Journalctl
 from varlogd.mesh.network import TcpNetwork
-from varlogd.query.block import Row, order_key
+from varlogd.query.block import Row, order_key, rows_of
 from varlogd.wire.query import Ledger, LineFilter, Matcher, Outcome, Query
+from varlogd.world import ThreadRunner, World
 
 QUICK = MembershipConfig(
     probe_interval_s=0.2, probe_timeout_s=0.1, suspicion_alpha=2.5, join_retry_s=0.1, join_retry_max_s=0.1
@@ -295,3 +301,21 @@ async def test_many_questions_at_once_are_all_answered(mesh: Mesh) -> None:
             nursery.start_soon(one, number)
     assert sorted(counts) == [3] + [33] * 10 + [333] * 9
     await mesh.settled(before)
+
+
+def test_what_is_configured_reaches_the_logs(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("2026-11-22 12:00:00 Authorization: Bearer abc\n2026-11-22 12:00:01 pin 1234\n")
+    (tmp_path / "b.log").write_text("2026-11-22 12:00:02 other\n")
+    config = Config(
+        name="web1", roots=(str(tmp_path),), exclude=("b.*",), redact={"pin": r"pin (\d+)"},
+        query=QueryConfig(rows_max=1),
+    )  # fmt: skip
+    world = World(TcpNetwork(), random.Random(1), ThreadRunner(1), time.time_ns)
+    with host_logs(config, world).scan(Query(), lambda: None) as scan:
+        lines = [row.line for block in scan if block is not None for row in rows_of(block)]
+    assert lines == [b"2026-11-22 12:00:01 pin ****"]
+    assert (scan.streams, scan.redacted) == (1, 2)
+    assert "query.rows_max" in scan.truncated
+    assert len(host_logs(config, replace(world, journalctl=Journalctl())).sources) == 2
+    silent = structs.replace(config, journal=False)
+    assert len(host_logs(silent, replace(world, journalctl=Journalctl())).sources) == 1

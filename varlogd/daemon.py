@@ -20,6 +20,9 @@ from msgspec import structs
 from varlogd.config import Config, is_wildcard, split_address
 from varlogd.errors import CannotListen
 from varlogd.logs.catalogue import Served
+from varlogd.logs.journal import JournalSource
+from varlogd.logs.reading import Budget
+from varlogd.logs.redaction import Redactor
 from varlogd.logs.scan import HostLogs
 from varlogd.mesh import http
 from varlogd.mesh.answer import HostAnswer
@@ -111,13 +114,10 @@ class Daemon:
             rng=world.rng,
             now=trio.current_time(),
         )
-        roots = [Path(root) for root in config.roots]
-        for root in roots:
-            if not root.exists():
+        for root in config.roots:
+            if not Path(root).exists():
                 log.warning("no such root: answers are partial until it is there", extra={"fields": {"root": root}})
-        served = Served(config.include, config.exclude)
-        logs = HostLogs(config.name, config.tags, roots, served=served, zone=world.zone)
-        answer = HostAnswer(config.name, logs, world.runner)
+        answer = HostAnswer(config.name, host_logs(config, world), world.runner)
         self.gossip = GossipLoop(swim, world.network, config.query.links_max, self._on_event)
         self.queries = QueryService(config.name, self, answer, world.network, config.query)
 
@@ -184,6 +184,27 @@ class Daemon:
         if member.state == State.DEAD:
             self.gossip.links.drop(member.address)
             self.queries.member_died(member)
+
+
+def host_logs(config: Config, world: World) -> HostLogs:
+    """The logs that a daemon serves."""
+    served = Served(config.include, config.exclude)
+    redactor = None
+    if config.redact or config.redact_builtin:
+        redactor = Redactor(config.redact, builtin=config.redact_builtin)
+    others = []
+    if config.journal and world.journalctl is not None:
+        others.append(JournalSource(config.name, config.tags, world.journalctl, served, redactor))
+    return HostLogs(
+        config.name,
+        config.tags,
+        [Path(root) for root in config.roots],
+        served=served,
+        zone=world.zone,
+        others=others,
+        transforms=[] if redactor is None else [redactor.transform_of],
+        budget=Budget(config.query.bytes_max, config.query.rows_max, config.query.work_max_s),
+    )
 
 
 def _fields(member: Member) -> dict[str, object]:

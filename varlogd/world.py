@@ -16,6 +16,7 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 
+from varlogd.logs.journalctl import Journalctl
 from varlogd.mesh.network import Network, TcpNetwork
 
 T = TypeVar("T")
@@ -52,13 +53,15 @@ class ThreadRunner:
 
 @dataclass(frozen=True)
 class World:
-    """``wall_ns``: nanoseconds since 1970. ``zone``: that of the times in this host's logs (None: the host's)."""
+    """``wall_ns``: nanoseconds since 1970. ``zone``: that of the times in this host's logs (None: the host's).
+    ``journalctl``: what reads this host's journal (None: it has none)."""
 
     network: Network
     rng: random.Random
     runner: Runner
     wall_ns: Callable[[], int]
     zone: tzinfo | None = None
+    journalctl: Journalctl | None = None
 
 
 def raise_files_limit() -> int:
@@ -76,4 +79,4 @@ def raise_files_limit() -> int:
 
 def real_world(scans_max: int) -> World:
     """The world as it is."""
-    return World(TcpNetwork(), random.Random(), ThreadRunner(scans_max), time.time_ns)
+    return World(TcpNetwork(), random.Random(), ThreadRunner(scans_max), time.time_ns, journalctl=Journalctl())

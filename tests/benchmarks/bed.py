@@ -97,7 +97,8 @@ def environment() -> dict[str, str]:
     """The environment for a process of the bed: ours, without what would configure varlogd, or would keep Python from
     caching what it has compiled (an installed package is compiled once)."""
     ours = ("VARLOG_", "VARLOGD_", "PYTHONDONTWRITEBYTECODE")
-    return {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    others = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    return others | {"VARLOGD_JOURNAL": "false"}  # this machine's is no part of the bed
 
 
 def _die_with_parent() -> Callable[[], object]:

@@ -328,7 +328,15 @@ def _check_timestamps(value: object) -> dict[str, str]:
     table = _check_table(value)
     if len(table) > FORMATS_MAX:
         raise ValueError(f"{len(table)} formats, and at most {FORMATS_MAX} are held against each stream")
-    return {_check_glob(glob): _text(form, "a time format") for glob, form in table.items()}
+    return {_check_glob(glob): _check_format(form) for glob, form in table.items()}
+
+
+def _check_format(value: object) -> str:
+    from varlogd.logs.written import check_format
+
+    form = _text(value, "a time format")
+    check_format(form)
+    return form
 
 
 def _check_redact(value: object) -> dict[str, str]:
