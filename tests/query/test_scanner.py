@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import pytest
 import re2
 from hypothesis import assume, given, settings
@@ -148,7 +151,78 @@ def test_costly_patterns_are_given_less_text_at_once() -> None:
     assert LineScanner([LineFilter("|~", ("ab+c",))]).buffer_bytes == BUFFER_MAX_BYTES
     costly = LineFilter("|~", ("[ab]{1000}",))
     assert LineScanner([costly]).buffer_bytes < BUFFER_MAX_BYTES
-    assert LineScanner([costly] * 8).buffer_bytes == BUFFER_MIN_BYTES
+    assert LineScanner([costly] * 3).buffer_bytes == BUFFER_MIN_BYTES
+    with pytest.raises(PatternError, match="too large: the filters are"):
+        LineScanner([costly] * 5)
+
+
+def test_of_literals_only_the_longest_counts() -> None:
+    many = LineFilter("|=", tuple(f"{number:03}{'x' * 500}" for number in range(64)), ignore_case=True)
+    scanner = LineScanner([many])
+    assert scanner.buffer_bytes < BUFFER_MAX_BYTES
+    assert list(scanner.lines(b"001" + b"X" * 500 + b"\n064\n")) == [(0, b"001" + b"X" * 500)]
+
+
+def test_much_text_is_scanned_by_hyperscan_and_little_by_re2() -> None:
+    pytest.importorskip("hyperscan", reason="this platform has no hyperscan")
+    scanner = LineScanner([LineFilter("|~", ("ne+dle",)), LineFilter("!=", ("not",))])
+    buffer = b"a needle\n" + b"." * (RE2_FIRST_BYTES - 20) + b"\nneedle, not\n"
+    assert list(scanner.lines(buffer[:9])) == [(0, b"a needle")]
+    assert scanner.engine == "re2"
+    assert list(scanner.lines(buffer)) == [(0, b"a needle")]
+    assert (scanner.engine, scanner.why_slow) == ("hyperscan", "")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("(a$|b)", "hyperscan has no expression for it"),
+        (r"a\n|b", "hyperscan has no expression for it"),
+        ("b|x(^|a)b", "hyperscan refuses it"),
+        ("b|" + "c[ab]{400}d|" * 2, "too large for hyperscan"),
+    ],
+)
+def test_what_hyperscan_cannot_do_re2_does_and_it_is_said(pattern: str, why: str) -> None:
+    pytest.importorskip("hyperscan", reason="this platform has no hyperscan")
+    scanner = scanner_of([LineFilter("|~", (pattern + "|zz",))], 0)
+    assert list(scanner.lines(b"b\nx\n")) == [(0, b"b"), (2, b"x")][: 1 + (pattern[-1] == "|")]
+    assert scanner.engine == "re2"
+    assert scanner.why_slow.startswith(why)
+
+
+def test_where_there_is_no_hyperscan_re2_does_all_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hyperscan", None)
+    scanner = scanner_of([LineFilter("|~", ("b",))], 0)
+    assert list(scanner.lines(b"a\nb\n")) == [(2, b"b")]
+    assert scanner.count(b"a\nb\n") == 1
+    assert scanner.engine == "re2"
+    assert "hyperscan is not to be had here" in scanner.why_slow
+
+
+def test_filters_that_want_something_are_swept_for_at_once() -> None:
+    asked = [LineFilter("|=", ("a",)), LineFilter("|~", ("b+", "c$")), LineFilter("|=", ("X",), ignore_case=True)]
+    buffer = b"axc\naxcc \nbxa\nxc\na b\r\nbbxaXb\r\n"
+    scanner = scanner_of(asked, 0)
+    assert [line for _, line in scanner.lines(buffer)] == [b"axc", b"bxa", b"bbxaXb"]
+    assert scanner.count(buffer) == 3
+
+
+def test_counting_all_but_some_lines() -> None:
+    buffer = b"a\r\n\r\nb\r\nab\n\n"
+    for first_bytes in (0, RE2_FIRST_BYTES):
+        assert scanner_of([LineFilter("!=", ("a",)), LineFilter("!~", ("x",))], first_bytes).count(buffer) == 3
+        assert scanner_of([LineFilter("!~", ("^$",))], first_bytes).count(buffer) == 3
+    assert LineScanner([]).count(buffer) == 5
+
+
+def test_a_scanner_may_go_from_thread_to_thread() -> None:
+    scanner = scanner_of([LineFilter("|=", ("b",))], 0)
+    counted: list[int] = []
+    for _ in range(4):
+        thread = threading.Thread(target=lambda: counted.append(scanner.count(b"a\nb\nbb\n" * 1000)))
+        thread.start()
+        thread.join()
+    assert counted == [2000] * 4
 
 
 def _split(text: list[bytes]) -> list[tuple[int, bytes]]:

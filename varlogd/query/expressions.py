@@ -29,16 +29,20 @@ SETS_KEPT_MAX: Final = 256
 
 _REST_OF_LINE: Final = rb"[^\n]*\n"
 _OPERATORS: Final = frozenset(".^$|*+?")
+_OPERATOR_TOKENS: Final = frozenset({b"*", b"+", b"?", b"|"})
 
 
 class Expression(NamedTuple):
     """A hyperscan expression, to be compiled as multi-line; may match nothing at all only if it is ``bare``.
 
-    Each match ends behind a line feed or, if it is ``bare``, right before one (or at the end of the buffer).
+    Each match ends behind a line feed or, if it is ``bare``, right before one (or at the end of the buffer). ``size``
+    is how many characters and sets it has with all repetitions written out: what compiling it takes. (RE2's program
+    may be shorter by far, where alternatives begin alike.)
     """
 
     source: bytes
     bare: bool
+    size: int
 
 
 class _Untranslatable(Exception):
@@ -52,7 +56,7 @@ def expressions_of(pattern: Pattern) -> tuple[Expression, ...] | None:
     except _Untranslatable:
         return None
     if not any(b"$" in branch for branch in branches):
-        return (_to_line_end(b"|".join(map(b"".join, branches))),)
+        return (_to_line_end(b"|".join(map(b"".join, branches)), sum(map(_size, branches))),)
     if any(b"$" in branch[:-1] for branch in branches):
         return None
     return tuple(_expression(branch) for branch in branches)
@@ -60,11 +64,30 @@ def expressions_of(pattern: Pattern) -> tuple[Expression, ...] | None:
 
 def _expression(branch: Sequence[bytes]) -> Expression:
     source = b"".join(branch)
-    return Expression(source, bare=True) if branch[-1:] == [b"$"] else _to_line_end(source)
+    return Expression(source, True, _size(branch)) if branch[-1:] == [b"$"] else _to_line_end(source, _size(branch))
 
 
-def _to_line_end(source: bytes) -> Expression:
-    return Expression(b"(?:" + source + b")" + _REST_OF_LINE, bare=False)
+def _to_line_end(source: bytes, size: int) -> Expression:
+    return Expression(b"(?:" + source + b")" + _REST_OF_LINE, False, size)
+
+
+def _size(tokens: Iterable[bytes]) -> int:
+    sizes = [0]
+    last = 0  # the size of what a repetition would repeat
+    for token in tokens:
+        if token == b"(?:":
+            sizes.append(0)
+        elif token == b")":
+            last = sizes.pop()
+            sizes[-1] += last
+        elif token.startswith(b"{"):
+            times = max(int(bound) for bound in token[1:-1].split(b",") if bound)
+            sizes[-1] += last * (times - 1)
+            last *= times
+        elif token not in _OPERATOR_TOKENS:
+            last = 1
+            sizes[-1] += last
+    return sizes[0]
 
 
 def _branches(tokens: Iterable[bytes]) -> Iterator[list[bytes]]:

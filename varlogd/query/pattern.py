@@ -13,7 +13,7 @@ buffer of many lines at once with ``(?m)`` gives the same lines, unless the patt
 (``\\A``, ``\\z``, ``(?-m)``) or of any byte (``\\C``): `Pattern.spans_lines` says so.
 
 **Cost.** Where RE2's automaton outgrows its memory it falls back to a slower one whose time is the program's size
-times the text's (up to 1.7 ns an instruction and byte, measured): so the size is bounded, and
+times the text's (up to 9 ns an instruction and byte, measured): so the size is bounded, and
 `Pattern.program_size` lets a scanner cut its text into smaller pieces.
 """
 
@@ -31,8 +31,9 @@ PATTERN_MEMORY_BYTES: Final = 2 * MIB
 """RE2's memory for one pattern. Less makes common alternations slow, 8 MiB (its default) accepts patterns that need
 minutes for 256 KiB of text."""
 
-PROGRAM_SIZE_MAX: Final = 8192
-"""Instructions in one pattern with operators: 16 KiB of text then take at most 0.25 s. A literal never takes long."""
+PROGRAM_SIZE_MAX: Final = 4096
+"""Instructions in one pattern with operators: 16 KiB of text then take at most some 0.6 s. Literals may have more: of
+them few are alive at once."""
 
 
 class Pattern:

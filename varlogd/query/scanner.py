@@ -25,7 +25,7 @@ from typing import ClassVar, Final, Literal, Protocol
 from varlogd.errors import PatternError
 from varlogd.query.expressions import Expression, expressions_of
 from varlogd.query.pattern import LinesPattern, Pattern, any_of, compile_pattern
-from varlogd.query.vectors import PROGRAM_SIZE_MAX, LineVectors, VectorsError
+from varlogd.query.vectors import LineVectors, VectorsError
 from varlogd.wire.limits import KIB, MIB
 from varlogd.wire.query import LineFilter
 
@@ -36,11 +36,21 @@ BUFFER_MIN_BYTES: Final = 16 * KIB
 BUFFER_MAX_BYTES: Final = 256 * KIB
 """What a scanner is best given at once: past 256 KiB nothing gets faster."""
 
-INSTRUCTION_BYTES_MAX: Final = 1 << 26
-"""RE2 instructions times bytes in one buffer: at most some 0.1 s of work between two looks for a cancellation."""
+INSTRUCTION_BYTES_MAX: Final = 1 << 25
+"""RE2 instructions times bytes in one buffer, if `BUFFER_MIN_BYTES` allow it: some 0.3 s of work between two looks
+for a cancellation."""
 
-COST_MAX: Final = 16384
-"""RE2 instructions in all filters of a query: in the smallest buffer they take at most some 0.5 s."""
+COST_MAX: Final = 4096
+"""RE2 instructions in all filters of a query: the smallest buffer takes at most some 0.6 s (9 ns an instruction and
+byte where no automaton fits into RE2's memory, measured). Of literals only the longest counts: at one place in a text
+no more of their instructions are alive than that has."""
+
+COMPILED_SIZE_MAX: Final = 512
+"""Characters and sets, repetitions written out, in all that hyperscan compiles at once. It takes 0.1 ms for one, and
+1.5 ms in the worst pattern found (many repetitions that overlap); nothing can stop it."""
+
+LITERAL_CHARS: Final = 32
+"""So many characters of literals compile in the time of one of a pattern with operators."""
 
 RE2_FIRST_BYTES: Final = 1 * MIB
 """Text that RE2 scans before hyperscan is loaded and compiled: it takes as long for this as that does, and most
@@ -66,7 +76,11 @@ class LineScanner:
         ]
         cost = max(1, sum(test.cost for test in tests))
         if cost > COST_MAX:
-            raise PatternError(filters[-1].patterns[0], 0, f"{len(filters)} filters are too large together")
+            raise PatternError(
+                filters[-1].patterns[0],
+                0,
+                f"too large: the filters are {cost} instructions together, {COST_MAX} at most",
+            )
         self.buffer_bytes = max(BUFFER_MIN_BYTES, min(BUFFER_MAX_BYTES, INSTRUCTION_BYTES_MAX // cost))
         self.why_slow = ""
         """Why much text was scanned, or will be, by the slower engine; empty if it was not."""
@@ -167,6 +181,7 @@ class _Literal:
     pattern: Pattern
 
     cost: ClassVar = 1
+    compiles_quicker: ClassVar = LITERAL_CHARS
 
     def expressions(self) -> Sequence[Expression] | None:
         return expressions_of(self.pattern)
@@ -186,15 +201,14 @@ class _Literal:
 
 @dataclass(frozen=True)
 class _Regex:
-    """A filter for any of some patterns."""
+    """A filter for any of some patterns. ``cost`` is what RE2 runs, in instructions; ``compiles_quicker`` by how much
+    hyperscan compiles it quicker than a pattern with operators."""
 
     wanted: bool
     parts: Sequence[Pattern]
     pattern: Pattern
-
-    @property
-    def cost(self) -> int:
-        return self.pattern.program_size
+    cost: int
+    compiles_quicker: int
 
     def expressions(self) -> Sequence[Expression] | None:
         found: list[Expression] = []
@@ -280,18 +294,20 @@ class _VectorSweep:
         """The best filters that hyperscan can take. Raises VectorsError."""
         best = sorted(tests, key=_selectivity)
         wanted = best[0].wanted
-        drivers, sets, size = [], [], 0
-        for test in best:
-            if test.wanted != wanted or size + test.pattern.program_size > PROGRAM_SIZE_MAX:
+        drivers, sets, room = [], [], COMPILED_SIZE_MAX
+        refusal = "hyperscan has no expression for it"
+        for test in (test for test in best if test.wanted == wanted):
+            if (expressions := test.expressions()) is None:
                 continue
-            if (expressions := test.expressions()) is not None:
-                drivers.append(test)
-                sets.append(expressions)
-                size += test.pattern.program_size
+            size = sum(each.size for each in expressions) // test.compiles_quicker
+            if size > room:
+                refusal = f"too large for hyperscan: {size} characters and sets, {COMPILED_SIZE_MAX} at most"
+                continue
+            room -= size
+            drivers.append(test)
+            sets.append(expressions)
         if not drivers:
-            large = "too large for hyperscan, which would take long to compile it"
-            other = "in a syntax that hyperscan does not have"
-            raise VectorsError(large if best[0].pattern.program_size > PROGRAM_SIZE_MAX else other)
+            raise VectorsError(refusal)
         vectors = LineVectors(sets if wanted else [[each for one in sets for each in one]])
         return cls(wanted, drivers, vectors, [_verdict(test) for test in tests if test not in drivers])
 
@@ -306,12 +322,16 @@ class _VectorSweep:
 def _compiled(line_filter: LineFilter) -> _Test:
     wanted = line_filter.op in ("|=", "|~")
     literal = line_filter.op in ("|=", "!=")
-    texts = line_filter.patterns
+    # Sorted, RE2 sees which literals begin alike, and of those that do only the beginning is run once.
+    texts = sorted(line_filter.patterns) if literal else line_filter.patterns
     patterns = [compile_pattern(text, ignore_case=line_filter.ignore_case, literal=literal) for text in texts]
     needle = texts[0].encode()
     if literal and len(texts) == 1 and not line_filter.ignore_case and needle and b"\n" not in needle:
         return _Literal(wanted, needle, patterns[0])
-    return _Regex(wanted, patterns, any_of(patterns, texts))
+    pattern = any_of(patterns, texts)
+    begin_once = literal and (not line_filter.ignore_case or all(map(str.isascii, texts)))
+    cost = max(part.program_size for part in patterns) if begin_once else pattern.program_size
+    return _Regex(wanted, patterns, pattern, cost, LITERAL_CHARS if literal else 1)
 
 
 def _selectivity(test: _Test) -> tuple[bool, bool, int]:

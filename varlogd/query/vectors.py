@@ -1,11 +1,10 @@
 """Hyperscan, the vectorised engine: the ends of all matching lines of a buffer in one call. Nothing else imports it.
 
-It is an extension of 2.5 MB that not every platform has: it is loaded when it is first needed, and where that fails,
-or where it refuses an expression, the caller goes on with RE2.
+It is an extension that not every platform has (8 ms and 2.5 MB to load): it is loaded when it is first needed, and
+where that fails, or where it refuses an expression, the caller goes on with RE2.
 
-**Time.** A scan is linear in the text. Compiling is not bounded by the library and cannot be stopped: it takes up
-to a millisecond an RE2 instruction, other threads running meanwhile. So it is for the caller to bound what is
-compiled, by `PROGRAM_SIZE_MAX`.
+**Time.** A scan is linear in the text. Compiling is not bounded by the library and cannot be stopped, but lets other
+threads run: it is for the caller to bound what is compiled.
 
 **Callbacks.** Each reported end is a call of Python under the interpreter's lock, which the scan otherwise does
 without; expressions are made so that a line has one (see `expressions`).
@@ -18,12 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from operator import lt
-from typing import Any, Final
+from typing import Any
 
 from varlogd.query.expressions import Expression
-
-PROGRAM_SIZE_MAX: Final = 2048
-"""RE2 instructions in all that is compiled at once: some 0.3 s at worst."""
 
 
 class VectorsError(Exception):
