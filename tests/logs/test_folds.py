@@ -51,8 +51,8 @@ def ns(moment: datetime) -> int:
     return round(moment.timestamp()) * 10**9
 
 
-def log_of(moments: Iterable[datetime], stamp: str = FORMATS[0]) -> bytes:
-    return "".join(f"{wall_of(moment).strftime(stamp)} x\n" for moment in moments).encode()
+def log_of(moments: Iterable[datetime], stamp: str = FORMATS[0], width: int = 1) -> bytes:
+    return "".join(f"{wall_of(moment).strftime(stamp)} {'x' * width}\n" for moment in moments).encode()
 
 
 def times_in(data: bytes, mtime: datetime) -> FileTimes:
@@ -82,7 +82,7 @@ def night(step_s: float, start: timedelta = -3 * HOUR, end: timedelta = 3 * HOUR
 
 
 @pytest.mark.parametrize("stamp", FORMATS)
-@pytest.mark.parametrize("step_s", [1, 7, 600, 1500])
+@pytest.mark.parametrize("step_s", [3, 7, 600, 1500])
 def test_the_second_pass_of_the_hour_is_an_hour_later(stamp: str, step_s: float) -> None:
     moments = night(step_s)
     assert dated(log_of(moments, stamp), moments[-1]) == [ns(moment) for moment in moments]
@@ -101,15 +101,15 @@ def test_one_pass_alone_is_told_by_its_neighbours() -> None:
         assert dated(log_of(moments), moments[-1]) == [ns(moment) for moment in moments]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32))
 def test_times_rise_through_any_night(seed: int) -> None:
     random = Random(seed)
     moments, moment = [], BACK - random.uniform(1, 4) * HOUR
     while moment < BACK + random.uniform(1, 3) * HOUR:
         moments.append(moment.replace(microsecond=0))
-        moment += timedelta(seconds=random.expovariate(1 / random.choice([1, 10, 10, 100])))
-    found = dated(log_of(moments), moments[-1])
+        moment += timedelta(seconds=random.expovariate(1 / random.choice([1, 10, 10, 30])))
+    found = dated(log_of(moments, width=random.choice([1, 200])), moments[-1])
     assert found == [ns(moment) for moment in moments]
 
 

@@ -30,7 +30,7 @@ def seek_in(text: Bytes | Made) -> TimeSeek:
 def small(data: bytes, bound_ns: int) -> Sought:
     """Sought with bounds that are as small as the text."""
     with (
-        patch.multiple("varlogd.logs.probe", PROBE_BYTES=256, STEP_MAX_BYTES=4 * KIB),
+        patch.multiple("varlogd.logs.probe", PROBE_BYTES=256, STEPS_MAX=3),
         patch.multiple("varlogd.logs.seek", PROBE_BYTES=256, DISORDER_MAX_BYTES=DISORDER, RESOLUTION_BYTES=256),
     ):
         return seek_in(Bytes(data)).sought(bound_ns)
@@ -116,6 +116,18 @@ def test_a_weak_format_is_learned_from_what_the_search_reads() -> None:
     assert text.reads <= READS_MAX
     assert found.low < data.index(b'{"n":50000') < found.high
     assert found.high - found.low < MIB
+
+
+def test_many_long_stack_traces_do_not_cost_more_reads() -> None:
+    trace = b"\tat some.where(Some.java:1)\n" * 6000
+    data = b"".join(line(second).encode() + trace for second in range(200))
+    for seconds in range(0, 200, 7):
+        text = Bytes(data)
+        found = seek_in(text).sought(at_ns(seconds))
+        assert not found.why
+        assert found.reads == text.reads <= READS_MAX
+        assert found.low <= seconds * len(data) // 200 <= found.high
+        assert found.high - found.low < len(data) // 2
 
 
 def entries(random: Random) -> list[tuple[int, bytes]]:

@@ -33,10 +33,8 @@ LINE_BYTES: Final = 512
 _AFTER_BYTES: Final = 3
 """What is looked at behind a time: no zone begins with anything else once these have been seen."""
 
-_DIGITS: Final = frozenset(b"0123456789")
-_WORD: Final = _DIGITS | frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
-_GOES_ON: Final = _WORD | frozenset(b"+-:")
-_THIRD_OF_ZONE: Final = _DIGITS | frozenset(b"TM")
+_THIRD_OF_ZONE: Final = frozenset(b"0123456789TM")
+"""Of `` +0200``, `` UTC`` and `` GMT``."""
 
 
 class _Pieces(dict[bytes, int]):
@@ -130,13 +128,10 @@ class Layout:
         return None if time is None else time - self._base
 
     def _ends(self, behind: bytes) -> bool:
-        """Whether the time surely ends where that of the layout did: ``behind`` are the bytes after the fraction."""
+        """Whether the time surely ends where that of the layout did; ``behind`` are the bytes after the digits.
+
+        What is behind was seen by the format. Only a zone that begins with a blank is longer than that.
+        """
         suffix = self._suffix if self._digits_end > self._head_end else b""
         after = behind[len(suffix) :]
-        if not behind.startswith(suffix) or (after and after[0] in _GOES_ON):
-            return False
-        if after[:1] in (b".", b","):
-            return len(after) > 1 and after[1] not in _DIGITS
-        return bool(suffix) or len(after) < 3 or after[0] != 32 or after[1] not in b"+-UG" or (
-            after[2] not in _THIRD_OF_ZONE
-        )  # fmt: skip
+        return bool(suffix) or len(after) < 3 or after[:1] != b" " or after[2] not in _THIRD_OF_ZONE

@@ -1,7 +1,7 @@
 """Small reads anywhere in a text, for the lines there that have a time.
 
 A line that begins at or behind a place is what is asked for, so the read is for the beginnings of lines; a stretch
-without any, as in a long line or a stack trace, is stepped over with ever greater reads, up to `STEP_MAX_BYTES`.
+without any, as in a long line or a stack trace, is stepped over with `STEPS_MAX` ever greater reads at most.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ PROBE_BYTES: Final = 8 * KIB
 STEP_FACTOR: Final = 4
 """How much more is read when that held no line with a time."""
 
-STEP_MAX_BYTES: Final = 512 * KIB
-"""The longest stretch without a time that is stepped over: few stack traces, and few lines, have a tenth of it."""
+STEPS_MAX: Final = 4
+"""Reads for one place at most, the last of 512 KiB: few stack traces, and few lines, have a tenth of it."""
 
 T = TypeVar("T")
 
@@ -43,15 +43,15 @@ class Probe(Generic[T]):
     def lines_from(self, offset: int) -> list[Line[T]]:
         """Some lines with times, in their order, the first of them the first that begins at ``offset`` or behind it.
 
-        None, if there is none in `STEP_MAX_BYTES` from there, or up to the end of the text. Raises LogReadError.
+        None if there are none up to the end of the text, or `STEPS_MAX` reads do not see any. Raises LogReadError.
         """
-        size, lines = PROBE_BYTES, list[Line[T]]()
-        while not lines and size <= STEP_MAX_BYTES and offset < self._text.size_bytes:
+        size = PROBE_BYTES
+        for _ in range(STEPS_MAX):
             lines = self._timed(self.beginnings(offset, size))
-            if offset + size >= self._text.size_bytes:
-                break
+            if lines or offset + size >= self._text.size_bytes:
+                return lines
             size *= STEP_FACTOR
-        return lines
+        return []
 
     def border(self, is_behind: Callable[[T], bool], left: int, right: int) -> tuple[Line[T] | None, Line[T] | None]:
         """The last line before a border, and the first behind it, of those that begin in ``left:right``.
@@ -79,18 +79,21 @@ class Probe(Generic[T]):
         self.reads += 1
         start = max(0, offset - 1)  # a line feed there says that a line begins at the offset
         data = self._text.read_at(start, min(size_bytes + offset - start, self._text.size_bytes - start))
-        return list(_beginnings(data, start, start + len(data) == self._text.size_bytes))
+        first = data.find(b"\n") + 1 if offset else 0
+        if offset and not first:
+            return []
+        return list(_beginnings(data, start, first, start + len(data) == self._text.size_bytes))
 
     def _timed(self, beginnings: list[tuple[int, bytes]]) -> list[Line[T]]:
         times = ((offset, self._time_of(offset, line)) for offset, line in beginnings)
         return [Line(offset, time) for offset, time in times if time is not None]
 
 
-def _beginnings(data: bytes, start: int, at_end: bool) -> Iterator[tuple[int, bytes]]:
-    """The lines of ``data``, which is from ``start`` of the text, but for one of which too little is there."""
-    line = data.find(b"\n") + 1 if start else 0
-    if start and not line:
-        return
+def _beginnings(data: bytes, start: int, line: int, at_end: bool) -> Iterator[tuple[int, bytes]]:
+    """The lines of ``data``, which is from ``start`` of the text, from the one at ``line`` on.
+
+    Without the last, if too little of it is there to tell its time.
+    """
     while line < len(data):
         end = data.find(b"\n", line)
         if end < 0:

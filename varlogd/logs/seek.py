@@ -21,7 +21,7 @@ from bisect import bisect_right
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from varlogd.logs.probe import PROBE_BYTES, Line, Probe
+from varlogd.logs.probe import PROBE_BYTES, STEPS_MAX, Line, Probe
 from varlogd.logs.reader import Text
 from varlogd.logs.timing import FileTimes
 from varlogd.wire.limits import KIB
@@ -33,11 +33,12 @@ KiB each; reading as much more at both ends of a range costs a tenth of a millis
 RESOLUTION_BYTES: Final = 64 * KIB
 """Closer than this the search need not come: so much less than what is read for disorder."""
 
-SPREAD: Final = 12
-"""Probes over the whole text. With those of the search they are less than `READS_MAX` for a text of a terabyte."""
+SPREAD: Final = 10
+"""Probes over the whole text; eleven more come within `RESOLUTION_BYTES` in one of a gigabyte."""
 
 READS_MAX: Final = 32
-"""Small reads for one bound. Only stretches without times use them up; the search ends then where it is."""
+"""Small reads for one bound. If stretches without times, or more gigabytes, use them up, the search ends where it
+is."""
 
 _offset_of = attrgetter("offset")
 
@@ -78,7 +79,7 @@ class TimeSeek:
             self._spread()
         if not self._seen:
             return self._unsought(before, "no line with a time was found in it")
-        self._search(bound_ns, before + READS_MAX - 2)
+        self._search(bound_ns, before + READS_MAX - 3 * STEPS_MAX + 1)
         if self._contradicts():
             return self._unsought(before, "its times step back by more than lines are out of order")
         low, high = self._low(bound_ns), self._high(bound_ns)

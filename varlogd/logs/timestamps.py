@@ -159,7 +159,7 @@ class Timestamps:
         return None
 
     def _by(self, form: Format, line: bytes) -> int | None:
-        found = form.find(line)
+        found = form.find(line) if form.marker else form.match(line, 0)
         if found is None:
             return None
         stamp, fraction, zone = found.groups()
