@@ -19,6 +19,7 @@ from varlogd.logs.account import Account
 from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.dating import NOTHING, Dating, Passed, ReadFile, chunk_times, sample
 from varlogd.logs.files import OpenFiles
+from varlogd.logs.groups import Groups
 from varlogd.logs.identity import identity_of
 from varlogd.logs.order import Held, Mark, Order, ranked
 from varlogd.logs.plan import chain, may_have_rows, stretch_of
@@ -63,6 +64,11 @@ class Asked(NamedTuple):
         """Whether a row's time decides if it is wanted."""
         return self.query.start_ns is not None or self.query.end_ns is not None
 
+    @property
+    def tall(self) -> bool:
+        """Whether a row may have several lines."""
+        return self.query.entries or self.query.before > 0 or self.query.after > 0
+
     def wants(self, time: int) -> bool:
         """Whether a time is in the range, which has its start and not its end."""
         start, end = self.query.start_ns, self.query.end_ns
@@ -101,6 +107,7 @@ class StreamRows:
         self._rank = ranked(stream.name, backwards=asked.backwards)
         self._order = Order()
         self._dating = Dating(stream.name, asked.query, self._rank, account)
+        self._groups = Groups(asked.query, asked.scanner) if asked.tall else None
         self._cut_rows = 0
         self._cut_unmatched = 0
         self._displaced = 0
@@ -186,19 +193,21 @@ class StreamRows:
         chunks = (backwards if self._asked.backwards else forwards)(file.text, pace, span=Span(start, end))
         for transform in self._transforms:
             chunks = transform(chunks)
-        for chunk in chunks:
-            if chunk is not None:
-                rows = self._take(file, chunk)
-                if chunk.cut:
-                    self._count_cut(file, chunk)
-                if rows > CHUNK_ROWS_MAX:
-                    pace.slow_down()
-                if file.times.absent and self._asked.ranged:
-                    return
-                if why:
-                    self._account.note(f"{self.stream.name_of(file.listed)}: read in full: {why}")
-                    why = ""
-            yield None
+        try:
+            for chunk in chunks:
+                if chunk is not None:
+                    if self._take(file, chunk) > CHUNK_ROWS_MAX:
+                        pace.slow_down()
+                    if file.times.absent and self._asked.ranged:
+                        return
+                    if why:
+                        self._account.note(f"{self.stream.name_of(file.listed)}: read in full: {why}")
+                        why = ""
+                yield None
+        except LogReadError:
+            self._take_rest(file)
+            raise
+        self._take_rest(file)
         if start > 0 if self._asked.backwards else end < file.text.size_bytes:
             self._is_left = True
             self._break_off()
@@ -221,23 +230,33 @@ class StreamRows:
 
     def _take(self, file: ReadFile, chunk: Chunk) -> int:
         """Find the rows of a chunk and put them in order; returns how many passed and are held."""
+        if chunk.cut:
+            self._count_cut(file, chunk)
+        if self._groups is not None:
+            return sum(self._put(file, *found) for found in self._groups.found(file, chunk))
         if self._asked.tallied and not self._asked.ranged:
             self.counted += self._asked.scanner.count(chunk.data)
             return 0
+        found = list(self._asked.scanner.lines(chunk.data))
+        if not found:
+            return self._put(file, chunk, NOTHING)
+        offsets, lines = zip(*found, strict=True)
+        return self._put(file, chunk, Passed(offsets, lines, lines))
+
+    def _take_rest(self, file: ReadFile) -> None:
+        """What is held back until it is known that its file has no more."""
+        if self._groups is not None:
+            for found in self._groups.rest(file):
+                self._put(file, *found)
+
+    def _put(self, file: ReadFile, chunk: Chunk, passed: Passed) -> int:
+        """Date what passed of a chunk and put it in order; returns how many rows that are."""
         times = sample(file.times, chunk)
-        passed = self._passed(chunk)
         rows = self._dating.rows(file, chunk, passed)
         if rows or not self._dating.waiting:
             low = min((self._sign * time for time in times), default=None)
             self._give(self._order.add(rows, low))
         return len(passed.offsets)
-
-    def _passed(self, chunk: Chunk) -> Passed:
-        found = list(self._asked.scanner.lines(chunk.data))
-        if not found:
-            return NOTHING
-        offsets, lines = zip(*found, strict=True)
-        return Passed(offsets, lines, lines)
 
     def _give(self, certain: list[Held]) -> None:
         self.rows += certain
