@@ -38,13 +38,14 @@ from varlogd.wire.query import (
     Live,
     Members,
     Notice,
+    Places,
     Progress,
     ServerHello,
 )
 
 QUERY_PATH = "/query"
 
-Frame = Block | Files | Counts | Live | Notice | Progress | Ledger | Members
+Frame = Block | Files | Counts | Live | Places | Notice | Progress | Ledger | Members
 """What an answer consists of. A ledger, or the members, end it: in one frame or several."""
 
 

@@ -123,3 +123,7 @@ GOSSIP_WRITE_TIMEOUT_S: Final = 5.0
 ANSWER_WRITE_TIMEOUT_S: Final = 300.0
 """One frame of an answer. A reader may pause (a pager); meanwhile its question holds a place among
 ``queries_max`` and a few blocks of each host it asks."""
+
+RESUME_PLACES_MAX: Final = 256
+"""Streams whose place a question to go on following may tell: with names of usual length half of what it may take.
+Those that were written to last are told; others go on from now, and that is said."""

@@ -32,6 +32,7 @@ from varlogd.wire.limits import (
     NOTES_MAX,
     PATTERN_MAX_CHARS,
     PATTERNS_MAX,
+    RESUME_PLACES_MAX,
     STREAM_MAX_CHARS,
 )
 
@@ -154,6 +155,9 @@ class AskFollow(Struct, frozen=True, tag="follow", forbid_unknown_fields=True):
     query: Query
     scope: Scope = "mesh"
     asker: Annotated[str, Meta(max_length=253)] = ""
+    resume: Annotated[tuple[Place, ...], Meta(max_length=RESUME_PLACES_MAX)] = ()
+    """Scope ``host``: no history, but what was written behind these places, one for each stream; a stream that none
+    is of is followed from its start or, if there is a place without a stream, from now."""
 
 
 class AskMembers(Struct, frozen=True, tag="members", forbid_unknown_fields=True):
@@ -263,6 +267,13 @@ class Counts(Struct, frozen=True, tag="counts"):
 
 class Live(Struct, frozen=True, tag="live"):
     """The history that was asked for ends here; rows that follow have been written since."""
+
+
+class Places(Struct, frozen=True, tag="places"):
+    """Scope ``host``: where following could be resumed, by the streams that have changed since this was told last. A
+    row that was given moves its stream's place behind it."""
+
+    places: tuple[Place, ...]
 
 
 class Notice(Struct, frozen=True, tag="notice", kw_only=True):
@@ -379,5 +390,7 @@ class ErrorFrame(Struct, frozen=True, tag="error", kw_only=True):
     offset: int | None = None
 
 
-Answer = ServerHello | Block | Files | Counts | Live | Notice | Progress | Ledger | Members | ErrorFrame
-JsonAnswer = ServerHello | JsonRows | Files | Counts | Live | Notice | Progress | Ledger | Members | ErrorFrame
+Answer = ServerHello | Block | Files | Counts | Live | Places | Notice | Progress | Ledger | Members | ErrorFrame
+JsonAnswer = (
+    ServerHello | JsonRows | Files | Counts | Live | Places | Notice | Progress | Ledger | Members | ErrorFrame
+)
