@@ -27,6 +27,9 @@ UNTIMED = "untimed"
 
 SEEDS = 200
 
+MIXED = "mixed"
+"""A stream some of whose rows have no time, and are ordered by one that is found again."""
+
 FATES = ("well", "well", "fails", "silent", "slow", "budget", "dead", "left")
 
 
@@ -153,13 +156,14 @@ def a_mesh(rng: Random) -> dict[str, Host]:
     hosts = {}
     for name in rng.sample(("a", "b", "c", "d"), rng.randint(1, 4)):
         rows = []
-        for stream in rng.sample(("s", "t", UNTIMED), rng.randint(1, 3)):
+        for stream in rng.sample(("s", "t", MIXED, UNTIMED), rng.randint(1, 4)):
             keys = sorted(rng.randint(-9, 9) for _ in range(rng.randint(0, 12)))
             changed = rng.randint(-9, 9)
             for number, key in enumerate(keys):
                 position = number * 2
-                timed = stream != UNTIMED
-                rows.append(Row(key if timed else changed, name, stream, position, key if timed else None, b"x"))
+                timed = rng.random() < 0.5 if stream == MIXED else stream != UNTIMED
+                placed = changed if stream == UNTIMED else key
+                rows.append(Row(placed, name, stream, position, key if timed else None, b"x"))
         hosts[name] = Host(name, rows)
     return hosts
 

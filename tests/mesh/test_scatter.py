@@ -13,6 +13,7 @@ from varlogd.errors import Closed, LogReadError, Refused, Unreachable
 from varlogd.mesh.scatter import BUSY_GRACES, Gather
 from varlogd.mesh.sink import Sink
 from varlogd.query.block import Row, block_of, rows_of
+from varlogd.query.cursor import decode_cursor
 from varlogd.query.ledger import LedgerBook
 from varlogd.swim.state import COUNT_MAX
 from varlogd.wire.limits import STREAMS_PER_HOST_MAX
@@ -380,3 +381,13 @@ async def test_sums_of_what_hosts_say_do_not_overflow_and_notes_are_a_hosts_own(
     of_two, _, of_one = seen
     assert (of_two.bytes_scanned, of_two.streams, of_two.notes, of_two.missing) == (COUNT_MAX, 0, (), "")
     assert (of_one.bytes_scanned, of_one.notes, of_one.missing) == (COUNT_MAX, ("a note",), "a file")
+
+
+async def test_who_sent_less_than_it_says_goes_on_behind_what_arrived(autojump_clock: Clock) -> None:
+    told = await asked({"a": answers("a", block("a", 1, 9)), "b": answers("b", block("b", 2), rows=5)})
+    assert told.outcomes == {"a": "answered", "b": "failed"}
+    cursor = decode_cursor(told.ledger.cursor)
+    place = cursor.place_of("b")
+    assert place is not None
+    assert place.after is not None
+    assert (place.after.key, cursor.exhausted) == (2, ("a",))

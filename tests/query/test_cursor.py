@@ -213,6 +213,26 @@ def test_a_thousand_hosts_with_places_of_their_own_fit() -> None:
     assert not why
 
 
+def test_who_is_out_of_sight_for_a_page_keeps_its_place() -> None:
+    own, far = Mark(7, "b", "s"), Mark(3, "a", "s")
+    before = Cursor(VERSION, question_digest(Query()), True, far, ((own, ("b",)),), {"b": (own,)}, ("c",))
+    paging = Paging(Query(cursor=encode_cursor(before)))
+    text, _ = paging.cursor(ledger_of(entry_of("a", outcome=Outcome.DEAD)), {}, frozenset())
+    assert decode_cursor(text) == before
+
+
+def test_newcomers_begin_where_the_furthest_page_has_come_to() -> None:
+    own, far = Mark(7, "b", "s"), Mark(3, "a", "s")
+    before = Cursor(VERSION, question_digest(Query()), True, far, ((own, ("b",)),))
+    paging = Paging(Query(limit=1, cursor=encode_cursor(before)))
+    paging.delivered(block_of([Row(5, "b", "s", 0, 5, b"x")]))
+    text, _ = paging.cursor(ledger_of(entry_of("a"), entry_of("b", 1)), {}, frozenset("ab"))
+    cursor = decode_cursor(text)
+    assert cursor.place_of("newcomer") == HostPlace(Place(key=3), {})
+    assert cursor.place_of("a") == HostPlace(Place(key=3, stream="s"), {})
+    assert cursor.place_of("b") == HostPlace(Place(key=5, stream="s"), {})
+
+
 def crowd(paging: Paging, streams: int) -> tuple[str, str]:
     for number in range(streams):
         row = Row(number, "evil", f"{number * 0x9E3779B97F4A7C15 % (1 << 64):x}", 0, None, b"x")
