@@ -11,7 +11,7 @@ from varlogd.client import address_of
 from varlogd.config import QueryConfig
 from varlogd.errors import PatternError, ProtocolError, QueryError, Refused, RejectedHandshake, Unreachable
 from varlogd.mesh.network import TcpNetwork
-from varlogd.wire.query import LineFilter, Matcher, Progress, Query
+from varlogd.wire.query import Cell, LineFilter, Matcher, Progress, Query
 
 
 async def test_rows_then_the_ledger(mesh: Mesh) -> None:
@@ -216,3 +216,33 @@ async def test_files_and_members(mesh: Mesh) -> None:
         ("a", {"role": "web"}, True),
         ("b", {}, False),
     ]
+
+
+async def test_counts_of_all_hosts(mesh: Mesh) -> None:
+    a = await mesh.boot("a", 120)
+    await mesh.boot("b", 30)
+    await mesh.formed()
+    minute_ns = 60 * 10**9
+    cells, ledger = await client.count(a.address, Query(), by=["host", "stream"], bucket_ns=minute_ns)
+    assert {cell.labels for cell in cells} == {("a", "app.log"), ("b", "app.log")}
+    assert sum(cell.rows for cell in cells) == ledger.rows == 150
+    assert all(cell.bucket_ns is not None and cell.bucket_ns % minute_ns == 0 for cell in cells)
+    assert sum(cell.rows for cell in cells if cell.labels[0] == "b") == 30
+    assert ledger.complete
+    cells, _ = await client.count(a.address, Query(filters=(LineFilter("|=", ("line 7",)),)))
+    assert cells == [Cell((), None, 12)]
+    cells, ledger = await client.count(a.address, Query(filters=(LineFilter("|=", ("nowhere",)),)))
+    assert (cells, ledger.complete) == ([], True)
+
+
+async def test_a_count_tells_of_its_work(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("varlogd.mesh.service.BEAT_S", 0.01)
+    told: list[Progress] = []
+    await mesh.boot("a")
+    await mesh.boot("b", runner=Grinding())
+    await mesh.formed()
+    query = Query(timeout_s=0.3)
+    cells, ledger = await client.count(mesh.hosts["a"].address, query, by=["host"], on_progress=told.append)
+    assert cells == [Cell(("a",), None, 10)]
+    assert [entry.outcome for entry in ledger.members] == ["answered", "late"]
+    assert told[-1].rows == 10
