@@ -1,0 +1,304 @@
+"""Rows of the journal: what `journalctl` exports, taken apart, chosen, masked, filtered and put in order.
+
+A row is what ``journalctl -o short`` shows behind the host's name, ``identifier[pid]: message``. A message may have
+several lines, which are one row; filters see its line feeds as spaces.
+
+**Streams.** An entry belongs to the unit it is about: ``UNIT`` where systemd itself speaks of one, else the unit that
+wrote it; else to ``kernel`` or ``other``.
+
+**Places.** An entry has a sequence number, which is its position, in the numbering of one journal, which is its
+file's identity. Rows are ordered by the time at which they were received, so little out of order that `Order` mends
+it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from varlogd.errors import LogReadError
+from varlogd.logs.account import Account
+from varlogd.logs.export import ExportParser, Fields
+from varlogd.logs.journalctl import Child
+from varlogd.logs.order import Held, Mark, Order, ranked
+from varlogd.logs.reader import Chunk, Steps
+from varlogd.logs.redaction import Redactor
+from varlogd.logs.stream import Asked
+from varlogd.wire.limits import KIB, LINE_MAX_BYTES, STREAM_MAX_CHARS
+from varlogd.wire.query import Source
+
+PREFIX: Final = "journal/"
+KERNEL: Final = "kernel"
+OTHER: Final = "other"
+"""Streams of the journal that are no unit's."""
+
+WAIT_S: Final = 0.05
+"""How long one step waits for journalctl: a question that is cancelled ends that soon."""
+
+WAITING_BYTES: Final = 256 * KIB
+"""What a step counts for in which it found nothing: as a chunk in which nothing matches."""
+
+COMPLAINTS_MAX: Final = 5
+"""Lines of journalctl's that are passed on."""
+
+_SYSTEMD_PID: Final = b"1"
+_UNREADABLE: Final = ("insufficient permissions", "You are currently not seeing messages")
+_NO_COMPLAINT: Final = ("-- ", "No journal files were found", "Users in ", "Pass -q ")
+_MICROSECOND_NS: Final = 1000
+
+Labels = Mapping[str, str]
+
+
+class At(NamedTuple):
+    """An entry's place: the numbering, its number there, its time."""
+
+    numbering: str
+    position: int
+    time_ns: int
+
+    def has_reached(self, other: At) -> bool:
+        """Whether an entry at ``other`` is not behind this one."""
+        if self.numbering == other.numbering:
+            return other.position <= self.position
+        return other.time_ns <= self.time_ns
+
+
+class JournalRows:
+    """The rows of the journal under one question, as a `merge.Reader`."""
+
+    def __init__(self, child: Child, entries: Entries, account: Account, redactor: Redactor | None) -> None:
+        self.rows: list[Held] = []
+        self.counted = 0
+        self.labels: dict[str, Labels] = {}
+        self._child = child
+        self._account = account
+        self._entries = entries
+        self._sign = entries.sign
+        self._order = Order()
+        self._waiting: deque[Entry] = deque()  # those whose lines have not come out masked
+        self._masked = b""
+        steps: Steps = self._chunks()
+        if redactor is not None:
+            steps = redactor.redacted(steps, account, backwards=self._sign < 0)
+        self._steps = steps
+        self._has_ended = False
+
+    @property
+    def streams(self) -> int:
+        """How many streams there are rows of."""
+        return len(self.labels)
+
+    @property
+    def floor(self) -> Mark:
+        """See `merge.Reader`."""
+        return (self._order.floor,)
+
+    def advance(self) -> bool:
+        """See `merge.Reader`."""
+        if self._has_ended:
+            return False
+        for chunk in self._steps:
+            if chunk is not None:
+                self._take(chunk)
+            return True
+        self._has_ended = True
+        self.rows += self._order.finish([])
+        self._tell_of_end()
+        return False
+
+    def close(self) -> None:
+        """See `merge.Reader`."""
+        if not self._has_ended:
+            self._has_ended = True
+            tell(self._child, self._account)
+        self._child.close()
+
+    def _chunks(self) -> Generator[Chunk | None, None, None]:
+        """The lines of the entries, as chunks of a text that has all of them in the order of time."""
+        position = 0
+        while (data := self._child.read(WAIT_S)) != b"":
+            if data is None:
+                self._account.unpacked(WAITING_BYTES)
+                yield None
+                continue
+            entries = self._entries.of(data)
+            size = sum(len(entry.text) for entry in entries)
+            self._account.read(size)
+            self._waiting += entries
+            in_order = reversed(entries) if self._sign < 0 else entries
+            text = b"".join(entry.text for entry in in_order)
+            position += self._sign * size
+            yield Chunk(min(position, position - self._sign * size), text) if text else None
+
+    def _take(self, chunk: Chunk) -> None:
+        """Make rows of the entries whose lines are all here."""
+        backwards = self._sign < 0
+        self._masked = chunk.data + self._masked if backwards else self._masked + chunk.data
+        entries: list[Entry] = []
+        taken = 0
+        while self._waiting and taken + len(self._waiting[0].text) <= len(self._masked):
+            entry = self._waiting.popleft()
+            start = len(self._masked) - taken - len(entry.text) if backwards else taken
+            entries.append(entry._replace(text=self._masked[start : start + len(entry.text)]))
+            taken += len(entry.text)
+        self._masked = self._masked[: len(self._masked) - taken] if backwards else self._masked[taken:]
+        rows = self._entries.rows(entries)
+        for row in rows:
+            if row[4].stream not in self.labels:
+                self.labels[row[4].stream] = self._entries.labels[row[4].stream]
+        low = min((self._sign * entry.time_ns for entry in entries), default=None)
+        self.rows += self._order.add(rows, low)
+
+    def _tell_of_end(self) -> None:
+        status = self._child.status()
+        told = tell(self._child, self._account)
+        if status and not told:
+            self._account.missing(f"journal: journalctl ended with {status}")
+        elif not self._entries.are_whole:
+            self._account.missing("journal: journalctl broke off")
+
+
+class Entry(NamedTuple):
+    """An entry that is wanted. ``text``: its line or lines, with a line feed at the end."""
+
+    source: Source
+    position: int
+    time_ns: int
+    text: bytes
+    cut: bool
+
+
+class Entries:
+    """What of the export a question wants, and the rows it makes.
+
+    ``labels_of`` gives the labels of a unit's stream, None if it is not wanted; ``priorities``: of the entries that
+    are (None: any); ``last``: no entry behind it is wanted.
+    """
+
+    def __init__(
+        self,
+        asked: Asked,
+        labels_of: Callable[[str], Labels | None],
+        priorities: frozenset[bytes] | None,
+        last: At | None = None,
+    ) -> None:
+        self.sign = -1 if asked.backwards else 1
+        self.labels: dict[str, Labels] = {}
+        self._asked = asked
+        self._labels_of = labels_of
+        self._priorities = priorities
+        self._last = last
+        self._parser = ExportParser()
+        self._read: Fields | None = None
+        self._streams: dict[bytes, str] = {}  # of each unit, empty if it is not wanted
+        self._sources: dict[tuple[str, str], Source] = {}
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether what has come was whole entries."""
+        return self._parser.is_between_entries
+
+    @property
+    def read(self) -> At | None:
+        """The last entry that came, wanted or not."""
+        return None if self._read is None else place_of(self._read)
+
+    def of(self, data: bytes) -> list[Entry]:
+        """The entries that end in ``data`` and are wanted, but for the filters. Raises LogReadError."""
+        entries = []
+        for fields in self._parser.feed(data):
+            self._read = fields
+            if (entry := self._entry(fields)) is not None:
+                entries.append(entry)
+        return entries
+
+    def rows(self, entries: Sequence[Entry]) -> list[Held]:
+        """The rows of entries that pass the filters."""
+        joined = b"".join(entry.text[:-1].replace(b"\n", b" ") + b"\n" for entry in entries)
+        passing = {start for start, _ in self._asked.scanner.lines(joined)}
+        rows, at = [], 0
+        for entry in entries:
+            if at in passing:
+                rows.append(self._row(entry))
+            at += len(entry.text)
+        return rows
+
+    def _row(self, entry: Entry) -> Held:
+        rank = ranked(entry.source.stream, backwards=self.sign < 0)
+        place, sequence = self.sign * entry.time_ns, self.sign * entry.position
+        return (place, rank, sequence, entry.time_ns, entry.source, entry.text[:-1], entry.cut)
+
+    def _entry(self, fields: Fields) -> Entry | None:
+        stream = self._stream(fields)
+        message = fields.get(b"MESSAGE")
+        if not stream or message is None:
+            return None
+        if self._priorities is not None and fields.get(b"PRIORITY", b"") not in self._priorities:
+            return None
+        at = place_of(fields)
+        if not self._asked.wants(at.time_ns) or (self._last is not None and not self._last.has_reached(at)):
+            return None
+        source = self._sources.get((stream, at.numbering))
+        if source is None:
+            source = self._sources[stream, at.numbering] = Source(self._asked.host, stream, at.numbering)
+        line = _prefix(fields) + message.rstrip(b"\n")
+        return Entry(source, at.position, at.time_ns, line[:LINE_MAX_BYTES] + b"\n", len(line) > LINE_MAX_BYTES)
+
+    def _stream(self, fields: Fields) -> str:
+        """The stream of an entry; empty if it is not wanted."""
+        unit = unit_of(fields)
+        stream = self._streams.get(unit)
+        if stream is None:
+            labels = self._labels_of(unit_name(unit))
+            stream = "" if labels is None else PREFIX + unit_name(unit)
+            self._streams[unit] = stream
+            if labels is not None:
+                self.labels[stream] = labels
+        return stream
+
+
+def tell(child: Child, account: Account) -> bool:
+    """Put into the account what a child has complained of; whether that is why something is missing."""
+    said = [line for line in child.complaints() if not line.startswith(_NO_COMPLAINT)]
+    unreadable = any(part in line for line in said for part in _UNREADABLE)
+    if unreadable:
+        account.missing("journal: this process may not read all of it (members of the group systemd-journal may)")
+    for line in said[:COMPLAINTS_MAX]:
+        if not any(part in line for part in _UNREADABLE):
+            account.note(f"journal: {line}")
+    return unreadable
+
+
+def unit_of(fields: Fields) -> bytes:
+    """The unit that an entry is about, or which else of the journal's streams it is of."""
+    if fields.get(b"_PID") == _SYSTEMD_PID and b"UNIT" in fields:
+        return fields[b"UNIT"]
+    if fields.get(b"_TRANSPORT") == KERNEL.encode():
+        return KERNEL.encode()
+    return fields.get(b"_SYSTEMD_UNIT") or OTHER.encode()
+
+
+def place_of(fields: Fields) -> At:
+    """Where an entry is, by its cursor and its time. Raises LogReadError if it does not say."""
+    parts = fields.get(b"__CURSOR", b"").decode("ascii", "replace").split(";")
+    cursor = dict(part.partition("=")[::2] for part in parts)
+    try:
+        return At(cursor["s"], int(cursor["i"], 16), int(fields[b"__REALTIME_TIMESTAMP"]) * _MICROSECOND_NS)
+    except (KeyError, ValueError) as error:
+        raise LogReadError("an entry of the journal without its place") from error
+
+
+def _prefix(fields: Fields) -> bytes:
+    """``identifier[pid]: ``, as far as they are known."""
+    name = fields.get(b"SYSLOG_IDENTIFIER") or fields.get(b"_COMM") or b""
+    pid = fields.get(b"_PID") or fields.get(b"SYSLOG_PID")
+    if not name:
+        return b""
+    return b"%b[%b]: " % (name, pid) if pid else name + b": "
+
+
+def unit_name(unit: bytes) -> str:
+    """A unit's name; that of the rest, if it is none that can be shown."""
+    name = unit.decode("utf-8", "backslashreplace")
+    return name if name.isprintable() and len(name) < STREAM_MAX_CHARS // 2 else OTHER
