@@ -47,6 +47,14 @@ def test_a_cursor_cannot_move_a_terminal(capsys: pytest.CaptureFixture[str]) -> 
     assert told.count("\n") == 2
 
 
+def test_where_there_is_more_and_no_cursor_it_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    ends(["tail"], ledger(no_cursor="there is more, and too many\x1b places"))
+    told = capsys.readouterr().err
+    assert "there is more, and too many" in told
+    assert "\x1b" not in told
+    assert "next page" not in told
+
+
 def test_scripts_get_the_cursor_in_the_ledger(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     ends(["tail", "--json"], ledger(cursor="X"))
     out, told = capfdbinary.readouterr()

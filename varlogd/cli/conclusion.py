@@ -49,6 +49,8 @@ def slip(command: Command, ledger: Ledger) -> str:
 
 def _next_page(command: Command, ledger: Ledger, *, color: bool) -> list[str]:
     """How to go on, where there is more."""
+    if ledger.no_cursor:
+        return [paint(safe(ledger.no_cursor), GRAY, color)]
     if not ledger.cursor:
         return []
     again = safe(shlex.join(["varlog", *command.next_page(ledger.cursor)]))

@@ -24,6 +24,7 @@ def ledger_json(ledger: Ledger) -> dict[str, Any]:
             "asked": ledger.asked,
             "doubt": ledger.doubt,
             "cursor": ledger.cursor,
+            "no_cursor": ledger.no_cursor,
             "members": [_entry_json(entry) for entry in ledger.members],
         }
     }
