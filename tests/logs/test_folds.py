@@ -119,6 +119,22 @@ def test_lines_with_a_zone_are_not_moved() -> None:
     assert dated(mixed, moments[-1]) == [ns(moment) for moment in moments for _ in range(2)]
 
 
+@pytest.mark.parametrize("searched_hours", [-2, -0.7, -0.01, 0.5])
+def test_a_file_that_is_followed_through_the_night(searched_hours: float) -> None:
+    moments = night(20)
+    data = log_of(moments)
+    width = len(data) // len(moments)
+    text = Bytes(data[: int((3 + searched_hours) * 180) * width])
+    mtime = BACK + searched_hours * HOUR
+    times = FileTimes(text, Berlin(), ns(mtime))
+    for number, moment in enumerate(moments):
+        line = data[number * width : (number + 1) * width - 1]
+        if number * width >= len(text.data):
+            text.data = data[: (number + 1) * width]
+            times.changed(ns(moment))
+        assert times.at(number * width, line) == ns(moment)
+
+
 def test_chunks_and_seeking_know_the_place_in_the_file() -> None:
     moments = night(1)
     data = log_of(moments)

@@ -238,6 +238,14 @@ def test_the_year_is_inferred_from_the_last_change(latest: datetime, line: bytes
     assert stamps(latest=latest).of(line) == ns(expected)
 
 
+def test_a_file_that_is_followed_into_the_new_year() -> None:
+    times = stamps(latest=utc(2025, 12, 31, 12))
+    assert times.of(b"Dec 31 12:00:00 x") == ns(utc(2025, 12, 31, 12))
+    assert times.of(b"Jan  3 10:00:00 x") == ns(utc(2025, 1, 3, 10))
+    times.changed(ns(utc(2026, 1, 3, 11)))
+    assert times.of(b"Jan  3 10:00:01 x") == ns(utc(2026, 1, 3, 10, 0, 1))
+
+
 def test_new_year_far_east_of_utc() -> None:
     auckland = ZoneInfo("Pacific/Auckland")
     times = stamps(auckland, datetime(2026, 1, 1, 0, 10, tzinfo=auckland))

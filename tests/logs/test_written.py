@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from varlogd.errors import QueryError
 from varlogd.logs.timestamps import Timestamps
-from varlogd.logs.written import FORMAT_MAX_CHARS, check_format
+from varlogd.logs.written import FORMAT_MAX_CHARS, WrittenFormats, check_format
 
 MTIME_NS = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()) * 10**9
 
@@ -90,6 +91,17 @@ def test_no_other_format_is_tried() -> None:
     assert times.of(b"2026-11-22T10:00:00Z") is None
     assert not times.learn([b"2026-11-22T10:00:00Z", b"081109 203615 x"])
     assert times.learn([b"22.11.2026 10:00 x"])
+
+
+def test_of_several_globs_that_match_a_stream_the_first_counts() -> None:
+    formats = WrittenFormats({"/var/log/app/*.log": "%d.%m.%Y %H:%M", "/var/log/**": "%s"})
+    assert formats.of("/var/log/app/x.log") == "%d.%m.%Y %H:%M"
+    assert formats.of("/var/log/app/deep/x.log") == "%s"
+    assert formats.of("/srv/x.log") is None
+    with pytest.raises(ValueError, match="no hour"):
+        WrittenFormats({"*": "%Y-%m-%d"})
+    with pytest.raises(QueryError):
+        WrittenFormats({"[é]": "%s"})
 
 
 def test_many_lines_at_once() -> None:

@@ -8,11 +8,13 @@ closed in on. The place is a property of the file: reading it forwards, backward
 the same time.
 
 If no fall is seen, all lines are of one pass: of the one in which they are closer to a line before or after them, or
-to the file's last change if the fold is its end.
+to the file's last change if the fold is its end. A file that is followed may grow into the second pass: of the lines
+behind what was searched, the first one whose wall time falls is the turn.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -36,6 +38,15 @@ class _Wall(NamedTuple):
     ns: int
 
 
+@dataclass(slots=True)
+class _Turn:
+    """Where the second pass begins, if it does: at ``offset``. Before ``searched`` the last line is of ``ns``."""
+
+    offset: int | None
+    searched: int
+    ns: int
+
+
 class Folds:
     """The turns of one file. ``mtime_ns`` is its last change."""
 
@@ -43,20 +54,26 @@ class Folds:
         self._text = text
         self._stamps = stamps
         self._mtime_ns = mtime_ns
-        self._turns: dict[Twice, int] = {}
+        self._turns: dict[Twice, _Turn] = {}
 
     def placed(self, offset: int, line: bytes, time: int) -> int:
         """The time of the line at ``offset`` of the text, for which `Timestamps.of` gives ``time``."""
         for fold in self._stamps.twice:
             if abs(time - fold.first_ns) < fold.later_ns:
                 first, second = self._stamps.wall(line) or (time, time)
-                return second if first < second and offset >= self._turn(fold) else time
+                return second if first < second and self._is_second(fold, offset, first) else time
         return time
 
-    def _turn(self, fold: Twice) -> int:
+    def _is_second(self, fold: Twice, offset: int, wall_ns: int) -> bool:
+        """Whether a line is of the second pass of a fold."""
         if fold not in self._turns:
             self._turns[fold] = _Search(self._text, self._stamps, fold).turn(self._mtime_ns)
-        return self._turns[fold]
+        turn = self._turns[fold]
+        if turn.offset is None and offset >= turn.searched:
+            if _falls(fold, turn.ns, wall_ns):
+                turn.offset = offset
+            turn.searched, turn.ns = offset + 1, wall_ns
+        return turn.offset is not None and offset >= turn.offset
 
 
 class _Search:
@@ -68,17 +85,19 @@ class _Search:
         self._fold = fold
         self._probe = Probe(text, self._wall)
 
-    def turn(self, mtime_ns: int) -> int:
-        """Where the second pass begins; 0 if all is of it, the size of the text if nothing is."""
+    def turn(self, mtime_ns: int) -> _Turn:
+        """Where the second pass begins: at 0 if all is of it."""
         before, first = self._probe.border(lambda wall: wall.side > _EARLY, 0, self._size)
         last, after = self._probe.border(lambda wall: wall.side > _TWICE, 0, self._size)
         lines = [line for line in (first, last) if line and line.time.side == _TWICE]
         if not lines:
-            return self._size
+            return _Turn(None, self._size, 0)
+        last_ns = lines[-1].time.ns
         if fall := self._fall(lines):
-            return self._closed_in(*fall)
+            return _Turn(self._closed_in(*fall), self._size, last_ns)
         after_ns = after.time.ns if after else mtime_ns
-        return self._without_fall(before and before.time.ns, lines[0].time.ns, lines[-1].time.ns, after_ns)
+        second = self._is_all_second(before and before.time.ns, lines[0].time.ns, last_ns, after_ns)
+        return _Turn(0 if second else None, self._size, last_ns)
 
     def _wall(self, _: int, line: bytes) -> _Wall | None:
         if (wall := self._stamps.wall(line)) is None:
@@ -92,7 +111,9 @@ class _Search:
         """Two lines between which the wall time falls: looked for between the first and the last of the fold."""
         empty: set[int] = set()  # where stretches begin in which there are no lines
         for _ in range(HALVINGS_MAX):
-            if fall := next((pair for pair in pairwise(lines) if self._falls(*pair)), None):
+            if fall := next(
+                (pair for pair in pairwise(lines) if _falls(self._fold, pair[0].time.ns, pair[1].time.ns)), None
+            ):
                 return fall
             stretches = [(high.offset - low.offset, low.offset) for low, high in pairwise(lines)]
             width, low = max((each for each in stretches if each[1] not in empty), default=(0, 0))
@@ -109,20 +130,23 @@ class _Search:
     def _between(self, low: int, high: int) -> list[Line[_Wall]]:
         return [line for line in self._probe.lines_from(low) if line.offset < high and line.time.side == _TWICE]
 
-    def _falls(self, some: Line[_Wall], later: Line[_Wall]) -> bool:
-        return some.time.ns - later.time.ns > self._fold.later_ns // FALL_SHARE
-
     def _closed_in(self, low: Line[_Wall], high: Line[_Wall]) -> int:
         """Where the second pass begins, which is behind ``low`` and not behind ``high``."""
         fallen_ns = low.time.ns - self._fold.later_ns // FALL_SHARE
         _, first = self._probe.border(lambda wall: wall.ns < fallen_ns, low.offset + 1, high.offset)
         return (first or high).offset
 
-    def _without_fall(self, before_ns: int | None, first_ns: int, last_ns: int, after_ns: int) -> int:
+    def _is_all_second(self, before_ns: int | None, first_ns: int, last_ns: int, after_ns: int) -> bool:
+        """Of lines among which the wall time does not fall: whether they are closer to others as the second pass."""
         later = self._fold.later_ns
         ahead = max(0, after_ns - last_ns)
         as_first, as_second = [ahead], [abs(ahead - later)]
         if before_ns is not None:
             as_first.append(first_ns - before_ns)
             as_second.append(first_ns - before_ns + later)
-        return 0 if min(as_second) < min(as_first) else self._size
+        return min(as_second) < min(as_first)
+
+
+def _falls(fold: Twice, some_ns: int, later_ns: int) -> bool:
+    """Whether the wall time falls from one line to a later one as it does when clocks are put back."""
+    return some_ns - later_ns > fold.later_ns // FALL_SHARE

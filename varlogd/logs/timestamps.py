@@ -78,6 +78,10 @@ class Timestamps:
         self._cache: dict[tuple[bytes, bytes | None], int | None] = {}
         self._layout: Layout | None = None
 
+    def changed(self, latest_ns: int) -> None:
+        """The file has changed since, at ``latest_ns``: what is read from now on may be as late as that."""
+        self._latest_ns = max(self._latest_ns, latest_ns + _DAY_NS)
+
     def learn(self, lines: Iterable[bytes]) -> bool:
         """Choose the weak format that most of ``lines`` have, if more have it than have a strong one.
 

@@ -9,7 +9,7 @@ methods here want to know where in the text lines begin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Final
 
@@ -17,7 +17,6 @@ from varlogd.logs.folds import Folds
 from varlogd.logs.formats import LOOKED_AT_BYTES
 from varlogd.logs.reader import CHUNK_FIRST_BYTES, Chunk, Pace, Text, backwards
 from varlogd.logs.timestamps import Timestamps
-from varlogd.wire.limits import KIB
 
 SAMPLE_LINES: Final = 4
 """Lines of each chunk whose time is read whether they pass or not: they tell where in time the reading is."""
@@ -25,18 +24,12 @@ SAMPLE_LINES: Final = 4
 LEARN_LINES: Final = 64
 """Lines from which a format is learned when half the samples have no time."""
 
-PROBES: Final = 16
-"""Places of a text at which is looked whether its times are in order, before it is left unread: all of them together
-cost less than a chunk. Stretches out of order that are shorter than a fifteenth of the text may be missed."""
-
-PROBE_BYTES: Final = 4 * KIB
-"""What is read at each; holds some ten lines."""
-
 
 class FileTimes:
     """The times of one file. ``absent`` is known after the first call of `sample`.
 
-    ``written`` is the format by configuration, if there is one for this file; raises ValueError if it is none.
+    ``written`` is the format by configuration, if there is one for this file; raises ValueError if it is none. A text
+    may grow as long as `changed` is told when it did.
     """
 
     def __init__(self, text: Text, zone: tzinfo, mtime_ns: int, written: str | None = None) -> None:
@@ -44,6 +37,7 @@ class FileTimes:
         self.of = stamps.of
         self.absent = False
         self.learn = stamps.learn
+        self.changed = stamps.changed
         self._stamps = stamps
         self._folds = Folds(text, stamps, mtime_ns)
         self._text = text
@@ -97,20 +91,6 @@ class FileTimes:
                 return time
             end = line
         return None
-
-    def probed(self, start: int, end: int) -> Iterator[int]:
-        """Times at `PROBES` places evenly spread over the whole lines in ``start:end``, both its ends among them.
-
-        There must be more text than that: ``end - start`` is at least ``PROBES * PROBE_BYTES``.
-        """
-        step = (end - start - PROBE_BYTES) / (PROBES - 1)
-        for at in (start + int(step * number) for number in range(PROBES)):
-            data = self._text.read_at(at, PROBE_BYTES)
-            whole = data[data.find(b"\n") + 1 if at > start else 0 : data.rfind(b"\n") + 1]
-            if (first := self.first_in(whole)) is not None:
-                yield first
-            if (last_time := self.last_in(whole, 0, len(whole))) is not None:
-                yield last_time
 
     def last(self) -> int | None:
         """The time of the last line that has one, if it is in the last few KiB."""

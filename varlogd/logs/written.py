@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import calendar
 import re
+from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Final
 
 from varlogd.logs.formats import FLOATING_BYTES, MONTH_NUMBERS, Format
 from varlogd.logs.moment import NS, Moment
+from varlogd.query.match import stream_glob_matcher
+from varlogd.query.pattern import compile_pattern
 
 FORMAT_MAX_CHARS: Final = 256
 """Of a format: the longest that is in use has some forty."""
@@ -78,6 +81,24 @@ def format_of(text: str) -> Format:
     behind = r"(?!\d)" if fraction != _FRACTIONS["f"] or after else ""
     pattern = f"{anything}({groups[0]}){fraction or '()'}({groups[1]}){behind}"
     return Format(f"by configuration: {text}", re.compile(pattern.encode()).match, _Reader(whole))
+
+
+class WrittenFormats:
+    """Which format the times of a stream have by configuration.
+
+    ``formats`` maps globs of stream names, as `query.match.stream_glob_matcher` has them, to formats; of several
+    globs that match the first counts. Raises QueryError for a bad glob, ValueError for a bad format.
+    """
+
+    def __init__(self, formats: Mapping[str, str]) -> None:
+        for text in formats.values():
+            check_format(text)
+        self._formats = [(compile_pattern(stream_glob_matcher([glob]).value), text) for glob, text in formats.items()]
+
+    def of(self, stream: str) -> str | None:
+        """The format of the stream of that name, or None if it is to be found out."""
+        name = stream.encode()
+        return next((text for glob, text in self._formats if glob.is_all_of(name)), None)
 
 
 class _Reader:
