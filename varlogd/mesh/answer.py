@@ -16,6 +16,7 @@ import trio
 from varlogd.errors import LogReadError
 from varlogd.logs.count import Count
 from varlogd.logs.scan import HostLogs, Scan
+from varlogd.mesh.live_part import OwnFollowing
 from varlogd.mesh.sink import Sink
 from varlogd.query.ledger import clipped
 from varlogd.wire.query import AskCount, Block, Entry, Outcome, Progress, Query
@@ -71,6 +72,10 @@ class HostAnswer:
         sink.progress(_known(count))
         await sink.counts(count.cells())
         return self._entry(count, trio.current_time() - began)
+
+    def following(self) -> OwnFollowing:
+        """This host's part of a question that is followed."""
+        return OwnFollowing(self._logs, self._runner)
 
     def _begin(self, query: Query) -> tuple[Scan, tuple[list[Block], bool]]:
         """A scan and its first step. A scan whose step fails has closed itself."""

@@ -22,6 +22,9 @@ from varlogd.config import QueryConfig
 from varlogd.errors import Closed, QueryError, Refused, VarlogdError
 from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import ask_host
+from varlogd.mesh.following import MeshFollowing, check_follow
+from varlogd.mesh.host_following import HostFollowing
+from varlogd.mesh.live_part import LiveSink, follow_peer
 from varlogd.mesh.network import Network
 from varlogd.mesh.scatter import Certain, Gather
 from varlogd.mesh.sink import Sink
@@ -43,6 +46,7 @@ from varlogd.wire.query import (
     Ask,
     AskCount,
     AskFiles,
+    AskFollow,
     AskMembers,
     AskPart,
     AskRows,
@@ -86,12 +90,21 @@ class Mesh(Protocol):
         ...
 
 
+class Answering(Protocol):
+    """A question that is being answered: by a `Gather`, or by one of those that follow."""
+
+    async def run(self) -> Ledger: ...
+    def stop(self, error: VarlogdError) -> None: ...
+    def died(self, host: str, since_ns: int) -> None: ...
+    def progress(self) -> Progress: ...
+
+
 @dataclass(eq=False)
 class _Running:
     """A question under way. It ends with its scope."""
 
-    ask: AskPart
-    gather: Gather
+    ask: AskPart | AskFollow
+    gather: Answering
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def end(self, why: str) -> None:
@@ -102,7 +115,7 @@ class _Running:
     async def ledger(self) -> Ledger:
         """Answer all but the ledger, which is the result."""
         ledger = await self.gather.run()
-        if self.ask.scope == "mesh":
+        if self.ask.scope == "mesh" or isinstance(self.ask, AskFollow):
             return ledger
         return structs.replace(ledger, limit_reached=ledger.rows == self.ask.query.limit)
 
@@ -154,8 +167,11 @@ class QueryService:
 
     async def drain(self, drain_s: float) -> None:
         """Refuse new questions, let the running ones end for up to ``drain_s``, then cancel the rest and let them
-        say so."""
+        say so. Who follows is told at once."""
         self._leaving = True
+        for running in self._running:
+            if isinstance(running.gather, MeshFollowing | HostFollowing):
+                running.gather.leave()
         with trio.move_on_after(drain_s):
             await self._idle.wait()
         for running in self._running:
@@ -172,16 +188,16 @@ class QueryService:
             return
         if isinstance(ask, AskMembers):
             await voice.say(Members(self._members()))
-        elif isinstance(ask, AskPart):
-            await self._answer_to(ask, websocket, voice)
         else:
-            raise QueryError("this daemon does not follow yet")
+            await self._answer_to(ask, websocket, voice)
         await websocket.close(CLOSE_NORMAL)
 
-    async def _answer_to(self, ask: AskPart, websocket: WebSocket, voice: Voice) -> None:
+    async def _answer_to(self, ask: AskPart | AskFollow, websocket: WebSocket, voice: Voice) -> None:
         validate(ask.query)
         if isinstance(ask, AskCount):
             check_count(ask)
+        elif isinstance(ask, AskFollow):
+            check_follow(ask)
         if ask.query.timeout_s > self._timeout_max_s:
             raise QueryError(f"timeout_s is at most {self._timeout_max_s:g} here (timeout_max_s)")
         with self._admitted(ask, voice) as running:
@@ -194,7 +210,7 @@ class QueryService:
                 await voice.fail(error)
 
     @contextmanager
-    def _admitted(self, ask: AskPart, voice: Voice) -> Iterator[_Running]:
+    def _admitted(self, ask: AskPart | AskFollow, voice: Voice) -> Iterator[_Running]:
         if self._leaving:
             raise Refused("leaving: this daemon is shutting down")
         if len(self._running) >= self._queries_max:
@@ -209,7 +225,9 @@ class QueryService:
             if not self._running:
                 self._idle.set()
 
-    def _gather(self, ask: AskPart, voice: Voice) -> Gather:
+    def _gather(self, ask: AskPart | AskFollow, voice: Voice) -> Answering:
+        if isinstance(ask, AskFollow):
+            return self._following(ask, voice)
         return self._host_gather(ask, voice) if ask.scope == "host" else self._mesh_gather(ask, voice)
 
     def _host_gather(self, ask: AskPart, voice: Voice) -> Gather:
@@ -244,6 +262,20 @@ class QueryService:
             return await ask_host(self._network, live[host], question, sink)
 
         return Gather(ask, book, live, ask_member, voice.say, self._stall_s, ours=self._host)
+
+    def _following(self, ask: AskFollow, voice: Voice) -> Answering:
+        own = self._answer.following()
+        if ask.scope == "host":
+            return HostFollowing(ask, self._host, own, voice.say)
+
+        async def ask_host_(host: str, question: AskFollow, sink: LiveSink) -> None:
+            if host == self._host:
+                await own.run(question, sink)
+            else:
+                address = self._mesh.members()[host].address
+                await follow_peer(self._network, address, question, self._stall_s, sink)
+
+        return MeshFollowing(ask, self._host, _View(self._mesh, ask.query), ask_host_, voice.say, self._stall_s)
 
     async def _own_part(self, ask: AskPart, sink: Sink) -> Entry:
         match ask:
@@ -294,6 +326,26 @@ class QueryService:
         )
 
 
+class _View:
+    """The members that a question's matchers choose, as the mesh has them now."""
+
+    def __init__(self, mesh: Mesh, query: Query) -> None:
+        self._mesh = mesh
+        self._matchers = query.matchers
+
+    def states(self) -> dict[str, str]:
+        """See `following.View`."""
+        return {
+            name: member.state.name.lower()
+            for name, member in sorted(self._mesh.members().items())
+            if matches_host(self._matchers, name, member.tags)
+        }
+
+    def doubt(self) -> str:
+        """See `following.View`."""
+        return "" if self._mesh.joined() else NOT_JOINED
+
+
 async def _work(running: _Running, websocket: WebSocket, voice: Voice) -> None:
     """Answer, with a beat of progress, until the answer ends or the asker hangs up."""
     failure: Exception | None = None
@@ -310,7 +362,7 @@ async def _work(running: _Running, websocket: WebSocket, voice: Voice) -> None:
         raise failure
 
 
-async def _beat(gather: Gather, voice: Voice) -> None:
+async def _beat(gather: Answering, voice: Voice) -> None:
     while True:
         await trio.sleep(BEAT_S)
         if voice.busy:

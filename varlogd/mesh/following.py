@@ -1,0 +1,440 @@
+"""Following the mesh: history like any answer, then rows as they are written, from every host there is and will be.
+
+Each member that the question's matchers choose has a task of its own, which asks it to follow its logs (`live_part`).
+What a host sends before it says that it is live is history, and goes through a `Gather`: merged, newest first, up to
+the limit, without waiting for ever for a slow host. What it sends after that goes into the `Outbox`, and from there,
+once the asker has been told that it is live, to the asker, in the order of time as far as it comes together.
+
+**A host that does not answer any more** is asked again, with longer and longer pauses, for as long as the mesh has it
+alive: it goes on behind the last row that came from it. The asker is told of both. What became of a member in the
+mesh (it joined, left, is dead) is looked up there, four times a second; one that comes back goes on where it ended.
+
+Nothing here grows with time but the places of streams, of which a host has a bounded number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import trio
+from msgspec import structs
+
+from varlogd.errors import ProtocolError, QueryError, Refused, VarlogdError
+from varlogd.mesh.live_part import LiveSink
+from varlogd.mesh.outbox import Outbox
+from varlogd.mesh.scatter import Gather
+from varlogd.mesh.sink import Sink
+from varlogd.query.block import check_block, row_count, rows_of
+from varlogd.query.ledger import LedgerBook, clipped
+from varlogd.swim.state import COUNT_MAX
+from varlogd.wire.limits import KIB, RESUME_PLACES_MAX, STREAMS_PER_HOST_MAX
+from varlogd.wire.query import (
+    AskFollow,
+    AskRows,
+    Block,
+    Entry,
+    Ledger,
+    Live,
+    Notice,
+    Outcome,
+    Place,
+    Places,
+    Progress,
+)
+
+HOLD_S: Final = 0.05
+"""How long rows wait for others of the same moment: half of the time between two polls. It is in every row's way to
+the screen, so it is short."""
+
+MEMBERS_S: Final = 0.25
+"""How often the mesh is looked at for hosts that joined, left or died."""
+
+AGAIN_FIRST_S: Final = 0.2
+AGAIN_MOST_S: Final = 5.0
+"""Pauses before a host is asked again, doubled from the first to the longest: a link that broke is up again in no
+time, a host that refuses is not to be pestered."""
+
+RESUME_CHARS_MAX: Final = 24 * KIB
+"""Names of streams and files in a question to go on: it must stay below what a question may take."""
+
+WHY_GONE: Final = {"dead": "the mesh holds it dead", "left": "it has left the mesh"}
+
+Told = Block | Live | Places | Notice
+AskHost = Callable[[str, AskFollow, LiveSink], Awaitable[None]]
+"""Follow one host (its name), until it ends, fails or is cancelled."""
+
+
+def check_follow(ask: AskFollow) -> None:
+    """Raise QueryError if a question cannot be followed as it is put."""
+    query = ask.query
+    if query.direction != "newest_first" or query.end_ns is not None or query.cursor:
+        raise QueryError("what is followed begins with the newest rows, and has no end and no cursor")
+    if ask.resume and ask.scope != "host":
+        raise QueryError("only one host's part can be resumed")
+
+
+class View(Protocol):
+    """What following needs to know of the mesh, of the members that the question's matchers choose."""
+
+    def states(self) -> Mapping[str, str]:
+        """Their states: ``alive``, ``suspect``, ``dead``, ``left``."""
+
+    def doubt(self) -> str:
+        """Why there may be others; empty if there is no reason."""
+
+
+@dataclass(eq=False)
+class _Part:
+    """One host's part. ``places``: where its streams could be resumed, those that were written to last at the end."""
+
+    host: str
+    asked: bool = False
+    state: str = "joined"
+    why: str = ""
+    rows: int = 0
+    known: Progress = field(default_factory=Progress)
+    places: dict[str, Place] = field(default_factory=dict)
+    history: Sink | None = None
+    is_live: trio.Event = field(default_factory=trio.Event)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+class MeshFollowing:
+    """One question that is followed over the mesh. Make one, `run` it once."""
+
+    def __init__(
+        self,
+        ask: AskFollow,
+        us: str,
+        view: View,
+        ask_host: AskHost,
+        emit: Callable[[Told], Awaitable[None]],
+        stall_s: float,
+    ) -> None:
+        """``us``: this host. ``emit`` is awaited with each part of the answer; while it waits, rows are dropped."""
+        self._ask = ask
+        self._us = us
+        self._view = view
+        self._ask_host = ask_host
+        self._emit = emit
+        self._stall_s = stall_s
+        self._parts: dict[str, _Part] = {}
+        self._outbox = Outbox()
+        self._changed = trio.Event()
+        self._delivered: Counter[str] = Counter()
+        self._began = trio.current_time()
+        self._gather: Gather | None = None
+        self._stopped_by: VarlogdError | None = None
+        self._leaving = False
+
+    async def run(self) -> Ledger:
+        """Follow until this daemon leaves; then a ledger. Raises what ``emit`` raises or `stop` was given."""
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            try:
+                await self._follow(nursery)
+            except Exception as error:
+                failure = error  # raised as it is below: a nursery would make a group of it
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return self._ledger()
+
+    def stop(self, error: VarlogdError) -> None:
+        """End it now: as soon as the asker has taken the part it is being given, `run` raises ``error``."""
+        self._stopped_by = error
+        if self._gather is not None:
+            self._gather.stop(error)
+        self._changed.set()
+
+    def leave(self) -> None:
+        """End it, with a ledger: this daemon leaves the mesh."""
+        self._leaving = True
+        self._changed.set()
+
+    def died(self, host: str, since_ns: int) -> None:
+        """The mesh has declared a member dead: nobody waits for it any longer."""
+        if self._gather is not None:
+            self._gather.died(host, since_ns)
+
+    def progress(self) -> Progress:
+        """How far it has come."""
+        parts = self._parts.values()
+        return Progress(
+            bytes_scanned=min(sum(part.known.bytes_scanned for part in parts), COUNT_MAX),
+            rows=sum(self._delivered.values()),
+            hosts_done=sum(part.state not in ("joined", "back") for part in parts),
+            hosts=len(self._parts),
+        )
+
+    async def _follow(self, nursery: trio.Nursery) -> None:
+        for host, state in self._view.states().items():
+            if state in WHY_GONE:
+                self._parts[host] = _Part(host, state=state, why=WHY_GONE[state])
+                if state == "dead":
+                    self._tell(host, "dead", WHY_GONE[state])
+            else:
+                self._start(nursery, _Part(host), history=self._ask.query.limit is not None)
+        if self._ask.query.limit is not None:
+            await self._give_history()
+        else:
+            with trio.move_on_after(self._stall_s):
+                for part in self._live_parts():
+                    await part.is_live.wait()
+        await self._emit(Live())
+        nursery.start_soon(self._watch_mesh, nursery)
+        await self._pump()
+
+    # --- history ---
+
+    async def _give_history(self) -> None:
+        """What hosts send until they are live, as one answer; what it lacks is told."""
+        hosts = [part.host for part in self._live_parts()]
+        book = LedgerBook(self._us, dict.fromkeys(hosts))
+        query = structs.replace(self._ask.query, cursor="")
+        self._gather = Gather(
+            AskRows(query), book, hosts, self._history_of, self._emit_history, self._stall_s, ours=self._us
+        )
+        self._end_if_stopped()
+        ledger = await self._gather.run()
+        self._gather = None
+        for entry in ledger.members:
+            self._parts[entry.host].history = None
+            if entry.outcome == Outcome.LATE:
+                self._tell(entry.host, "failed", f"history: {entry.why}")
+            elif entry.outcome == Outcome.TRUNCATED:
+                self._tell(entry.host, "lost", f"history: {entry.why}")
+
+    async def _history_of(self, host: str, sink: Sink) -> Entry:
+        part = self._parts[host]
+        part.history = sink
+        try:
+            await part.is_live.wait()
+        finally:
+            part.history = None
+        missing = part.known.missing
+        if part.state not in ("joined", "back"):
+            return Entry(host=host, outcome=Outcome.FAILED, why=part.why, rows=part.rows)
+        outcome = Outcome.TRUNCATED if missing else Outcome.ANSWERED
+        return Entry(host=host, outcome=outcome, why=missing, rows=part.rows)
+
+    async def _emit_history(self, certain: object) -> None:
+        if isinstance(certain, Block):
+            self._count(certain)
+            await self._emit(certain)
+
+    # --- hosts ---
+
+    def _live_parts(self) -> list[_Part]:
+        return [part for part in self._parts.values() if part.asked]
+
+    def _start(self, nursery: trio.Nursery, part: _Part, *, history: bool = False) -> None:
+        part.asked = True
+        part.scope = trio.CancelScope()
+        self._parts[part.host] = part
+        nursery.start_soon(self._run_part, part, history)
+
+    async def _run_part(self, part: _Part, history: bool) -> None:
+        """Ask a host, and ask it again, until it is gone."""
+        pause_s = AGAIN_FIRST_S
+        with part.scope:
+            while True:
+                began = trio.current_time()
+                ask = self._question(part, history=history)
+                try:
+                    await self._ask_host(part.host, ask, _PartSink(self, part))
+                    self._ended(part, "failed", "it ended")
+                except VarlogdError as error:
+                    self._ended(part, "refused" if isinstance(error, Refused) else "failed", str(error))
+                history = False
+                if trio.current_time() - began > AGAIN_MOST_S:
+                    pause_s = AGAIN_FIRST_S
+                await trio.sleep(pause_s)
+                pause_s = min(2 * pause_s, AGAIN_MOST_S)
+
+    def _question(self, part: _Part, *, history: bool) -> AskFollow:
+        limit = self._ask.query.limit if history else None
+        query = structs.replace(self._ask.query, limit=limit)
+        resume = _resume(part.places)
+        if resume and len(resume) < len(part.places):
+            left_out = len(part.places) - len(resume) + 1
+            self._tell(part.host, "lost", f"{left_out} streams go on from now: too many to tell where each stood")
+        return AskFollow(query, scope="host", asker=self._us, resume=resume)
+
+    def _ended(self, part: _Part, event: str, why: str) -> None:
+        """A host gives nothing any more; that is told once."""
+        if part.state in ("joined", "back") and self._view.states().get(part.host) not in WHY_GONE:
+            self._tell(part.host, event, why)
+        if part.state not in WHY_GONE:
+            part.state, part.why = event, why
+        part.is_live.set()
+
+    def _lives(self, part: _Part) -> None:
+        """A host is live."""
+        if part.state not in ("joined", "back"):
+            part.state, part.why = "back", ""
+            self._tell(part.host, "back")
+        part.is_live.set()
+
+    async def _watch_mesh(self, nursery: trio.Nursery) -> None:
+        """Tell of what becomes of members, and ask those that join."""
+        while True:
+            for host, state in self._view.states().items():
+                self._see(nursery, host, state)
+            await trio.sleep(MEMBERS_S)
+
+    def _see(self, nursery: trio.Nursery, host: str, state: str) -> None:
+        part = self._parts.get(host)
+        if state in WHY_GONE:
+            if part is not None and part.state != state:
+                part.scope.cancel()
+                part.asked, part.state, part.why = False, state, WHY_GONE[state]
+                self._tell(host, state, WHY_GONE[state])
+        elif part is None:
+            self._tell(host, "joined")
+            self._start(nursery, _Part(host))
+        elif not part.asked:
+            self._start(nursery, part)
+
+    # --- rows ---
+
+    def _tell(self, host: str, event: str, why: str = "") -> None:
+        self._outbox.tell(Notice(host=host, event=event, why=clipped(why)))  # type: ignore[arg-type]
+        self._changed.set()
+
+    def _take(self, host: str, block: Block) -> None:
+        self._outbox.add(host, block)
+        self._changed.set()
+
+    async def _pump(self) -> None:
+        """Give the asker what there is, until it is to end."""
+        while True:
+            for told in self._outbox.take(self._us):
+                self._end_if_stopped()
+                if isinstance(told, Block):
+                    self._count(told)
+                await self._emit(told)
+            self._end_if_stopped()
+            if self._leaving:
+                return
+            if not self._outbox:
+                self._changed = trio.Event()
+                await self._changed.wait()
+            if self._stopped_by is None:
+                await trio.sleep(HOLD_S)
+
+    def _end_if_stopped(self) -> None:
+        if self._stopped_by is not None:
+            raise self._stopped_by
+
+    def _count(self, block: Block) -> None:
+        if len(block.sources) == 1:
+            self._delivered[block.sources[0].host] += row_count(block)
+        else:
+            self._delivered.update(row.host for row in rows_of(block))
+
+    def _ledger(self) -> Ledger:
+        """What became of every host's part."""
+        hosts = sorted({*self._parts, *self._delivered})
+        book = LedgerBook(self._us, dict.fromkeys(hosts), self._view.doubt())
+        outcomes = {
+            "joined": Outcome.ANSWERED,
+            "back": Outcome.ANSWERED,
+            "left": Outcome.LEFT,
+            "dead": Outcome.DEAD,
+            "refused": Outcome.REFUSED,
+        }
+        for host in hosts:
+            part = self._parts.get(host) or _Part(host)
+            outcome = outcomes.get(part.state, Outcome.FAILED)
+            scanned = part.known.bytes_scanned
+            book.told(Entry(host=host, outcome=outcome, why=part.why, bytes_scanned=scanned, notes=part.known.notes))
+        elapsed_s = trio.current_time() - self._began
+        return book.close(self._delivered, elapsed_s=elapsed_s, limit_reached=False)
+
+
+class _PartSink:
+    """Where one host's part goes. Its rows are judged here: it is a stranger's word."""
+
+    def __init__(self, following: MeshFollowing, part: _Part) -> None:
+        self._following = following
+        self._part = part
+        self._live = False
+
+    async def block(self, block: Block) -> None:
+        part = self._part
+        if any(source.host != part.host for source in block.sources):
+            raise ProtocolError(f"{part.host} sent rows of another host")
+        if not self._live:
+            if part.history is not None:
+                part.rows += row_count(block)
+                await part.history.block(block)
+            return
+        check_block(block, "oldest_first")
+        for place in _places_behind(block, before=self._following._ask.query.before):
+            _move(part.places, place)
+        self._following._take(part.host, block)
+
+    async def live(self) -> None:
+        self._live = True
+        self._following._lives(self._part)
+
+    async def notice(self, notice: Notice) -> None:
+        if notice.event in ("lost", "stream", "dropped"):
+            told = structs.replace(notice, host=self._part.host, why=clipped(notice.why))
+            self._following._outbox.tell(told)
+            self._following._changed.set()
+
+    async def places(self, places: Sequence[Place]) -> None:
+        for place in places:
+            _move(self._part.places, place)
+        if len(self._part.places) > STREAMS_PER_HOST_MAX:
+            raise ProtocolError(f"{self._part.host} follows more than {STREAMS_PER_HOST_MAX} streams")
+
+    async def progress(self, progress: Progress) -> None:
+        self._part.known = progress
+        if self._part.history is not None:
+            self._part.history.progress(progress)
+
+
+def _move(places: dict[str, Place], place: Place) -> None:
+    """Note a stream's place, as the one that has changed last."""
+    places.pop(place.stream, None)
+    places[place.stream] = place
+
+
+def _places_behind(block: Block, *, before: int) -> list[Place]:
+    """For each stream of a block, the place behind its last row: no line begins there but the next one.
+
+    Of a row with context only its first matching line is known to be there.
+    """
+    last: dict[tuple[str, str, int], tuple[int, int]] = {}
+    texts = rows_of(block)
+    for index, row in enumerate(texts):
+        source = _source_at(block, index)
+        last[(row.stream, source[0], source[1])] = (row.position, 1 if before else max(1, len(row.line)))
+    return [
+        Place(key=0, stream=stream, file=file, offset=position - base + size)
+        for (stream, file, base), (position, size) in last.items()
+        if file
+    ]
+
+
+def _source_at(block: Block, index: int) -> tuple[str, int]:
+    chosen = int.from_bytes(block.source[4 * index : 4 * index + 4], "little") if block.source else 0
+    return block.sources[chosen].file, block.sources[chosen].base
+
+
+def _resume(places: dict[str, Place]) -> tuple[Place, ...]:
+    """The places to tell a host, those that changed last if there are too many; then one without a stream."""
+    chosen: list[Place] = []
+    room = RESUME_CHARS_MAX
+    for place in reversed(places.values()):
+        room -= len(place.stream) + len(place.file)
+        if room < 0 or len(chosen) == RESUME_PLACES_MAX - 1:
+            return (*chosen, Place(key=0))
+        chosen.append(place)
+    return tuple(chosen)
