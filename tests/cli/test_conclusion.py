@@ -15,9 +15,16 @@ from varlogd.wire.query import Entry, Ledger, Outcome
 ANSWERED = Entry(host="a", outcome=Outcome.ANSWERED, streams=1)
 
 
-def ledger(*, cursor: str = "", complete: bool = True) -> Ledger:
+def ledger(*, cursor: str = "", no_cursor: str = "", complete: bool = True) -> Ledger:
     return Ledger(
-        complete=complete, rows=5, elapsed_s=0.1, limit_reached=True, asked="a", members=(ANSWERED,), cursor=cursor
+        complete=complete,
+        rows=5,
+        elapsed_s=0.1,
+        limit_reached=True,
+        asked="a",
+        members=(ANSWERED,),
+        cursor=cursor,
+        no_cursor=no_cursor,
     )
 
 
