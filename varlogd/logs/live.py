@@ -128,6 +128,7 @@ class _Pipe:
         listed = replace(file.listed, mtime_ns=file.mtime_ns)
         if self._times is None:
             self._times = FileTimes(file, asked.zone, listed.mtime_ns)
+        self._times.changed(listed.mtime_ns)
         return ReadFile(listed, Source(asked.host, stream, str(file.identity()), file.base), file, self._times)
 
     def _fed(self) -> Steps:
