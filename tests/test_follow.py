@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trio
+import trio.testing
 
-from tests.daemons import WAIT_S, Mesh, Processes, log_lines, until
+from tests.daemons import Mesh, Processes, log_lines, until
 from varlogd import client
 from varlogd.query.block import Row
 from varlogd.wire.query import Ledger, LineFilter, Live, Matcher, Notice, Query
@@ -75,3 +74,132 @@ async def test_history_and_then_what_is_written_everywhere(mesh: Mesh, nursery: 
         append(mesh, name, f"2026-12-01T00:00:00Z {name} is new")
     await until(lambda: len(heard.rows) == 3)
     assert sorted(heard.lines) == [f"2026-12-01T00:00:00Z {name} is new".encode() for name in "abc"]
+
+
+async def test_without_a_limit_there_is_no_history(mesh: Mesh, nursery: trio.Nursery) -> None:
+    await mesh.boot("a", 5)
+    heard = Heard()
+    await nursery.start(heard.listen, mesh.hosts["a"].address, NOTHING_OLD)
+    append(mesh, "a", "new")
+    await until(lambda: heard.lines == [b"new"])
+    assert not heard.before
+
+
+async def test_filters_and_labels_hold_for_what_is_live(mesh: Mesh, nursery: trio.Nursery) -> None:
+    await mesh.boot("a", 2)
+    await mesh.boot("b", 2)
+    await mesh.formed()
+    heard = Heard()
+    query = Query(
+        limit=10,
+        matchers=(Matcher("stream", "=", "app.log"), Matcher("host", "=", "a")),
+        filters=(LineFilter("|=", ("wanted",)),),
+    )
+    await nursery.start(heard.listen, mesh.hosts["b"].address, query)
+    (mesh.hosts["a"].root / "other.log").write_text("wanted, but elsewhere\n")
+    append(mesh, "b", "wanted, but there")
+    append(mesh, "a", "not this", "wanted here", "nor this")
+    await until(lambda: heard.lines == [b"wanted here"])
+    assert not heard.before
+    assert not heard.notices
+
+
+async def test_a_new_stream_and_a_rotation(mesh: Mesh, nursery: trio.Nursery) -> None:
+    await mesh.boot("a", 2)
+    heard = Heard()
+    await nursery.start(heard.listen, mesh.hosts["a"].address, HISTORY)
+    root = mesh.hosts["a"].root
+    (root / "new.log").write_text("first\n")
+    await until(lambda: heard.lines == [b"first"])
+    assert heard.told("a", "stream")
+    append(mesh, "a", "before")
+    (root / "app.log").rename(root / "app.log.1")
+    (root / "app.log").write_text("after\n")
+    await until(lambda: heard.lines == [b"first", b"before", b"after"])
+
+
+async def test_hosts_that_join_are_added_and_those_that_leave_are_told_of(mesh: Mesh, nursery: trio.Nursery) -> None:
+    await mesh.boot("a", 2)
+    heard = Heard()
+    await nursery.start(heard.listen, mesh.hosts["a"].address, HISTORY)
+    host = await mesh.boot("b", 3)
+    await until(lambda: heard.told("b", "joined"))
+    await until(lambda: len(host.daemon.queries._running) == 1)
+    await trio.testing.wait_all_tasks_blocked()
+
+    def written() -> bool:
+        append(mesh, "b", "hello")
+        return b"hello" in heard.lines
+
+    await until(written)
+    assert b"b line 0" not in b"".join(heard.lines)
+    host.daemon.stop()
+    await until(lambda: heard.told("b", "left"))
+    append(mesh, "a", "still here")
+    await until(lambda: heard.lines[-1] == b"still here")
+
+
+async def test_a_broken_link_is_mended_without_a_gap_or_a_repeat(mesh: Mesh, nursery: trio.Nursery) -> None:
+    await mesh.boot("a", 2)
+    host = await mesh.boot("b", 2)
+    await mesh.formed()
+    heard = Heard()
+    await nursery.start(heard.listen, mesh.hosts["a"].address, HISTORY)
+    append(mesh, "b", "one")
+    await until(lambda: heard.lines == [b"one"])
+    for running in host.daemon.queries._running:
+        running.scope.cancel()
+    append(mesh, "b", "two")
+    (host.root / "app.log").rename(host.root / "app.log.1")
+    (host.root / "app.log").write_text("three\n")
+    await until(lambda: heard.told("b", "back"))
+    await until(lambda: len(heard.lines) >= 3)
+    append(mesh, "b", "four")
+    await until(lambda: heard.lines[-1] == b"four")
+    assert heard.lines == [b"one", b"two", b"three", b"four"]
+    assert heard.told("b", "failed")
+
+
+async def test_nothing_is_left_of_an_asker_who_hangs_up(mesh: Mesh, nursery: trio.Nursery) -> None:
+    for name in ("a", "b"):
+        await mesh.boot(name, 5)
+    await mesh.formed()
+    before = mesh.remains()
+    heard = Heard()
+    scope = await nursery.start(heard.listen, mesh.hosts["a"].address, HISTORY)
+    await until(lambda: all(host.daemon.queries.running for host in mesh.hosts.values()))
+    scope.cancel()
+    await mesh.settled(before)
+
+
+async def test_an_asked_daemon_that_leaves_says_a_ledger(mesh: Mesh, nursery: trio.Nursery) -> None:
+    for name in ("a", "b"):
+        await mesh.boot(name, 5)
+    await mesh.formed()
+    heard = Heard()
+    await nursery.start(heard.listen, mesh.hosts["a"].address, HISTORY)
+    mesh.hosts["a"].daemon.stop()
+    await until(lambda: heard.ledger)
+    assert heard.ledger is not None
+    assert {entry.host: (entry.outcome, entry.rows) for entry in heard.ledger.members} == {
+        "a": ("answered", 5),
+        "b": ("answered", 5),
+    }
+
+
+def test_a_host_that_is_killed_is_told_of(processes: Processes) -> None:
+    one, two = processes.start("one", "two")
+    (two.root / "app.log").write_text("old\n")
+
+    async def main() -> None:
+        heard = Heard()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(heard.listen, one.address, HISTORY)
+            two.kill()
+            (one.root / "new.log").write_text("goes on\n")
+            await until(lambda: heard.told("two", "failed"))
+            await until(lambda: heard.told("two", "dead"))
+            assert heard.lines == [b"goes on"]
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
