@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varlogd.errors import PatternError
+from varlogd.logs import redaction
 from varlogd.logs.account import Account
 from varlogd.logs.key_blocks import BLOCK_MAX_BYTES
 from varlogd.logs.reader import Chunk
 from varlogd.logs.redaction import Redactor
+from varlogd.query.vectors import VectorsError
 
 BUILTIN = Redactor({}, builtin=True)
 AWS_ID, AWS_KEY = b"AKIAIOSFODNN7EXAMPLE", b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -58,6 +60,34 @@ def test_secrets_are_masked_and_nothing_else(line: str) -> None:
         secret, is_marked, rest = part.partition("»")
         expected += "*" * len(secret) + rest if is_marked else part
     assert BUILTIN.mask(text.encode() + b"\n") == (expected.encode() + b"\n", line.count("«"))
+
+
+@pytest.fixture
+def without_vectors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def refuse(_: Sequence[str]) -> None:
+        raise VectorsError("none here")
+
+    monkeypatch.setattr(redaction, "PresentVectors", refuse)
+    redaction._builtin_gate.cache_clear()
+    yield
+    redaction._builtin_gate.cache_clear()
+
+
+@pytest.mark.usefixtures("without_vectors")
+def test_the_same_is_masked_where_there_is_no_vectorised_engine() -> None:
+    text = "\n".join([*MASKED, *NO_SECRETS, ""]).translate({ord("«"): None, ord("»"): None}).encode()
+    slow = Redactor({}, builtin=True)
+    assert slow.mask(text) == BUILTIN.mask(text)
+    assert isinstance(slow._gates[0], redaction._Re2Gate)
+
+
+@given(st.lists(st.sampled_from([*"«»"] + [part for line in MASKED for part in line.replace("»", "«").split("«")])))
+def test_no_rule_is_passed_over_that_matches(parts: list[str]) -> None:
+    pytest.importorskip("hyperscan", reason="this platform has no hyperscan")
+    text = "\n".join(["".join(parts), " ".join(parts)]).replace("«", "\n").replace("»", " ").encode() + b"\n"
+    gate = redaction._builtin_gate()
+    assert isinstance(gate, redaction._VectorGate)
+    assert set(gate.present(text)) >= {rule for rule in gate._rules if rule.pattern.is_in(text)}
 
 
 NO_SECRETS = [

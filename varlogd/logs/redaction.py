@@ -15,10 +15,11 @@ is masked, and how much is counted, does not depend on how the text was cut into
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import accumulate, chain
-from typing import Final
+from typing import Final, Protocol
 
+from varlogd.errors import PatternError
 from varlogd.logs.account import Account
 from varlogd.logs.catalogue import LogStream
 from varlogd.logs.key_blocks import MARK, Body, Span, bodies, open_end, open_start
@@ -26,6 +27,7 @@ from varlogd.logs.reader import Chunk, Steps, Transform
 from varlogd.logs.secrets import Rule, builtin_rules
 from varlogd.logs.stream import Asked
 from varlogd.query.pattern import GroupsPattern
+from varlogd.query.vectors import PresentVectors, VectorsError
 
 MASK: Final = b"*"
 
@@ -61,17 +63,14 @@ class Redactor:
         return self._mask(text, from_edge=False, to_edge=False)
 
     @cached_property
-    def _rules(self) -> tuple[Rule, ...]:
-        return (*builtin_rules(), *self._own) if self._builtin else self._own
-
-    @cached_property
     def _mark(self) -> GroupsPattern | None:
         return GroupsPattern(MARK) if self._builtin else None
 
     @cached_property
-    def _any(self) -> GroupsPattern:
-        """Matches where any rule does."""
-        return GroupsPattern("|".join(f"(?:{rule.pattern.text})" for rule in self._rules))
+    def _gates(self) -> list[_Gate]:
+        """The rules, each behind what says if it can match at all."""
+        gates = [_builtin_gate()] if self._builtin else []
+        return [*gates, _Re2Gate(self._own)] if self._own else gates
 
     def _masked(
         self, chunks: Sequence[Chunk], account: Account, *, backwards: bool, at_start: bool, at_end: bool = False
@@ -89,7 +88,7 @@ class Redactor:
         yield from reversed(in_order) if backwards else in_order
 
     def _mask(self, text: bytes, *, from_edge: bool, to_edge: bool) -> tuple[bytes, int]:
-        spans = [span for rule in self._present(text) for span in _secrets(rule, text)]
+        spans = [span for gate in self._gates for rule in gate.present(text) for span in _secrets(rule, text)]
         keys: set[Body] = set()
         if self._mark is not None:
             marks = list(self._mark.spans(text))
@@ -99,11 +98,51 @@ class Redactor:
         apart = _apart(spans)
         return _covered(text, chain(apart, *keys)), len(apart) + len(keys)
 
-    def _present(self, text: bytes) -> Iterable[Rule]:
-        """The rules that match in ``text``."""
-        if not self._rules or not self._any.is_in(text):
+
+class _Gate(Protocol):
+    """Rules, and a quick way to say which of them may match in a text."""
+
+    def present(self, text: bytes) -> Iterable[Rule]: ...
+
+
+class _VectorGate:
+    """All rules in one sweep. Raises VectorsError."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._vectors = PresentVectors([rule.pattern.text for rule in rules])
+
+    def present(self, text: bytes) -> Iterable[Rule]:
+        return (self._rules[number] for number in sorted(self._vectors.present(text)))
+
+
+class _Re2Gate:
+    """One pattern that matches where any rule does, and then each."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+
+    def present(self, text: bytes) -> Iterable[Rule]:
+        if self._any is not None and not self._any.is_in(text):
             return ()
         return (rule for rule in self._rules if rule.pattern.is_in(text))
+
+    @cached_property
+    def _any(self) -> GroupsPattern | None:
+        try:
+            return GroupsPattern("|".join(f"(?:{rule.pattern.text})" for rule in self._rules))
+        except PatternError:  # too large together
+            return None
+
+
+@cache
+def _builtin_gate() -> _Gate:
+    """Compiling takes a tenth of a second: once a process, when the first text is to be masked."""
+    rules = builtin_rules()
+    try:
+        return _VectorGate(rules)
+    except VectorsError:  # four times slower; whoever asks is told of the engine by the scanner
+        return _Re2Gate(rules)
 
 
 def _parted(chunks: Sequence[Chunk], *, backwards: bool, at_start: bool) -> tuple[list[Chunk], list[Chunk]]:

@@ -30,10 +30,7 @@ class LineVectors:
     """Sets of expressions, compiled. Raises VectorsError."""
 
     def __init__(self, sets: Sequence[Sequence[Expression]]) -> None:
-        try:
-            import hyperscan
-        except ImportError as error:
-            raise VectorsError(f"hyperscan is not to be had here ({error})") from error
+        hyperscan = _hyperscan()
         self._sets = len(sets)
         expressions = [(each, 2 * number + each.bare) for number, one in enumerate(sets) for each in one]
         database: Any = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
@@ -66,7 +63,46 @@ class LineVectors:
 
 def _line_ends(text: bytes, behind: list[int], bare: list[int]) -> list[int]:
     """Two kinds of ends as one: the bare stand before the line feed, or behind the last one, where no line is."""
-    ends = behind + [end + 1 for end in bare if end < len(text)]
+    ends = behind + [end + 1 for end in bare if end < len(text)] if bare else behind
     # Expressions of one set report each for itself; those of one expression come in order, and sorting costs as
     # much as all else.
     return ends if all(map(lt, ends, islice(ends, 1, None))) else sorted(set(ends))
+
+
+class PresentVectors:
+    """Expressions of which is only asked whether they match in any line of a text. Raises VectorsError.
+
+    They are RE2's. Where hyperscan means more by one than RE2 does (``\\s`` and ``[^…]`` match a line feed) it may
+    say that an expression is there which is not; never the reverse. Any number of threads may use it at once.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self._hyperscan: Any = _hyperscan()
+        self._database: Any = self._hyperscan.Database(mode=self._hyperscan.HS_MODE_BLOCK)
+        flags = self._hyperscan.HS_FLAG_MULTILINE | self._hyperscan.HS_FLAG_SINGLEMATCH
+        try:
+            self._database.compile(
+                expressions=[source.encode() for source in sources],
+                ids=list(range(len(sources))),
+                flags=[flags] * len(sources),
+            )
+        except self._hyperscan.HyperscanError as error:
+            raise VectorsError(f"hyperscan refuses it: {error}") from error
+
+    def present(self, text: bytes) -> set[int]:
+        """The numbers of those that may match in ``text``; the others do not."""
+        found: set[int] = set()
+
+        def on_match(number: int, _start: int, _end: int, _flags: int, _context: object) -> None:
+            found.add(number)
+
+        self._database.scan(text, on_match, scratch=self._hyperscan.Scratch(self._database))
+        return found
+
+
+def _hyperscan() -> Any:
+    try:
+        import hyperscan
+    except ImportError as error:
+        raise VectorsError(f"hyperscan is not to be had here ({error})") from error
+    return hyperscan
