@@ -391,3 +391,13 @@ async def test_who_sent_less_than_it_says_goes_on_behind_what_arrived(autojump_c
     assert place is not None
     assert place.after is not None
     assert (place.after.key, cursor.exhausted) == (2, ("a",))
+
+
+async def test_secrets_masked_are_told_though_the_limit_ends_it(autojump_clock: Clock) -> None:
+    async def masking(sink: Sink) -> Entry:
+        sink.progress(Progress(redacted=3))
+        await sink.block(block("a", 1, 2))
+        return await hangs(sink)
+
+    told = await asked({"a": masking}, limit=1)
+    assert [(entry.outcome, entry.redacted) for entry in told.ledger.members] == [("answered", 3)]
