@@ -12,7 +12,8 @@ from varlogd.query.block import block_from_columns
 from varlogd.wire.limits import BLOCK_ROWS_MAX, BLOCK_TARGET_BYTES
 from varlogd.wire.query import NO_TIME, Block, Place, Source
 
-_text_of = itemgetter(5)
+# Columns one by one: `zip` of many rows makes an iterator of each, which costs more than all of this.
+_place_of, _sequence_of, _time_of, _source_of, _text_of, _cut_of = map(itemgetter, (0, 2, 3, 4, 5, 6))
 
 
 class Blocks:
@@ -29,6 +30,7 @@ class Blocks:
         self.refused = 0
         self._rows_max = rows_max
         self._waiting: list[Held] = []
+        self._texts: list[bytes] = []
         self._waiting_bytes = 0
         self._last: Held | None = None
 
@@ -63,52 +65,57 @@ class Blocks:
         if not rows:
             return
         self._last = rows[-1]
+        texts = list(map(_text_of, rows))
         self._waiting += rows
-        self._waiting_bytes += sum(map(len, map(_text_of, rows)))
+        self._texts += texts
+        self._waiting_bytes += sum(map(len, texts))
         if self._waiting_bytes >= BLOCK_TARGET_BYTES or len(self._waiting) >= BLOCK_ROWS_MAX:
             yield from self._filled()
 
     def rest(self) -> Iterator[Block]:
         """The rows that there are, as a block."""
         if self._waiting:
-            rows, self._waiting, self._waiting_bytes = self._waiting, [], 0
-            yield self._block(rows)
+            rows, texts = self._waiting, self._texts
+            self._waiting, self._texts, self._waiting_bytes = [], [], 0
+            yield self._block(rows, texts)
 
     def _filled(self) -> Iterator[Block]:
         """All blocks that can be filled; what is left over waits on."""
-        rows = self._waiting
-        ends = list(accumulate(map(len, map(_text_of, rows)), initial=0))
+        rows, texts = self._waiting, self._texts
+        ends = list(accumulate(map(len, texts), initial=0))
         start = 0
-        blocks = []
+        parts = []
         while True:
             full = bisect_left(ends, ends[start] + BLOCK_TARGET_BYTES, lo=start)
             end = min(full, start + BLOCK_ROWS_MAX)
             if end > len(rows):
                 break
-            blocks.append(rows[start:end])
+            parts.append(slice(start, end))
             start = end
-        self._waiting, self._waiting_bytes = rows[start:], ends[-1] - ends[start]
-        yield from map(self._block, blocks)
+        self._waiting, self._texts, self._waiting_bytes = rows[start:], texts[start:], ends[-1] - ends[start]
+        for part in parts:
+            yield self._block(rows[part], texts[part])
 
-    def _block(self, rows: list[Held]) -> Block:
+    def _block(self, rows: list[Held], texts: list[bytes]) -> Block:
         self.rows += len(rows)
-        places, _, sequences, stamps, row_sources, texts, cuts = zip(*rows, strict=True)
-        keys, positions = (map(neg, places), map(neg, sequences)) if self._backwards else (places, sequences)
-        times = [NO_TIME if time is None else time for time in stamps] if None in stamps else list(stamps)
-        sources, source = _numbered(row_sources)
+        keys, positions = list(map(_place_of, rows)), list(map(_sequence_of, rows))
+        if self._backwards:
+            keys, positions = list(map(neg, keys)), list(map(neg, positions))
+        times = list(map(_time_of, rows))
+        sources, source = _numbered(list(map(_source_of, rows)))
         return block_from_columns(
             sources,
             source,
-            keys=list(keys),
-            times=times,
-            positions=list(positions),
+            keys=keys,
+            times=[NO_TIME if time is None else time for time in times] if None in times else times,
+            positions=positions,
             texts=texts,
             heights=[text.count(b"\n") + 1 for text in texts] if b"\n" in b"".join(texts) else (),
-            cut=tuple(index for index, cut in enumerate(cuts) if cut) if True in cuts else (),
+            cut=tuple(index for index, row in enumerate(rows) if row[6]) if any(map(_cut_of, rows)) else (),
         )
 
 
-def _numbered(row_sources: tuple[Source, ...]) -> tuple[list[Source], list[int]]:
+def _numbered(row_sources: list[Source]) -> tuple[list[Source], list[int]]:
     """The sources among these, and for each row the index of its own. Most blocks have one."""
     if row_sources.count(row_sources[0]) == len(row_sources):
         return [row_sources[0]], [0] * len(row_sources)
