@@ -87,22 +87,22 @@ def test_a_histogram_of_every_host(mesh: Processes) -> None:
     assert [line.split()[:3] for line in sparks.out.splitlines()[1:]] == [[host, "7", "5"] for host in "abc"]
 
 
+@pytest.mark.xfail(strict=True, reason="hosts do not go on from a cursor yet")
 def test_pages_follow_one_another(mesh: Processes) -> None:
     a = mesh.daemons["a"]
-    whole = mesh.varlog("grep", "INFO|ERROR", *RANGE, at=a).out
-    words, pages = ["grep", "-m4", "INFO|ERROR", *RANGE], []
+    question = ["grep", "INFO|ERROR", *RANGE]
+    left = mesh.varlog(*question, at=a).out
+    words, rows = [*question, "-m4"], 0
     while words:
-        *rows, ledger = mesh.varlog(*words, "--json", at=a).objects
-        pages.append(len(rows))
+        *page, ledger = mesh.varlog(*words, "--json", at=a).objects
+        rows += len(page)
         text = mesh.varlog(*words, at=a)
-        assert whole.startswith(text.out)
-        whole = whole.removeprefix(text.out)
-        told = text.err.splitlines()[-1]
+        assert left.startswith(text.out)
+        left = left.removeprefix(text.out)
         cursor = ledger["ledger"]["cursor"]  # type: ignore[index]
-        assert told.startswith("next page: varlog grep") == bool(cursor)
-        words = [*words[:6], f"--cursor={cursor}"] if cursor else []
-    assert whole == ""
-    assert sum(pages) == 15
+        assert text.err.splitlines()[-1].startswith("next page: varlog grep ") == bool(cursor)
+        words = [*question, "-m4", f"--cursor={cursor}"] if cursor else []
+    assert (left, rows) == ("", 15)
 
 
 @pytest.fixture
