@@ -17,7 +17,7 @@ MTIME_NS = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp()) * 10**9
 
 def probe_of(data: bytes) -> Probe[int]:
     text = Bytes(data)
-    return Probe(text, FileTimes(text, UTC, MTIME_NS).at)
+    return Probe(text, FileTimes(text, UTC, MTIME_NS).of_lines)
 
 
 def made(seed: int) -> tuple[bytes, list[Line[int]]]:

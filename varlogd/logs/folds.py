@@ -83,7 +83,7 @@ class _Search:
         self._size = text.size_bytes
         self._stamps = stamps
         self._fold = fold
-        self._probe = Probe(text, self._wall)
+        self._probe = Probe(text, lambda _, lines: list(map(self._wall, lines)))
 
     def turn(self, mtime_ns: int) -> _Turn:
         """Where the second pass begins: at 0 if all is of it."""
@@ -99,7 +99,7 @@ class _Search:
         second = self._is_all_second(before and before.time.ns, lines[0].time.ns, last_ns, after_ns)
         return _Turn(0 if second else None, self._size, last_ns)
 
-    def _wall(self, _: int, line: bytes) -> _Wall | None:
+    def _wall(self, line: bytes) -> _Wall | None:
         if (wall := self._stamps.wall(line)) is None:
             return None
         since = wall[0] - self._fold.first_ns

@@ -6,7 +6,7 @@ without any, as in a long line or a stack trace, is stepped over with `STEPS_MAX
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from varlogd.logs.formats import LOOKED_AT_BYTES
@@ -33,12 +33,12 @@ class Line(NamedTuple, Generic[T]):
 
 
 class Probe(Generic[T]):
-    """Reads ``text``, and tells the times by ``time_of``, given where a line begins and its beginning."""
+    """Reads ``text``, and tells times by ``times_of``, given where lines begin and their beginnings."""
 
-    def __init__(self, text: Text, time_of: Callable[[int, bytes], T | None]) -> None:
+    def __init__(self, text: Text, times_of: Callable[[Sequence[int], Sequence[bytes]], Sequence[T | None]]) -> None:
         self.reads = 0
         self._text = text
-        self._time_of = time_of
+        self._times_of = times_of
 
     def lines_from(self, offset: int) -> list[Line[T]]:
         """Some lines with times, in their order, the first of them the first that begins at ``offset`` or behind it.
@@ -47,7 +47,7 @@ class Probe(Generic[T]):
         """
         size = PROBE_BYTES
         for _ in range(STEPS_MAX):
-            lines = self._timed(self.beginnings(offset, size))
+            lines = self.timed(self.beginnings(offset, size))
             if lines or offset + size >= self._text.size_bytes:
                 return lines
             size *= STEP_FACTOR
@@ -84,9 +84,11 @@ class Probe(Generic[T]):
             return []
         return list(_beginnings(data, start, first, start + len(data) == self._text.size_bytes))
 
-    def _timed(self, beginnings: list[tuple[int, bytes]]) -> list[Line[T]]:
-        times = ((offset, self._time_of(offset, line)) for offset, line in beginnings)
-        return [Line(offset, time) for offset, time in times if time is not None]
+    def timed(self, beginnings: list[tuple[int, bytes]]) -> list[Line[T]]:
+        """Those of some lines that have a time."""
+        offsets = [offset for offset, _ in beginnings]
+        times = self._times_of(offsets, [line for _, line in beginnings])
+        return [Line(offset, time) for offset, time in zip(offsets, times, strict=True) if time is not None]
 
 
 def _beginnings(data: bytes, start: int, line: int, at_end: bool) -> Iterator[tuple[int, bytes]]:

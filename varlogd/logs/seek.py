@@ -66,9 +66,8 @@ class TimeSeek:
     def __init__(self, text: Text, times: FileTimes) -> None:
         self._size = text.size_bytes
         self._times = times
-        self._probe = Probe(text, times.at)
+        self._probe = Probe(text, times.of_lines)
         self._seen: list[Line[int]] = []
-        self._steps_back = False
 
     def sought(self, bound_ns: int) -> Sought:
         """Where the lines from ``bound_ns`` on begin."""
@@ -92,35 +91,35 @@ class TimeSeek:
         """The probes that begin every search. If they show few times, a format is learned from what they read."""
         step = max(1, (self._size - PROBE_BYTES) // (SPREAD - 1))
         places = sorted({min(step * number, max(0, self._size - PROBE_BYTES)) for number in range(SPREAD)})
-        beginnings = [self._probe.beginnings(place, PROBE_BYTES) for place in places]
-        lines = [line for some in beginnings for line in some]
-        self._see(lines)
-        if 2 * len(self._seen) < len(lines) and self._times.learn(line for _, line in lines):
-            self._seen.clear()
+        windows = [self._probe.beginnings(place, PROBE_BYTES) for place in places]
+        found = [self._probe.timed(lines) for lines in windows]
+        beginnings = [line for lines in windows for _, line in lines]
+        if 2 * sum(map(len, found)) < len(beginnings) and self._times.learn(beginnings):
+            found = [self._probe.timed(lines) for lines in windows]
+        for lines in found:
             self._see(lines)
 
-    def _see(self, lines: list[tuple[int, bytes]]) -> None:
-        times = self._times.of_lines([offset for offset, _ in lines], [line for _, line in lines])
-        self._add([Line(at, time) for (at, _), time in zip(lines, times, strict=True) if time is not None])
-
-    def _add(self, lines: list[Line[int]]) -> None:
-        self._seen = sorted({*self._seen, *lines})
+    def _see(self, lines: list[Line[int]]) -> None:
+        """Remember of what one probe saw the first line and the last."""
+        self._seen = sorted({*self._seen, *lines[:1], *lines[-1:]})
 
     def _search(self, bound_ns: int, reads_max: int) -> None:
-        """Halve the stretch between the last line before the bound and the first one not before it."""
+        """Halve the stretch between the last line before the bound and the first one not before it.
+
+        Where no line is found the search goes on above, whatever may be below: it only has to meet good lines.
+        """
         left = max((line.offset + 1 for line in self._seen if line.time < bound_ns), default=0)
         right = min((line.offset for line in self._seen if line.time >= bound_ns), default=self._size)
         while right - left > RESOLUTION_BYTES and self._probe.reads < reads_max:
             middle = (left + right) // 2
             lines = self._probe.lines_from(middle)
-            if not lines:
-                break
-            self._add(lines)
-            within = [line for line in lines if line.offset < right]
-            if not within or within[0].time >= bound_ns:
-                right = middle
+            self._see(lines)
+            before = [line for line in lines if line.offset < right and line.time < bound_ns]
+            if before and lines[0].time < bound_ns:
+                left = before[-1].offset + 1
+                right = min([right, *(line.offset for line in lines if line.time >= bound_ns)])
             else:
-                left = max(line.offset + 1 for line in within if line.time < bound_ns)
+                right = middle
 
     def _contradicts(self) -> bool:
         """Whether a line has an earlier time than one that stands more than the allowed disorder above it."""
@@ -137,7 +136,7 @@ class TimeSeek:
         place = last - DISORDER_MAX_BYTES
         if place <= 0:
             return 0
-        self._add(self._probe.lines_from(max(0, place - PROBE_BYTES)))
+        self._see(self._probe.lines_from(max(0, place - PROBE_BYTES)))
         return max((line.offset for line in self._seen if line.offset <= place), default=0)
 
     def _high(self, bound_ns: int) -> int:
@@ -145,5 +144,5 @@ class TimeSeek:
         place = first + DISORDER_MAX_BYTES
         if place >= self._size:
             return self._size
-        self._add(self._probe.lines_from(place))
+        self._see(self._probe.lines_from(place))
         return min((line.offset for line in self._seen if line.offset >= place), default=self._size)
