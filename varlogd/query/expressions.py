@@ -5,7 +5,7 @@ match line feeds, ``\\A`` and ``\\z`` are the ends of the buffer, and flags act 
 over as it is but put into the small language that both read alike: bytes, explicit sets of bytes, groups,
 alternation, repetition, ``.``, ``^``, ``$``, ``\\b`` and ``\\B``.
 
-- **Classes and escapes** become the set of bytes that RE2 says they match, less the line feed: a line has none.
+- **Classes and escapes** become the set of bytes that RE2 says they match, which never has the line feed.
 - **Flags** go: case is written out (``[kK]``), ``s`` and ``m`` mean nothing within one line, and ``U`` says which
   match is preferred, not if there is one.
 - **Ends of the text** are ends of the line.
@@ -134,7 +134,7 @@ def _translated(piece: Piece) -> Iterator[bytes]:
                 yield _character(character, piece.ignore_case)
 
 
-_ESCAPES: Final = {"\\A": b"^", "\\z": b"$", "\\b": rb"\b", "\\B": rb"\B", "\\C": rb"[^\n]"}
+_ESCAPES: Final = {"\\A": b"^", "\\z": b"$", "\\b": rb"\b", "\\B": rb"\B", "\\C": b"."}
 
 
 def _repeat(pieces: Sequence[Piece], at: int) -> str:
@@ -163,7 +163,7 @@ def _character(character: str, ignore_case: bool) -> bytes:
 @lru_cache(maxsize=SETS_KEPT_MAX)
 def _set(source: str, ignore_case: bool) -> bytes:
     """The bytes that a class or an escape matches, as a class of ranges."""
-    members = sorted(bytes_matching(source.encode(), ignore_case=ignore_case) - {ord("\n")})
+    members = sorted(bytes_matching(source.encode(), ignore_case=ignore_case))
     if not members:
         raise _Untranslatable
     ranges: list[list[int]] = []

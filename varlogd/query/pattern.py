@@ -151,7 +151,7 @@ def any_of(patterns: Sequence[Pattern], texts: Sequence[str]) -> Pattern:
 
 
 def bytes_matching(source: bytes, *, ignore_case: bool) -> set[int]:
-    """The bytes that a class or an escape for one byte matches."""
+    """The bytes that a class or an escape for one byte matches; the line feed is not among them (``never_nl``)."""
     regexp = _compile(source, ignore_case=ignore_case)
     return {match.start() for match in regexp.finditer(bytes(range(256)))}
 
