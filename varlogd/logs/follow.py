@@ -119,7 +119,7 @@ class Follow:
         self._check = check
         self._account = Account(check)
         live = structs.replace(query, direction="oldest_first", start_ns=None, end_ns=None, limit=None, cursor="")
-        asked = Asked(logs.host, live, LineScanner(query.filters), logs.zone)
+        asked = Asked(logs.host, live, LineScanner(query.filters), logs.zone, written=logs.written)
         self._followed: list[Followable] = []
         try:
             for source in logs.sources:
@@ -189,9 +189,13 @@ class FollowedFiles:
         self._pending: list[str] = []  # streams that are still to be read in this round
         self._listed_at: float | None = None
         self._directories: dict[str, int] = {}
-        catalogue = self._list()
-        for stream in catalogue.streams:
-            self._begin(stream, _by_stream(resume), bool(resume))
+        try:
+            catalogue = self._list()
+            for stream in catalogue.streams:
+                self._begin(stream, _by_stream(resume), bool(resume))
+        except BaseException:
+            self.close()
+            raise
         self._limit_open()
         self._before = as_it_was(catalogue, self._tails)
 
@@ -209,10 +213,11 @@ class FollowedFiles:
             self._pending = list(self._tails)
         rows: list[Held] = []
         until = self._account.bytes_scanned + POLL_BYTES
-        while self._pending and self._account.bytes_scanned < until:
-            name = self._pending[-1]
-            if self._read(name, now, until, rows):
-                self._pending.pop()
+        self._read_pending(now, until, rows)
+        if truncated := [name for name, tail in self._tails.items() if tail.is_truncated]:
+            self._list_again(now)
+            self._pending += truncated
+            self._read_pending(now, until, rows)
         notices, self._notices = self._notices, []
         rows.sort(key=_order_of)
         return Polled(rows, notices, bool(self._pending))
@@ -258,9 +263,12 @@ class FollowedFiles:
         wanted = [tail.look() for tail in self._tails.values()]
         since_s = LIST_S if self._listed_at is None else now - self._listed_at
         if any(wanted) or since_s >= LIST_S or (since_s >= LIST_MIN_S and self._has_new_names()):
-            self._listed_at = now
-            self._take_listing(self._list(), now)
-            self._limit_open()
+            self._list_again(now)
+
+    def _list_again(self, now: float) -> None:
+        self._listed_at = now
+        self._take_listing(self._list(), now)
+        self._limit_open()
 
     def _has_new_names(self) -> bool:
         return any(_changed_ns(path) != told for path, told in self._directories.items())
@@ -286,6 +294,11 @@ class FollowedFiles:
                 file.close()
 
     # --- what is new ---
+
+    def _read_pending(self, now: float, until: int, rows: list[Held]) -> None:
+        while self._pending and self._account.bytes_scanned < until:
+            if self._read(self._pending[-1], now, until, rows):
+                self._pending.pop()
 
     def _read(self, name: str, now: float, until: int, rows: list[Held]) -> bool:
         """Read what is new of a stream; whether that was all."""

@@ -14,10 +14,13 @@ from varlogd.wire.limits import LABEL_MAX_CHARS
 from varlogd.wire.query import StreamInfo
 
 
-def stream_info(host: str, stream: LogStream, files: OpenFiles, zone: tzinfo) -> StreamInfo:
+def stream_info(
+    host: str, stream: LogStream, files: OpenFiles, zone: tzinfo, written: str | None = None
+) -> StreamInfo:
     """One stream of ``host``. Its newest entry is sought in the last few KiB of its newest file with any text.
 
-    A label too long to travel (a path can be) is left out: it can be matched all the same.
+    ``zone`` and ``written`` are those of `FileTimes`. A label too long to travel (a path can be) is left out: it can
+    be matched all the same.
     """
     notes = [stream.note] if stream.note else []
     readable = []
@@ -29,7 +32,7 @@ def stream_info(host: str, stream: LogStream, files: OpenFiles, zone: tzinfo) ->
             notes.append(f"{stream.name_of(file)}: {error}")
     newest_ns = None
     if newest := next((file for file in readable if file.size_bytes), None):
-        newest_ns, note = _newest_entry(newest, files, zone)
+        newest_ns, note = _newest_entry(newest, files, zone, written)
         notes += [note] if note else []
     return StreamInfo(
         host=host,
@@ -42,7 +45,7 @@ def stream_info(host: str, stream: LogStream, files: OpenFiles, zone: tzinfo) ->
     )
 
 
-def _newest_entry(file: LogFile, files: OpenFiles, zone: tzinfo) -> tuple[int, str]:
+def _newest_entry(file: LogFile, files: OpenFiles, zone: tzinfo, written: str | None) -> tuple[int, str]:
     """The time of a file's last line that has one, or of the file's last change and a note that it is that."""
     if file.packing:
         return file.mtime_ns, "compressed: the time is that of the file's last change"
@@ -51,7 +54,7 @@ def _newest_entry(file: LogFile, files: OpenFiles, zone: tzinfo) -> tuple[int, s
         try:
             if is_binary(text):
                 return file.mtime_ns, "binary: not searched"
-            time = FileTimes(text, zone, file.mtime_ns).last()
+            time = FileTimes(text, zone, file.mtime_ns, written).last()
         finally:
             text.close()
     except LogReadError as error:

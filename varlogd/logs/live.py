@@ -127,7 +127,7 @@ class _Pipe:
         file = self.file
         listed = replace(file.listed, mtime_ns=file.mtime_ns)
         if self._times is None:
-            self._times = FileTimes(file, asked.zone, listed.mtime_ns)
+            self._times = FileTimes(file, asked.zone, listed.mtime_ns, asked.written.of(stream))
         self._times.changed(listed.mtime_ns)
         return ReadFile(listed, Source(asked.host, stream, str(file.identity()), file.base), file, self._times)
 

@@ -50,12 +50,15 @@ def chain(stream: LogStream) -> list[Planned]:
     return found
 
 
-def may_have_rows(listed: LogFile, query: Query, files: OpenFiles, zone: tzinfo) -> bool:
-    """Whether a file is to be read. At most reads the last lines of a plain one, or the first of a compressed one."""
+def may_have_rows(listed: LogFile, query: Query, files: OpenFiles, zone: tzinfo, written: str | None) -> bool:
+    """Whether a file is to be read. At most reads the last lines of a plain one, or the first of a compressed one.
+
+    ``zone`` and ``written`` are those of `FileTimes`.
+    """
     start_ns, end_ns = query.start_ns, query.end_ns
     if start_ns is not None and listed.mtime_ns < start_ns:
-        return not listed.packing and _ends_in_range(listed, start_ns, files, zone)
-    return not (listed.packing and end_ns is not None and _begins_behind(listed, end_ns, zone))
+        return not listed.packing and _ends_in_range(listed, start_ns, files, zone, written)
+    return not (listed.packing and end_ns is not None and _begins_behind(listed, end_ns, zone, written))
 
 
 def stretch_of(text: Text, times: FileTimes, query: Query) -> Stretch:
@@ -72,11 +75,11 @@ def stretch_of(text: Text, times: FileTimes, query: Query) -> Stretch:
     return Stretch(whole, why) if why else Stretch(Span(start, max(start, end)))
 
 
-def _ends_in_range(listed: LogFile, start_ns: int, files: OpenFiles, zone: tzinfo) -> bool:
+def _ends_in_range(listed: LogFile, start_ns: int, files: OpenFiles, zone: tzinfo, written: str | None) -> bool:
     try:
         text = Plain(files, listed)
         try:
-            last = FileTimes(text, zone, listed.mtime_ns).last()
+            last = FileTimes(text, zone, listed.mtime_ns, written).last()
         finally:
             text.close()
     except LogReadError:  # then the time of its last change is all that is known, and enough
@@ -84,13 +87,13 @@ def _ends_in_range(listed: LogFile, start_ns: int, files: OpenFiles, zone: tzinf
     return last is not None and last >= start_ns
 
 
-def _begins_behind(listed: LogFile, end_ns: int, zone: tzinfo) -> bool:
+def _begins_behind(listed: LogFile, end_ns: int, zone: tzinfo, written: str | None) -> bool:
     """Whether all of a compressed file's beginning is behind the range, through as much as lines are out of order."""
     try:
         lines = beginning(listed, DISORDER_MAX_BYTES).split(b"\n")
     except LogReadError:  # it is told when the file is read
         return False
-    stamps = Timestamps(zone, listed.mtime_ns)
+    stamps = Timestamps(zone, listed.mtime_ns, written)
     stamps.learn(lines[:LEARN_LINES])
     times = [time for time in stamps.of_lines(lines) if time is not None]
     return bool(times) and min(times) >= end_ns

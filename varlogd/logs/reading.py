@@ -17,7 +17,8 @@ from typing import Final, NamedTuple, Self
 from varlogd.logs.account import Account
 from varlogd.logs.merge import Reader
 from varlogd.logs.sources import Readable
-from varlogd.logs.stream import Asked
+from varlogd.logs.stream import FOUND_OUT, Asked
+from varlogd.logs.written import WrittenFormats
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.query import Query
 
@@ -37,10 +38,11 @@ NO_BUDGET: Final = Budget()
 
 
 class Where(NamedTuple):
-    """Where a question is asked: the host, and the zone of lines that name none."""
+    """Where a question is asked: the host, the zone of lines that name none, the formats that are known."""
 
     host: str
     zone: tzinfo
+    written: WrittenFormats = FOUND_OUT
 
 
 class Reading:
@@ -108,7 +110,7 @@ class Reading:
     def open(self, sources: Sequence[Readable], *, tallied: bool = False) -> Asked:
         """Have every source give its readers."""
         scanner = LineScanner(self.query.filters)
-        asked = Asked(self._where.host, self.query, scanner, self._where.zone, tallied)
+        asked = Asked(self._where.host, self.query, scanner, self._where.zone, tallied, self._where.written)
         for source in sources:
             readers = source.readers(asked, self.account, self._closing)
             self.readers += readers

@@ -20,6 +20,7 @@ from varlogd.logs.merge import Merge
 from varlogd.logs.reading import NO_BUDGET, Budget, Reading, Where
 from varlogd.logs.sources import FileSource, Listing, LogSource, Readable, TransformOf
 from varlogd.logs.timestamps import HostZone
+from varlogd.logs.written import WrittenFormats
 from varlogd.query.counts import check_count
 from varlogd.query.match import validate
 from varlogd.wire.limits import MIB
@@ -35,7 +36,8 @@ class HostLogs:
     ``zone`` is that of lines that name none (default: this host's); ``spool_dir`` is where compressed files are
     unpacked (default: the system's directory for temporary files); ``others`` are sources beside the files; every
     file's lines go through ``transforms``, in this order, before they are searched; ``budget`` bounds what one
-    question may cost.
+    question may cost; ``timestamps`` says by globs of names how times are written (`written`), and ValueError is
+    raised if it is none.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class HostLogs:
         others: Sequence[LogSource] = (),
         transforms: Sequence[TransformOf] = (),
         budget: Budget = NO_BUDGET,
+        timestamps: Mapping[str, str] | None = None,
     ) -> None:
         self.host = host
         self.zone = zone or HostZone()
+        self.written = WrittenFormats(timestamps or {})
         self.budget = budget
-        files = FileSource(host, tags, roots, served, self.zone, spool_dir, transforms)
+        files = FileSource(host, tags, roots, served, self.zone, spool_dir, transforms, self.written)
         self.sources: tuple[LogSource, ...] = (files, *others)
 
     def scan(self, query: Query, check: Callable[[], None], sources: Sequence[Readable] | None = None) -> Scan:
@@ -65,9 +69,7 @@ class HostLogs:
         that cannot be answered.
         """
         validate(query)
-        return Scan(
-            Where(self.host, self.zone), query, check, self.sources if sources is None else sources, self.budget
-        )
+        return Scan(self._where, query, check, self.sources if sources is None else sources, self.budget)
 
     def count(self, ask: AskCount, check: Callable[[], None]) -> Count:
         """How many rows ``ask`` is for, by its labels and buckets; nothing is read before the first step.
@@ -76,7 +78,7 @@ class HostLogs:
         """
         validate(ask.query)
         check_count(ask)
-        return Count(Where(self.host, self.zone), ask, check, self.sources, self.budget)
+        return Count(self._where, ask, check, self.sources, self.budget)
 
     def files(self, query: Query, check: Callable[[], None]) -> Listing:
         """The streams that ``query``'s matchers choose, also those that cannot be read: their note says why.
@@ -87,6 +89,10 @@ class HostLogs:
         listings = [source.listing(query, check) for source in self.sources]
         streams = [stream for listing in listings for stream in listing.streams]
         return Listing(streams, "; ".join(listing.missing for listing in listings if listing.missing))
+
+    @property
+    def _where(self) -> Where:
+        return Where(self.host, self.zone, self.written)
 
 
 class Scan(Reading, Iterator[Block | None]):

@@ -18,8 +18,9 @@ from varlogd.logs.files import OpenFiles
 from varlogd.logs.listing import stream_info
 from varlogd.logs.merge import Reader
 from varlogd.logs.reader import Transform
-from varlogd.logs.stream import Asked, StreamRows
+from varlogd.logs.stream import FOUND_OUT, Asked, StreamRows
 from varlogd.logs.unwrapping import unwrapped_of
+from varlogd.logs.written import WrittenFormats
 from varlogd.query.match import matches_stream
 from varlogd.wire.limits import KIB, MIB
 from varlogd.wire.query import Query, StreamInfo
@@ -74,6 +75,7 @@ class FileSource:
         zone: tzinfo,
         spool_dir: Path | None,
         transforms: Sequence[TransformOf] = (),
+        written: WrittenFormats = FOUND_OUT,
     ) -> None:
         self._host = host
         self._tags = dict(tags)
@@ -81,6 +83,7 @@ class FileSource:
         self._served = served
         self._zone = zone
         self.spool_dir = spool_dir
+        self._written = written
         self._transforms = (unwrapped_of, *transforms)
 
     def listing(self, query: Query, check: Callable[[], None]) -> Listing:
@@ -92,7 +95,7 @@ class FileSource:
             for stream in (*catalogue.streams, *catalogue.outside):
                 check()
                 if self.is_asked_for(stream, query):
-                    found.append(stream_info(self._host, stream, files, self._zone))
+                    found.append(stream_info(self._host, stream, files, self._zone, self._written.of(stream.name)))
         finally:
             files.close()
         return Listing(found, "; ".join(catalogue.gaps))

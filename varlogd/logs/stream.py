@@ -36,6 +36,7 @@ from varlogd.logs.reader import (
     is_known_no_log,
 )
 from varlogd.logs.timing import FileTimes
+from varlogd.logs.written import WrittenFormats
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES
 from varlogd.wire.query import Query, Source
@@ -43,19 +44,24 @@ from varlogd.wire.query import Query, Source
 CHUNK_ROWS_MAX: Final = 8192
 """Rows from one chunk, past which smaller chunks are read: a row in memory costs 250 bytes more than its text."""
 
+FOUND_OUT: Final = WrittenFormats({})
+"""No format is known beforehand."""
+
 _offset_of, _line_of = itemgetter(0), itemgetter(1)
 
 _LINE_MAX: Final = f"{LINE_MAX_BYTES // KIB} KiB"
 
 
 class Asked(NamedTuple):
-    """What a query asks of every reader of this host. ``tallied``: only how many rows there are, and not when."""
+    """What a query asks of every reader of this host. ``tallied``: only how many rows there are, and not when;
+    ``written``: how times are written, where configuration says it."""
 
     host: str
     query: Query
     scanner: LineScanner
     zone: tzinfo
     tallied: bool = False
+    written: WrittenFormats = FOUND_OUT
 
     @property
     def backwards(self) -> bool:
@@ -107,6 +113,7 @@ class StreamRows:
         self._files = files
         self._account = account
         self._sign = -1 if asked.backwards else 1
+        self._written = asked.written.of(stream.name)
         self._rank = ranked(stream.name, backwards=asked.backwards)
         self._order = Order()
         self._dating = Dating(stream.name, asked.query, self._rank, account)
@@ -166,7 +173,7 @@ class StreamRows:
         if listed.packing and self._is_left:
             return False
         self._account.check()
-        return may_have_rows(listed, self._asked.query, self._files, self._asked.zone)
+        return may_have_rows(listed, self._asked.query, self._files, self._asked.zone, self._written)
 
     def _break_off(self) -> None:
         """What comes next does not go on where reading ended: no line inherits a time across."""
@@ -184,9 +191,8 @@ class StreamRows:
                 tell(f"{name}: binary, not searched")
                 return
             source = Source(self._asked.host, self.stream.name, str(identity_of(listed, text)), base)
-            yield from self._chunks(
-                ReadFile(listed, source, text, FileTimes(text, self._asked.zone, listed.mtime_ns))
-            )
+            times = FileTimes(text, self._asked.zone, listed.mtime_ns, self._written)
+            yield from self._chunks(ReadFile(listed, source, text, times))
         finally:
             text.close()
 
