@@ -19,22 +19,23 @@ from varlogd.logs.sources import FileSource
 from varlogd.logs.tail import Tail
 
 Identities = dict[FileKey, tuple[FileIdentity, str]]
-"""Of files that are being written to: what they were when following began, and of which stream."""
+"""Of plain files: what they were when following began, and of which stream."""
 
 
 def as_it_was(catalogue: Catalogue, tails: Mapping[str, Tail]) -> tuple[Catalogue, Identities]:
-    """A catalogue in which files end where following begins."""
+    """A catalogue in which files end where following begins, and what those files are known by."""
     streams: list[LogStream] = []
     identities: Identities = {}
     for stream in catalogue.streams:
-        file = tails[stream.name].current
-        identity = file.last_identity() if file is not None else None
-        if file is None or identity is None:
-            streams.append(stream)
-            continue
-        identities[file.key] = (identity, stream.name)
-        files = (replace(file.listed, size_bytes=file.offset), *stream.files[1:])
-        streams.append(replace(stream, files=files))
+        tail = tails[stream.name]
+        identities.update((key, (identity, stream.name)) for key, identity in tail.identities.items())
+        current = tail.current
+        ends = {current.key: current.offset} if current else {}
+        files = (
+            replace(file, size_bytes=ends.get((file.device, file.inode), file.size_bytes)) for file in stream.files
+        )
+        if filled := tuple(file for file in files if file.size_bytes):
+            streams.append(replace(stream, files=filled))
     return replace(catalogue, streams=tuple(streams)), identities
 
 

@@ -139,6 +139,18 @@ class Tail:
         return self._queue[-1] if self._queue else None
 
     @property
+    def is_truncated(self) -> bool:
+        """Whether its file was truncated, so that its copy is to be found in a new listing."""
+        return self._truncated_at is not None
+
+    @property
+    def identities(self) -> dict[FileKey, FileIdentity]:
+        """What its plain files are known by."""
+        known = {key: known.identity for key, known in self._known.items() if known.identity is not None}
+        followed = ((file.key, file.last_identity()) for file in self._queue)
+        return known | {key: identity for key, identity in followed if identity is not None}
+
+    @property
     def first(self) -> Followed | None:
         """The file that is being read."""
         return self._queue[0] if self._queue else None
@@ -315,7 +327,8 @@ class Tail:
 
     def _is_of_ours(self, file: LogFile) -> bool:
         """Whether it is a copy, compressed or not, of a file that is, or lately was, followed or known."""
-        identities = [each.last_identity() for each in (*self._queue, *self._lingering)]
+        followed = (*self._queue, *self._lingering)
+        identities = [identity for each in followed for identity in (each.last_identity(), _identity_now(each))]
         identities += [*self._left, *(known.identity for known in self._known.values())]
         return any(identity and self._is_alone(identity, file) for identity in identities)
 
@@ -444,6 +457,14 @@ class Tail:
 
     def _tell(self, why: str) -> None:
         self.lost.append(Lost(why))
+
+
+def _identity_now(file: Followed) -> FileIdentity | None:
+    """What a file that is held is known by with what of it was not given yet."""
+    try:
+        return file.identity_of_all() if file.is_held and file.is_partial else None
+    except LogReadError:
+        return None
 
 
 def _identity_of(listed: LogFile) -> FileIdentity | None:
