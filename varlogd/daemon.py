@@ -204,6 +204,7 @@ def host_logs(config: Config, world: World) -> HostLogs:
         others=others,
         transforms=[] if redactor is None else [redactor.transform_of],
         budget=Budget(config.query.bytes_max, config.query.rows_max, config.query.work_max_s),
+        timestamps=config.timestamps,
     )
 
 
