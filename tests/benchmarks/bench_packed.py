@@ -2,9 +2,8 @@
 
     python tests/benchmarks/bench_packed.py [--mb 256] [--rounds 5]
 
-One rotated log as gzip and as zstd leave it, in the page cache. A peer is a process that writes into a pipe, its start
-in its time; every contender counts the same lines. varlogd unpacks into its spool, to read from the end: the newest
-match costs it the whole file too. Medians of rounds that take turns; MB are those of the text.
+One rotated log as gzip and as zstd leave it, in the page cache. A peer is a process that writes into a pipe, its
+start in its time; every contender counts the same lines. Medians of rounds that take turns; MB are of the text.
 """
 
 from __future__ import annotations

@@ -406,3 +406,43 @@ def test_labels_of_docker_containers_and_nothing_of_their_configuration(tmp_path
         **labels,
         "container": CONTAINER[:12],
     }
+
+
+def test_a_rotation_while_a_directory_is_listed_hides_nothing(tmp_path: Path) -> None:
+    make(tmp_path, "x.log", "y.log", "z.log.1.gz")
+    turns = iter(range(100))
+
+    def rotate() -> None:
+        if next(turns) == 0:  # the directory has been listed, its files have not been looked at
+            (tmp_path / "x.log").rename(tmp_path / "x.log.1")
+            (tmp_path / "x.log").write_text("new\n")
+            (tmp_path / "z.log.1.gz").rename(tmp_path / "z.log.2.gz")
+
+    found = read_catalogue([tmp_path], check=rotate)
+    assert {stream.name: len(stream.files) for stream in found.streams} == {"x.log": 2, "y.log": 1, "z.log": 1}
+
+
+def test_a_directory_that_never_rests_is_listed_all_the_same(tmp_path: Path) -> None:
+    make(tmp_path, "x.log", "y.log")
+
+    def replaced() -> None:
+        (tmp_path / "new").write_text("x\n")
+        (tmp_path / "new").rename(tmp_path / "x.log")
+
+    assert [stream.name for stream in read_catalogue([tmp_path], check=replaced).streams] == ["x.log", "y.log"]
+
+
+def test_opening_takes_no_other_file_that_got_the_inode(tmp_path: Path) -> None:
+    path = tmp_path / "x.log.1"
+    path.write_text("a long line\n")
+    file = listed(path)
+    path.rename(tmp_path / "x.log.2.gz")
+    with pytest.raises(LogReadError, match="gone"):
+        open_listed(file)
+    (tmp_path / "x.log.2.gz").rename(tmp_path / "y.log")
+    with pytest.raises(LogReadError, match="gone"):
+        open_listed(file)
+    (tmp_path / "y.log").rename(tmp_path / "x.log")
+    os.truncate(tmp_path / "x.log", 3)
+    with pytest.raises(LogReadError, match="gone"):
+        open_listed(file)

@@ -238,3 +238,36 @@ def test_the_account_keeps_its_notes_short() -> None:
     assert account.truncated == "a: gone"
     account.missing("b: gone")
     assert account.truncated == "a: gone (and 1 more)"
+
+
+def test_a_file_that_was_compressed_since_it_was_listed_is_read(tmp_path: Path, account: Account) -> None:
+    path = tmp_path / "x.log.1"
+    path.write_bytes(b"some text\n")
+    file = listed(path)
+    other = tmp_path / "x.log.3.gz"
+    other.write_bytes(gzip.compress(b"other\n"))
+    files = OpenFiles(account, tmp_path)
+    path.unlink()
+    with pytest.raises(LogReadError, match="gone"):
+        list(files.open(file))
+    # As logrotate does with delaycompress: compressed, then moved on.
+    packed = tmp_path / "x.log.2.gz"
+    packed.write_bytes(gzip.compress(b"some text\n"))
+    os.utime(packed, ns=(file.mtime_ns, file.mtime_ns))
+    steps = files.open(file)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(steps)
+    assert end.value.value.read_at(0, 10) == b"some text\n"
+    files.close()
+
+
+def test_a_file_truncated_since_it_was_listed_is_told(tmp_path: Path, account: Account) -> None:
+    path = tmp_path / "x.log"
+    path.write_bytes(b"0123456789")
+    file = listed(path)
+    os.truncate(path, 3)
+    files = OpenFiles(account)
+    with pytest.raises(LogReadError, match="truncated"):
+        Plain(files, file)
+    files.close()

@@ -11,6 +11,9 @@ file is opened without following a link, and must then be the very file that was
 **Nothing is silently absent.** Only what is known to be no log (journals, wtmp, what stands beside a container's log)
 is left out. A directory that may not be read is a stream with a note and no files; roots that cannot be read, and
 limits that bite, are `gaps`. What the operator does not serve (`Served`) is no stream, and nobody is told of it.
+
+**A rotation may come in between.** A directory in which a name has come to mean another file while it was listed is
+listed again, and a file that has been renamed since is found by its inode, one that has been compressed by its time.
 """
 
 from __future__ import annotations
@@ -35,6 +38,10 @@ from varlogd.query.pattern import Pattern, compile_pattern
 ENTRIES_MAX: Final = 10_000
 """Files and directories in one catalogue, and names in one directory. A walk of so many takes about 0.1 s, and each
 query walks."""
+
+LISTINGS_MAX: Final = 3
+"""How often a directory is listed that changes meanwhile. Rotations come seconds apart; where files are mounted one
+by one, names always seem to mean others, and it is listed so often."""
 
 CHECK_ENTRIES: Final = 256
 """Files listed between two looks for a cancellation: some milliseconds."""
@@ -71,9 +78,14 @@ class LogFile:
     inode: int
     packing: str = ""
 
+    @property
+    def which(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.device, self.inode
+
     def is_that_of(self, status: os.stat_result) -> bool:
         """Whether ``status`` is of the very file that was listed."""
-        return stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) == (self.device, self.inode)
+        return stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) == self.which
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,23 +179,51 @@ def read_catalogue(
     )
 
 
+class LogGone(LogReadError):
+    """A file is not in its directory any more."""
+
+
 def open_listed(file: LogFile) -> int:
     """A descriptor of the very file that was listed, also if a rotation has renamed it in its directory since.
 
-    Raises LogReadError: it may not be read, or it is gone.
+    Raises LogReadError: it may not be read, or LogGone.
     """
     with suppress(FileNotFoundError):
         return _open_that(file, file.path)
     try:
         with os.scandir(Path(file.path).parent) as entries:
             for entry in entries:
-                if entry.inode() == file.inode:
+                if entry.inode() == file.inode and _may_be(file, entry):
                     return _open_that(file, entry.path)
     except FileNotFoundError:
         pass
     except OSError as error:
         raise LogReadError(reason(error)) from error
-    raise LogReadError("gone since it was listed")
+    raise LogGone("gone since it was listed")
+
+
+def _may_be(file: LogFile, entry: os.DirEntry[str]) -> bool:
+    """Whether what has a listed file's inode can be that file, renamed: inodes of deleted files are used again."""
+    was, is_now = place_of(_last_part(file.path)), place_of(entry.name)
+    same_chain = (was.base, was.packing) == (is_now.base, is_now.packing)
+    return same_chain and entry.stat(follow_symlinks=False).st_size >= file.size_bytes
+
+
+def compressed_since(file: LogFile) -> LogFile | None:
+    """What became of a plain file that is gone since it was listed, if it was compressed: one of its chain, in its
+    directory, with its time of change, which compressors keep."""
+    if file.packing:
+        return None
+    directory, _, name = file.path.rpartition("/")
+    times = {file.mtime_ns, file.mtime_ns // 1000 * 1000, file.mtime_ns // 10**9 * 10**9}
+    with suppress(OSError), os.scandir(directory or "/") as entries:
+        for entry in entries:
+            place = place_of(entry.name)
+            if place.packing and place.base == place_of(name).base and entry.is_file(follow_symlinks=False):
+                status = entry.stat(follow_symlinks=False)
+                if status.st_mtime_ns in times:
+                    return _found(entry.path, place, status).file
+    return None
 
 
 def _open_that(file: LogFile, path: str) -> int:
@@ -290,13 +330,11 @@ class _Walk:
     def _file_root(self, root: Path) -> Iterator[LogStream]:
         """The stream of a root that is a file: its rotations beside it too, even while it is away itself."""
         try:
-            with os.scandir(root.parent) as entries:
-                rotated = (entry for entry in entries if root.name in (entry.name, place_of(entry.name).base))
-                beside = list(islice(rotated, ENTRIES_MAX))
+            _, found = self._listed(root.parent, str(root.parent), root.name)
         except OSError as error:
             self._gap(f"{root}: {reason(error)}")
             return
-        if found := self._files(beside, str(root.parent)):
+        if found:
             yield from _chains(found, str(root.parent), "", None)
         else:
             self._gap(f"{root}: no such file")
@@ -328,11 +366,8 @@ class _Walk:
             yield LogStream(shown(prefix), shown(path), (), reason(error), _labels(path))
 
     def _entries(self, descriptor: int, path: str, prefix: str, depth: int) -> Iterator[LogStream]:
-        with os.scandir(descriptor) as entries:
-            listed = sorted(islice(entries, ENTRIES_MAX), key=lambda entry: entry.name)
-            if next(entries, None) is not None:
-                self._gap(f"{path}: more than {ENTRIES_MAX} names in one directory: the rest is not searched")
-        yield from _chains(self._files(listed, path), path, prefix, descriptor)
+        listed, found = self._listed(descriptor, path)
+        yield from _chains(found, path, prefix, descriptor)
         for entry in listed:
             below = f"{path}/{entry.name}"
             if entry.is_symlink():
@@ -340,26 +375,47 @@ class _Walk:
             elif entry.is_dir(follow_symlinks=False):
                 yield from self._directory(descriptor, below, f"{prefix}{entry.name}/", depth + 1)
 
-    def _files(self, listed: Iterable[os.DirEntry[str]], path: str) -> list[_Found]:
-        """The regular files among ``listed`` that can be logs."""
+    def _listed(
+        self, directory: int | Path, path: str, base: str | None = None
+    ) -> tuple[list[os.DirEntry[str]], list[_Found]]:
+        """The names in a directory, or those of one chain, in order, and the files that can be logs."""
+        for _ in range(LISTINGS_MAX):
+            with os.scandir(directory) as entries:
+                wanted = (entry for entry in entries if base in (None, entry.name, place_of(entry.name).base))
+                listed = sorted(islice(wanted, ENTRIES_MAX), key=lambda entry: entry.name)
+                if next(wanted, None) is not None:
+                    self._gap(f"{path}: more than {ENTRIES_MAX} names in one directory: the rest is not searched")
+            found, changed = self._files(listed, path)
+            if not changed:
+                break
+        self._seen.update(each.file.which for each in found)
+        return listed, found
+
+    def _files(self, listed: Iterable[os.DirEntry[str]], path: str) -> tuple[list[_Found], bool]:
+        """The regular files among ``listed`` that can be logs, and whether any name means another file by now."""
         directory = _last_part(path)
-        found: list[_Found] = []
+        found: dict[tuple[int, int], _Found] = {}
+        changed = False
         for number, entry in enumerate(listed):
             if number % CHECK_ENTRIES == 0:
                 self._check()
             if not entry.is_file(follow_symlinks=False) or _is_no_log(directory, entry.name):
                 continue
-            if self._is_full():
+            if self._is_full(len(found)):
                 break
-            with suppress(FileNotFoundError):
+            try:
                 status = entry.stat(follow_symlinks=False)
-                if (status.st_dev, status.st_ino) not in self._seen:
-                    self._seen.add((status.st_dev, status.st_ino))
-                    found.append(_found(f"{path}/{entry.name}", place_of(entry.name), status))
-        return found
+            except FileNotFoundError:
+                changed = True
+                continue
+            changed |= entry.inode() != status.st_ino
+            which = (status.st_dev, status.st_ino)
+            if stat.S_ISREG(status.st_mode) and which not in self._seen and which not in found:
+                found[which] = _found(f"{path}/{entry.name}", place_of(entry.name), status)
+        return list(found.values()), changed
 
-    def _is_full(self) -> bool:
-        full = len(self._seen) + self._entered >= ENTRIES_MAX
+    def _is_full(self, more: int = 0) -> bool:
+        full = len(self._seen) + self._entered + more >= ENTRIES_MAX
         if full:
             self._gap(f"more than {ENTRIES_MAX} files and directories: the rest is not searched")
         return full

@@ -19,7 +19,7 @@ from typing import IO, Final, cast
 
 from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
-from varlogd.logs.catalogue import LogFile, open_listed, reason
+from varlogd.logs.catalogue import LogFile, LogGone, compressed_since, open_listed, reason
 from varlogd.logs.packing import PIECE_BYTES, PackingError, unpacked
 from varlogd.wire.limits import MIB
 
@@ -34,12 +34,18 @@ EXTENT_BYTES: Final = 1 * MIB
 
 
 class Plain:
-    """A file read where it lies, up to the size it had when first opened."""
+    """A file read where it lies, up to the size it had when first opened.
+
+    Raises LogReadError, also if it has been truncated since it was listed: what was in it may be in a copy now.
+    """
 
     def __init__(self, files: OpenFiles, file: LogFile) -> None:
         self._files = files
         self._file = file
         self.size_bytes = os.fstat(files.descriptor(file)).st_size
+        if self.size_bytes < file.size_bytes:
+            files.forget(file)
+            raise LogReadError("truncated since it was listed")
         self.note = ""
 
     def read_at(self, offset: int, size_bytes: int) -> bytes:
@@ -113,9 +119,14 @@ class OpenFiles:
 
     def open(self, file: LogFile) -> Generator[None, None, Opened]:
         """A file's text; a step for each piece that had to be unpacked. Raises LogReadError."""
-        if not file.packing:
+        if file.packing:
+            return (yield from self._unpack(file))
+        try:
             return Plain(self, file)
-        return (yield from self._unpack(file))
+        except LogGone:
+            if (packed := compressed_since(file)) is None:
+                raise
+            return (yield from self._unpack(packed))
 
     def descriptor(self, file: LogFile) -> int:
         """A descriptor of a plain file, until the next call. Raises LogReadError."""
