@@ -12,7 +12,8 @@ import pytest
 
 from varlogd.errors import LogReadError, PatternError
 from varlogd.logs import catalogue as catalogue_module
-from varlogd.logs.catalogue import LogFile, LogStream, Served, open_listed, place_of, read_catalogue
+from varlogd.logs.catalogue import LogFile, LogStream, Served, open_listed, read_catalogue
+from varlogd.logs.rotation import place_of
 
 Nobody = Callable[[Path], AbstractContextManager[None]]
 

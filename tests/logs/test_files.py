@@ -16,9 +16,10 @@ import pytest
 from varlogd.errors import LogReadError
 from varlogd.logs import files as files_module
 from varlogd.logs.account import NOTES_MAX, Account
-from varlogd.logs.catalogue import LogFile, place_of
+from varlogd.logs.catalogue import LogFile
 from varlogd.logs.files import EXTENT_BYTES, OPEN_FILES_MAX, Opened, OpenFiles, Plain
 from varlogd.logs.packing import PIECE_BYTES
+from varlogd.logs.rotation import place_of
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -15,7 +15,7 @@ from typing import Final
 
 from varlogd.demo.processes import NODES_DEFAULT, NODES_MAX, NODES_MIN, DemoError, NodePlan
 from varlogd.demo.story import Scenario
-from varlogd.logs.catalogue import place_of
+from varlogd.logs.rotation import place_of
 from varlogd.wire.limits import NAME_MAX_CHARS
 
 COPIED_MAX_BYTES: Final = 256 << 20

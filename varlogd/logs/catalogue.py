@@ -25,13 +25,13 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from varlogd.errors import LogReadError
 from varlogd.logs.containers import docker_labels, is_beside_a_log, path_labels
+from varlogd.logs.rotation import Place, place_of
 from varlogd.query.match import stream_glob_matcher
 from varlogd.query.pattern import Pattern, compile_pattern
 
@@ -54,17 +54,6 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O
 
 # Patterns on file names, none of which comes from an asker.
 _NOT_A_LOG: Final = re.compile(r"(?:[wb]tmp|lastlog|faillog|tallylog)(?:[.-].*)?|.*\.journal~?", re.DOTALL)
-_PACKED: Final = re.compile(r"(?P<name>.+)\.(?P<packing>gz|xz|bz2|zst)", re.DOTALL)
-# A number behind a number is part of a name, of an address (10.0.0.1) or of a version (app-1.2.3), and no rotation's.
-_NUMBERED: Final = re.compile(r"(?P<base>(?!(?:.*\.)?\d+\.\d+\Z).+)\.(?P<number>\d{1,3})", re.DOTALL)
-_MONTH: Final = r"(?:0[1-9]|1[0-2])"
-_MONTH_DAY: Final = r"(?:0[1-9]|[12]\d|3[01])"
-_DATED: Final = re.compile(
-    r"(?P<base>.+?)[-.](?:"
-    rf"(?P<day>(?:19|20)\d\d{_MONTH}{_MONTH_DAY})(?:-?(?P<time>\d{{1,10}}))?"
-    rf"|(?P<dashed_day>(?:19|20)\d\d-{_MONTH}-{_MONTH_DAY})(?:[-_](?P<dashed_time>\d\d(?:-\d\d){{0,2}}))?)",
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,32 +237,6 @@ def reason(error: OSError) -> str:
 def shown(name: str) -> str:
     """A file name as text that can travel: bytes that are not UTF-8 as ``\\xff``."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-class Place(NamedTuple):
-    """Where a file name puts a file: the stream's base name, its age in the chain, its compression.
-
-    Ages sort from new to old: the file of the base name itself, then numbered ones, then dated ones.
-    """
-
-    base: str
-    age: tuple[int, int, int]
-    packing: str
-
-
-@lru_cache(maxsize=ENTRIES_MAX)
-def place_of(name: str) -> Place:
-    """What rotation made of a file name: ``x.log.2.gz`` is the second oldest of ``x.log``."""
-    packing = ""
-    if packed := _PACKED.fullmatch(name):
-        name, packing = packed["name"], packed["packing"]
-    if dated := _DATED.fullmatch(name):
-        day = (dated["day"] or dated["dashed_day"]).replace("-", "")
-        time = (dated["time"] or dated["dashed_time"] or "0").replace("-", "")
-        return Place(dated["base"], (2, -int(day), -int(time)), packing)
-    if numbered := _NUMBERED.fullmatch(name):
-        return Place(numbered["base"], (1, int(numbered["number"]), 0), packing)
-    return Place(name, (0, 1 if packing else 0, 0), packing)
 
 
 def _last_part(path: str) -> str:

@@ -33,11 +33,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from varlogd.errors import LogReadError
-from varlogd.logs.catalogue import LogFile, LogStream, place_of
+from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.files import SPOOL_MAX_BYTES, OpenFiles
 from varlogd.logs.followed import FileKey, Followed, Truncated
 from varlogd.logs.identity import FileIdentity, resolve
 from varlogd.logs.reader import Chunk
+from varlogd.logs.rotation import place_of
 
 ROTATED_PAUSE_S: Final = 1.0
 """How long the last, incomplete line of a file that was renamed or deleted may still be completed by its writer."""
