@@ -14,6 +14,7 @@ import logging
 import math
 import random
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC
@@ -65,7 +66,7 @@ class InlineRunner:
     def check(self) -> None:
         """Nobody can have changed their mind: no time passes during a step. `run` is where it is noticed."""
 
-    async def run(self, step: Callable[[], T]) -> T:
+    async def run(self, step: Callable[[], T], closing: ExitStack | None = None) -> T:
         async with self._limiter:
             await trio.sleep(self._rng.uniform(*STEP_S) + self.extra_s)
             return step()

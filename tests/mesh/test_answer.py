@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -28,7 +29,7 @@ class CountingRunner:
     def check(self) -> None:
         pass
 
-    async def run(self, step: Callable[[], T]) -> T:
+    async def run(self, step: Callable[[], T], closing: ExitStack | None = None) -> T:
         self.trips += 1
         return step()
 
@@ -96,6 +97,9 @@ class BrokenLogs:
 
     def __next__(self) -> Block | None:
         raise OSError(5, "Input/output error")
+
+    def close(self) -> None:
+        pass
 
 
 async def test_a_disk_that_fails_is_told_as_this_hosts_fault() -> None:

@@ -8,7 +8,7 @@ which costs as much as reading a hundred lines: a short answer takes one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 import trio
@@ -38,15 +38,15 @@ class HostAnswer:
     async def rows(self, query: Query, sink: Sink) -> Entry:
         """Send the rows of this host to ``sink`` and return its line of the ledger."""
         began = trio.current_time()
-        scan, (blocks, more) = await self._runner.run(lambda: self._begin(query))
-        with closing(scan):
+        with ExitStack() as closing:
+            scan, (blocks, more) = await self._runner.run(lambda: self._begin(query, closing), closing)
             while True:
                 sink.progress(_known(scan))
                 for block in blocks:
                     await sink.block(block)
                 if not more:
                     return self._entry(scan, trio.current_time() - began)
-                blocks, more = await self._runner.run(lambda: _step(scan))
+                blocks, more = await self._runner.run(lambda: _step(scan), closing)
 
     async def files(self, query: Query, sink: Sink) -> Entry:
         """Send the streams of this host that the query's matchers choose to ``sink`` and return its line of the
@@ -66,8 +66,9 @@ class HostAnswer:
         """Count the rows of this host, send the cells to ``sink`` and return its line of the ledger."""
         began = trio.current_time()
         count = self._logs.count(ask, self._runner.check)
-        with closing(count):
-            while await self._runner.run(lambda: _stepped(count)):
+        with ExitStack() as closing:
+            closing.callback(count.close)
+            while await self._runner.run(lambda: _stepped(count), closing):
                 sink.progress(_known(count))
         sink.progress(_known(count))
         await sink.counts(count.cells())
@@ -77,9 +78,10 @@ class HostAnswer:
         """This host's part of a question that is followed."""
         return OwnFollowing(self._logs, self._runner)
 
-    def _begin(self, query: Query) -> tuple[Scan, tuple[list[Block], bool]]:
-        """A scan and its first step. A scan whose step fails has closed itself."""
+    def _begin(self, query: Query, closing: ExitStack) -> tuple[Scan, tuple[list[Block], bool]]:
+        """A scan, which ``closing`` will close, and its first step."""
         scan = self._logs.scan(query, self._runner.check)
+        closing.callback(scan.close)
         return scan, _step(scan)
 
     def _entry(self, scan: Scan | Count, elapsed_s: float) -> Entry:
