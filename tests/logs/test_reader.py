@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.errors import LogReadError
-from varlogd.logs.reader import CHUNK_FIRST_BYTES, CHUNK_MAX_BYTES, Chunk, Pace, Steps, backwards, forwards
+from varlogd.logs.reader import CHUNK_FIRST_BYTES, CHUNK_MAX_BYTES, Chunk, Pace, Span, Steps, backwards, forwards
 from varlogd.wire.limits import LINE_MAX_BYTES
 
 Reader = Callable[..., Steps]
@@ -146,3 +146,34 @@ def test_what_cannot_be_read_is_raised(reader: Reader) -> None:
 def _drain(chunks: Iterator[Chunk | None]) -> None:
     for _ in chunks:
         pass
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), min_size=1, max_size=20),
+    st.integers(1, 40),
+    st.tuples(st.integers(0, 20), st.integers(0, 20)),
+    st.sampled_from([backwards, forwards]),
+)
+def test_of_a_span_nothing_else_is_given_or_read(
+    lines: list[bytes], size: int, numbers: tuple[int, int], read: Reader
+) -> None:
+    data = b"".join(line + b"\n" for line in lines)
+    starts = [start for start, _, _ in expected_of(data, LINE_MAX_BYTES)] + [len(data)]
+    first, last = sorted(starts[min(number, len(lines))] for number in numbers)
+    text = Within(data, first, last)
+    found = lines_of(read(text, Pace(size, size), span=Span(first, last)))
+    assert found == [each for each in expected_of(data, LINE_MAX_BYTES) if first <= each[0] < last]
+
+
+class Within(Bytes):
+    """A text of which only a stretch may be read."""
+
+    def __init__(self, data: bytes, start: int, end: int) -> None:
+        super().__init__(data)
+        self._allowed = range(start, end + 1)
+
+    def read_at(self, offset: int, size_bytes: int) -> bytes:
+        assert offset in self._allowed
+        assert offset + size_bytes in self._allowed
+        return super().read_at(offset, size_bytes)
