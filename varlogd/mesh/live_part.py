@@ -7,7 +7,7 @@ they are written, oldest first; what is to be told of its logs; now and then fro
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack
 from typing import Final, Protocol
 
 import trio
@@ -59,21 +59,26 @@ class OwnFollowing:
 
     async def run(self, ask: AskFollow, sink: LiveSink) -> None:
         """Tell ``sink`` of this host's logs. Raises QueryError, LogReadError."""
-        check = self._runner.check
-        follow = await self._runner.run(lambda: Follow(self._logs, ask.query, check, ask.resume))
-        with closing(follow):
+        with ExitStack() as closing:
+            follow = await self._runner.run(lambda: self._begin(ask, closing), closing)
             told: dict[str, Place] = {}
             if not ask.resume:
                 if ask.query.limit is not None:
                     await self._history(follow, sink)
-                await self._tell_places(follow, told, sink)
+                await self._tell_places(follow, told, sink, closing)
             await sink.live()
-            await self._poll(follow, told, sink)
+            await self._poll(follow, told, sink, closing)
+
+    def _begin(self, ask: AskFollow, closing: ExitStack) -> Follow:
+        follow = Follow(self._logs, ask.query, self._runner.check, ask.resume)
+        closing.callback(follow.close)
+        return follow
 
     async def _history(self, follow: Follow, sink: LiveSink) -> None:
-        with closing(follow.history()) as scan:
+        with ExitStack() as closing:
+            scan = closing.enter_context(follow.history())
             while True:
-                block, more = await self._runner.run(lambda: _pulled(scan))
+                block, more = await self._runner.run(lambda: _pulled(scan), closing)
                 await sink.progress(
                     Progress(
                         bytes_scanned=scan.bytes_scanned,
@@ -89,14 +94,14 @@ class OwnFollowing:
                 if not more:
                     return
 
-    async def _poll(self, follow: Follow, told: dict[str, Place], sink: LiveSink) -> None:
+    async def _poll(self, follow: Follow, told: dict[str, Place], sink: LiveSink, closing: ExitStack) -> None:
         places_at = trio.current_time() + PLACES_S
         while True:
             now = trio.current_time()
-            news = await self._runner.run(lambda now=now: _polled(follow, now))  # type: ignore[misc]
+            news = await self._runner.run(lambda now=now: _polled(follow, now), closing)  # type: ignore[misc]
             await self._give(news, follow, sink)
             if now >= places_at:
-                await self._tell_places(follow, told, sink)
+                await self._tell_places(follow, told, sink, closing)
                 places_at = now + PLACES_S
             if not news.more:
                 await trio.sleep(POLL_S)
@@ -110,9 +115,9 @@ class OwnFollowing:
             Progress(bytes_scanned=follow.bytes_scanned, rows=follow.rows, notes=tuple(map(clipped, follow.notes)))
         )
 
-    async def _tell_places(self, follow: Follow, told: dict[str, Place], sink: LiveSink) -> None:
+    async def _tell_places(self, follow: Follow, told: dict[str, Place], sink: LiveSink, closing: ExitStack) -> None:
         """Tell the places that have changed since they were told last."""
-        places = await self._runner.run(follow.places)
+        places = await self._runner.run(follow.places, closing)
         changed = [place for place in places if told.get(place.stream) != place]
         told.update((place.stream, place) for place in changed)
         part: list[Place] = []
