@@ -340,10 +340,25 @@ def test_many_lines_at_once_get_what_each_gets(data: st.DataObject) -> None:
     assert [times.of(line) for line in lines] == expected
 
 
-def test_lines_of_one_layout_are_read_by_it() -> None:
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "%Y-%m-%d %H:%M:%S,@ - x",
+        "%Y-%m-%d %H:%M:%S,@ GET x",
+        "%Y-%m-%dT%H:%M:%S.@+01:00 x",
+        "%y%m%d %H%M%S 148 INFO x",
+        "%b %d %H:%M:%S host x",
+        "[%a %b %d %H:%M:%S.@ %Y] [error] x",
+        '10.0.0.1 - - [%d/%b/%Y:%H:%M:%S +0100] "GET"',
+        '{"level":"info","time":"%Y-%m-%dT%H:%M:%S.@Z","msg":"x"}',
+    ],
+)
+def test_lines_of_one_layout_are_read_by_it(stamp: str) -> None:
     moments = [utc(2026, 11, 22, 10) + timedelta(milliseconds=number) for number in range(3000)]
-    lines = [f"{moment:%Y-%m-%d %H:%M:%S},{moment.microsecond // 1000:03d} - x".encode() for moment in moments]
+    lines = [f"{moment:{stamp}}".replace("@", f"{moment.microsecond // 1000:03d}").encode() for moment in moments]
     times = stamps()
+    times.learn(lines[:64])
+    expected = [times.of(line) for line in lines]
     calls = 0
 
     def counted(line: bytes) -> int | None:
@@ -352,8 +367,17 @@ def test_lines_of_one_layout_are_read_by_it() -> None:
         return of(line)
 
     of, times.of = times.of, counted  # type: ignore[method-assign]
-    assert times.of_lines(lines) == [ns(moment) for moment in moments]
+    assert times.of_lines(lines) == expected
     assert calls < 10
+
+
+def test_lines_of_many_layouts_are_read_one_by_one() -> None:
+    lines = [b"x" * (number % 7 + 1) + b" 2026-11-22 10:00:00 y" for number in range(3000)]
+    times = stamps()
+    assert times.learn(lines[:64])
+    for start in range(0, 3000, 100):
+        assert set(times.of_lines(lines[start : start + 100])) == {ns(utc(2026, 11, 22, 10))}
+    assert times._layouts_left == 0
 
 
 def test_the_cache_is_bounded() -> None:

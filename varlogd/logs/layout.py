@@ -33,8 +33,9 @@ LINE_BYTES: Final = 512
 _AFTER_BYTES: Final = 3
 """What is looked at behind a time: no zone begins with anything else once these have been seen."""
 
-_THIRD_OF_ZONE: Final = frozenset(b"0123456789TM")
-"""Of `` +0200``, `` UTC`` and `` GMT``."""
+_BEGINS_ZONE: Final = frozenset({b" +", b" -", b" U", b" G"})
+_GOES_ON: Final = frozenset(b"%d" % digit for digit in range(10)) | {b"T", b"M"}
+"""What a zone with a blank before it begins with, and goes on with: `` +0200``, `` UTC``, `` GMT``."""
 
 
 class _Pieces(dict[bytes, int]):
@@ -42,11 +43,9 @@ class _Pieces(dict[bytes, int]):
 
     def __init__(self, read: Callable[[bytes], int | None]) -> None:
         super().__init__()
-        self.misses = 0
         self._read = read
 
     def __missing__(self, piece: bytes) -> int:
-        self.misses += 1
         value = self._read(piece)
         if value is None:
             return _NONE
@@ -81,25 +80,30 @@ class Layout:
         self._heads = _Pieces(self._head)
         self._pieces = [_Pieces(partial(self._piece, at, end)) for at, end in self._places()]
 
-    @property
-    def misses(self) -> int:
-        """How many lines had a head that was not known."""
-        return self._heads.misses
-
     def of_lines(self, lines: Sequence[bytes]) -> list[int]:
         """The times of ``lines``; less than `NO_TIME` for those to be read by themselves."""
         head, heads, pieces, cuts = self._head_end, self._heads, self._pieces, self._cuts
         if marker := self._form.marker:
             reach, width = MARKER_BYTES, cuts[-1]
             lines = [line[(at := line.find(marker, 0, reach)) : at + width] for line in lines]
+        knowns = [heads[line[:head]] for line in lines]
         if len(pieces) == 1:
             (some,), (a, b) = pieces, cuts
-            return [heads[line[:head]] + some[line[a:b]] for line in lines]
+            return [
+                known + some[line[a:b]] if known > NO_TIME else _NONE
+                for known, line in zip(knowns, lines, strict=True)
+            ]
         if len(pieces) == 2:
             (some, more), (a, b, c) = pieces, cuts
-            return [heads[line[:head]] + some[line[a:b]] + more[line[b:c]] for line in lines]
+            return [
+                known + some[line[a:b]] + more[line[b:c]] if known > NO_TIME else _NONE
+                for known, line in zip(knowns, lines, strict=True)
+            ]
         (some, more, most), (a, b, c, d) = pieces, cuts
-        return [heads[line[:head]] + some[line[a:b]] + more[line[b:c]] + most[line[c:d]] for line in lines]
+        return [
+            known + some[line[a:b]] + more[line[b:c]] + most[line[c:d]] if known > NO_TIME else _NONE
+            for known, line in zip(knowns, lines, strict=True)
+        ]
 
     def _places(self) -> list[tuple[int, int]]:
         return list(zip(self._cuts, self._cuts[1:], strict=False))
@@ -134,4 +138,4 @@ class Layout:
         """
         suffix = self._suffix if self._digits_end > self._head_end else b""
         after = behind[len(suffix) :]
-        return bool(suffix) or len(after) < 3 or after[:1] != b" " or after[2] not in _THIRD_OF_ZONE
+        return bool(suffix) or after[:2] not in _BEGINS_ZONE or after[2:3] not in _GOES_ON

@@ -35,6 +35,9 @@ LEARN_SHARE: Final = 4
 SAME_LAYOUT_LINES: Final = 16
 """The first lines of a batch, one of which has the layout of the others."""
 
+LAYOUTS_MAX: Final = 8
+"""Layouts tried that most lines did not have, as when the level before the time is of any length."""
+
 TWICE_MAX: Final = 64
 """Folds of one file that are told: there is one in a year."""
 
@@ -77,6 +80,7 @@ class Timestamps:
         self._learned = self._told is not None
         self._cache: dict[tuple[bytes, bytes | None], int | None] = {}
         self._layout: Layout | None = None
+        self._layouts_left = LAYOUTS_MAX
 
     def changed(self, latest_ns: int) -> None:
         """The file has changed since, at ``latest_ns``: what is read from now on may be as late as that."""
@@ -108,7 +112,7 @@ class Timestamps:
 
     def of_lines(self, lines: Sequence[bytes]) -> list[int | None]:
         """The times of many lines: what `of` gives for each."""
-        layout = self._layout or self._new_layout(lines)
+        layout = self._layout or (self._new_layout(lines) if self._layouts_left else None)
         if layout is None:
             return [self.of(line) for line in lines]
         found = layout.of_lines(lines)
@@ -135,6 +139,7 @@ class Timestamps:
         """Try another one if that one is of little use; in the end none."""
         if 2 * sum(time < NO_TIME for time in found) > len(found):
             self._layout = None
+            self._layouts_left -= 1
 
     def _new_layout(self, lines: Sequence[bytes]) -> Layout | None:
         """The layout of the first of some lines that has the likely format."""
@@ -150,6 +155,7 @@ class Timestamps:
         self._learned = learned
         self._cache.clear()
         self._layout = None
+        self._layouts_left = LAYOUTS_MAX
 
     def _by_any_strong(self, line: bytes) -> int | None:
         if self._told is not None:
