@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -388,3 +389,39 @@ def test_ctrl_c_stops_real_scans_in_real_processes(processes: Processes) -> None
     used = [daemon.cpu_s() for daemon in daemons]
     assert processes.states(daemons[0]) == dict.fromkeys(NAMES, "alive")
     assert max(now.cpu_s() - then for now, then in zip(daemons, used, strict=True)) < 0.5, "nobody scans any more"
+
+
+class Hanging(ThreadRunner):
+    """A runner whose work hangs at its first look whether to go on, and does not see that nobody wants it: as a
+    read of a disk that is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(1, abandon_s=0.05)
+        self.back = threading.Event()
+
+    def check(self) -> None:
+        self.back.wait()
+        super().check()
+
+
+async def test_a_read_that_hangs_holds_up_nobody_past_the_deadline(mesh: Mesh) -> None:
+    """The host that hangs is late, for the asker and for itself; its log is closed when the read comes back."""
+    hanging = Hanging()
+    try:
+        await mesh.boot("a", 10, query=NO_STALL)
+        await mesh.boot("b", 10, runner=hanging, query=NO_STALL)
+        await mesh.formed()
+        query = Query(timeout_s=0.5, grace_s=0.1)
+        for host in ("a", "b"):
+            async with client.ask(mesh.hosts[host].address, query) as answer:
+                rows = [row async for row in answer]
+            outcomes = {entry.host: entry.outcome for entry in answer.ledger.members}
+            assert outcomes == {"a": Outcome.ANSWERED, "b": Outcome.LATE}
+            assert len(rows) == 10
+        await until(lambda: mesh.remains().questions == 0)
+        assert hanging.abandoned == 2
+        assert mesh.remains().busy_threads == 0
+    finally:
+        hanging.back.set()
+    await until(lambda: hanging.abandoned == 0)
+    assert mesh.remains().log_files == ()
