@@ -9,10 +9,15 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from tests.daemons import Mesh
+from varlogd import client
+from varlogd.daemon import Daemon
 from varlogd.logs.catalogue import Served
 from varlogd.logs.journal import JournalSource
 from varlogd.logs.journalctl import Journalctl
@@ -312,3 +317,24 @@ def test_a_journalctl_that_says_nothing_does_not_hold_up_a_cancellation(tmp_path
 
     with pytest.raises(KeyboardInterrupt), logs_of(program(tmp_path, "sleep 1000")).scan(asked(), check) as scan:
         list(scan)
+
+
+async def test_a_mesh_answers_from_its_journals(mesh: Mesh, journal: Journalctl) -> None:
+    for name in "abc":
+        await mesh.boot(name, 3, make=lambda config, world: Daemon(config, replace(world, journalctl=journal)))
+    await mesh.formed()
+    query = Query(matchers=(Matcher("unit", "=~", "nginx.*|app.*"),), limit=4)
+    async with client.ask(mesh.hosts["b"].address, query) as answer:
+        rows = [row async for row in answer]
+    newest = [LINES[7][1], LINES[5][1]]
+    assert [(row.host, row.line) for row in rows] == [
+        ("c", newest[0]), ("b", newest[0]), ("a", newest[0]), ("c", newest[1])
+    ]  # fmt: skip
+    async with client.ask(mesh.hosts["b"].address, structs.replace(query, limit=None)) as answer:
+        assert len([row async for row in answer]) == 15
+    assert answer.ledger.complete
+    assert {(entry.host, entry.rows, entry.streams, entry.redacted) for entry in answer.ledger.members} == {
+        (name, 5, 2, 1) for name in "abc"
+    }
+    streams, _ = await client.files(mesh.hosts["a"].address, query)
+    assert [stream.stream for stream in streams].count("journal/nginx.service") == 3
