@@ -7,17 +7,17 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.logs.hosts import logs_of
-from varlogd.logs.follow import OPEN_MAX, Follow
+from varlogd.logs import follow
+from varlogd.logs.follow import Follow
 from varlogd.logs.tail import COPY_PAUSE_S, LINGER_S, ROTATED_PAUSE_S
 from varlogd.query.block import Row, rows_of
 from varlogd.wire.limits import LINE_MAX_BYTES
-from varlogd.wire.query import Block, LineFilter, Matcher, Notice, Place, Query
+from varlogd.wire.query import LineFilter, Matcher, Notice, Place, Query
 
 STEPS = 60
 SEEDS = range(60)
@@ -223,3 +223,118 @@ def test_every_line_is_seen_once_and_in_order(seed: int, tmp_path: Path, watch: 
     cut_off = log.cut_off  # by a rotation: these come when their writer had time to complete them
     assert [line for line in watched.lines if line not in cut_off] == [line for line in kept if line not in cut_off]
     assert watched.losses or len(log.lost) == lost_before + 1
+
+
+def test_a_line_is_held_back_until_it_is_complete(tmp_path: Path, watch: Callable[..., Watched]) -> None:
+    log = tmp_path / "x.log"
+    log.write_text("whole\nbegun")
+    watched = watch()
+    watched.read_history()
+    assert [row.line for row in watched.past] == [b"whole"]
+    assert watched.poll(60) == []
+    append(log, " and ended")
+    assert watched.poll() == [b"begun and ended"]
+
+
+def test_lines_too_long_are_cut_and_holes_skipped(tmp_path: Path, watch: Callable[..., Watched]) -> None:
+    log = tmp_path / "x.log"
+    log.touch()
+    watched = watch()
+    append(log, "a" * (LINE_MAX_BYTES + 5), "b" * LINE_MAX_BYTES, "c")
+    watched.poll()
+    assert [(len(row.line), row.line[:1], row.cut) for row in watched.rows] == [
+        (LINE_MAX_BYTES, b"a", True),
+        (LINE_MAX_BYTES, b"b", False),
+        (1, b"c", False),
+    ]
+    with log.open("r+b") as writer:
+        writer.truncate()
+        writer.seek(10_000_000)
+        writer.write(b"behind a hole\n")
+    watched.poll()
+    assert watched.poll(COPY_PAUSE_S) == [b"behind a hole"]
+    append(log, "and on")
+    assert watched.poll() == [b"and on"]
+
+
+def test_truncation_without_a_copy_is_told(tmp_path: Path, watch: Callable[..., Watched]) -> None:
+    log = tmp_path / "x.log"
+    log.write_text("one\n")
+    watched = watch()
+    with log.open("a") as writer:
+        writer.write("part of a line")
+    watched.poll()
+    log.write_text("anew\n")
+    watched.settle()
+    assert [row.line for row in watched.rows] == [b"anew"]
+    assert "at least 14 bytes" in watched.losses[0].why
+
+
+def test_following_goes_on_from_places(tmp_path: Path, watch: Callable[..., Watched]) -> None:
+    log = tmp_path / "x.log"
+    append(log, "one")
+    watched = watch()
+    append(log, "two")
+    assert watched.poll() == [b"two"]
+    places = tuple(watched.follow.places())
+    append(log, "three")
+    log.rename(tmp_path / "x.log.1")
+    append(log, "four")
+    (tmp_path / "x.log.1.gz").write_bytes(gzip.compress((tmp_path / "x.log.1").read_bytes()))
+    (tmp_path / "x.log.1").unlink()
+    append(tmp_path / "new.log", "of a new stream")
+    resumed = watch(resume=places)
+    resumed.settle()
+    assert sorted(row.line for row in resumed.rows) == [b"four", b"of a new stream", b"three"]
+
+
+def test_a_place_within_a_line_goes_on_with_the_next(tmp_path: Path, watch: Callable[..., Watched]) -> None:
+    log = tmp_path / "x.log"
+    append(log, "one", "two", "three")
+    [place] = watch().follow.places()
+    resumed = watch(resume=(Place(key=0, stream="x.log", file=place.file, offset=5),))
+    assert resumed.poll() == [b"three"]
+
+
+def test_filters_and_labels(tmp_path: Path, watch: Callable[..., Watched]) -> None:
+    append(tmp_path / "x.log", "old")
+    watched = watch(Query(matchers=(Matcher("stream", "=", "x.log"),), filters=(LineFilter("|=", ("a",)),)))
+    append(tmp_path / "x.log", "a one", "two", "a three")
+    append(tmp_path / "y.log", "a four")
+    watched.poll()
+    watched.settle()
+    assert [row.line for row in watched.rows] == [b"a one", b"a three"]
+    assert not watched.notices
+
+
+def test_entries_and_context(tmp_path: Path, watch: Callable[..., Watched]) -> None:
+    log = tmp_path / "x.log"
+    append(log, "2026-01-01T00:00:00Z start")
+    entries = watch(Query(entries=True, filters=(LineFilter("|=", ("boom",)),)))
+    context = watch(Query(before=1, after=1, filters=(LineFilter("|=", ("boom",)),)))
+    for text in ("2026-01-01T00:00:01Z failed", "  at boom", "  at main", "2026-01-01T00:00:02Z on"):
+        append(log, text)
+        entries.poll()
+        context.poll()
+    entries.settle()
+    context.settle()
+    assert [row.line for row in entries.rows] == [b"2026-01-01T00:00:01Z failed\n  at boom\n  at main"]
+    assert [row.line for row in context.rows] == [b"2026-01-01T00:00:01Z failed\n  at boom\n  at main"]
+
+
+def test_many_streams_with_few_files_open(
+    tmp_path: Path, watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "OPEN_MAX", 3)
+    logs = [tmp_path / f"{number}.log" for number in range(10)]
+    for log in logs:
+        append(log, "old")
+    watched = watch()
+    for number, log in enumerate(logs):
+        append(log, f"{number}")
+        log.rename(log.with_name(f"{log.name}.1"))
+        append(log, f"{number}")
+    watched.poll()
+    watched.settle()
+    assert sorted(row.line for row in watched.rows) == sorted(b"%d" % number for number in range(10) for _ in "ab")
+    assert not watched.losses

@@ -307,10 +307,11 @@ class FollowedFiles:
             return True
         whole = True
         for file, chunk in tail.read(now, self._files):
-            rows += live.take(file, chunk)
+            rows += live.take(file, chunk, now)
             if self._account.bytes_scanned >= until:
                 whole = False
                 break
+        rows += live.overdue(now)
         for lost in tail.lost:
             size = f": at least {lost.size_bytes} bytes" if lost.size_bytes else ""
             self._notices.append(Notice(host=self._asked.host, event="lost", stream=name, why=f"{lost.why}{size}"))

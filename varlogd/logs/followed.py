@@ -87,10 +87,13 @@ class Followed:
 
     def start_at(self, offset: int) -> None:
         """Begin with the first line that starts at ``offset`` or behind it. Raises LogReadError (Truncated)."""
+        self.offset = offset
+        if self.listed.packing and self._unpacked is None:  # once it is unpacked
+            return
         size = min(offset, ANCHOR_BYTES)
         self._anchor = self.read_at(offset - size, size)
         self._skipping = bool(offset) and not self._anchor.endswith(b"\n")
-        self.offset = self.size_bytes = offset
+        self.size_bytes = offset
 
     def start_behind_whole_lines(self) -> None:
         """Begin with the line that is not complete now, or with the next. Raises LogReadError (Truncated).
@@ -186,7 +189,8 @@ class Followed:
                 next(unpacking)
             except StopIteration as end:
                 self._unpacked = end.value
-        self.size_bytes = max(self.offset, self._unpacked.size_bytes)
+        self.start_at(min(self.offset, self._unpacked.size_bytes))
+        self.size_bytes = self._unpacked.size_bytes
 
     def verify(self) -> int:
         """The size it has grown to; 0 if it is not held. Raises LogReadError (Truncated)."""

@@ -73,6 +73,15 @@ class Groups:
         if kept is not None:
             yield from self._grouped(file, kept, final=True)
 
+    def overdue(self, file: ReadFile) -> list[Found]:
+        """What was kept, if there is a row in it: more of it has not come for too long. Else it stays kept."""
+        kept = self._kept
+        found = list(self.rest(file))
+        if any(passed.offsets for _, passed in found):
+            return found
+        self._kept = kept
+        return []
+
     def _with_kept(self, chunk: Chunk) -> Chunk:
         kept, self._kept = self._kept, None
         if kept is None:

@@ -13,17 +13,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from operator import itemgetter
+from typing import Final
 
 from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
 from varlogd.logs.catalogue import LogStream
 from varlogd.logs.dating import NOTHING, Dating, Passed, ReadFile, sample
 from varlogd.logs.followed import Followed
+from varlogd.logs.groups import Groups
 from varlogd.logs.order import Held
 from varlogd.logs.reader import Chunk, Steps, Transform, is_binary
 from varlogd.logs.stream import Asked
 from varlogd.logs.timing import FileTimes
 from varlogd.wire.query import Source
+
+ROW_PAUSE_S: Final = 0.5
+"""How long a row of several lines (an entry, a match with context below it) waits for more of them."""
 
 _sequence_of: Callable[[Held], int] = itemgetter(2)
 
@@ -39,11 +44,14 @@ class LiveRows:
         self._dating = Dating(stream.name, asked.query, stream.name, account)
         self._last_key = -(1 << 63)
         self._line: _Pipe | None = None
+        self._groups = Groups(asked.query, asked.scanner) if asked.tall else None
+        self._took_at: float | None = None
         self._told_binary = False
 
-    def take(self, file: Followed, chunk: Chunk) -> list[Held]:
-        """The rows of a chunk that is the next of its stream, in order."""
+    def take(self, file: Followed, chunk: Chunk, now: float) -> list[Held]:
+        """The rows of a chunk that is the next of its stream, in order. ``now`` is as of `Follow.poll`."""
         rows = []
+        self._took_at = now
         if self._line is None or self._line.file is not file:
             rows += self.finish()
             self._line = _Pipe(file, self._transforms)
@@ -54,18 +62,35 @@ class LiveRows:
             rows += self._rows(self._line, out)
         return rows
 
+    def overdue(self, now: float) -> list[Held]:
+        """Rows of several lines that wait for more of them, once nothing has come for `ROW_PAUSE_S`."""
+        if self._groups is None or self._line is None or self._took_at is None or now < self._took_at + ROW_PAUSE_S:
+            return []
+        self._took_at = None
+        read = self._line.read_file(self._asked, self._name)
+        return [row for found in self._groups.overdue(read) for row in self._dated(read, *found)]
+
     def finish(self) -> list[Held]:
-        """What the transforms still hold of a file that is at its end."""
+        """What is still held of a file that is at its end."""
         line, self._line = self._line, None
         if line is None:
             return []
-        return [row for out in line.finish() for row in self._rows(line, out)]
+        rows = [row for out in line.finish() for row in self._rows(line, out)]
+        if self._groups is not None:
+            read = line.read_file(self._asked, self._name)
+            rows += [row for found in self._groups.rest(read) for row in self._dated(read, *found)]
+        return rows
 
     def _rows(self, line: _Pipe, chunk: Chunk) -> list[Held]:
         read = line.read_file(self._asked, self._name)
+        if self._groups is not None:
+            return [row for found in self._groups.found(read, chunk) for row in self._dated(read, *found)]
+        return self._dated(read, chunk, self._passed(chunk))
+
+    def _dated(self, read: ReadFile, chunk: Chunk, passed: Passed) -> list[Held]:
         with suppress(LogReadError):  # it was truncated in this moment: then samples are of no use
             sample(read.times, chunk)
-        found = self._dating.rows(read, chunk, self._passed(chunk))
+        found = self._dating.rows(read, chunk, passed)
         found += self._dating.given_up()
         return [self._in_place(row) for row in sorted(found, key=_sequence_of)]
 

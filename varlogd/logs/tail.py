@@ -288,9 +288,6 @@ class Tail:
 
     def _start(self, file: Followed, offset: int, unread_bytes: int) -> None:
         """Begin in a copy where reading stopped in the original; a copy that is shorter has lost what was unread."""
-        if file.listed.packing:
-            file.offset = offset
-            return
         try:
             file.start_at(offset)
         except Truncated:
