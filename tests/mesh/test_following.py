@@ -1,0 +1,210 @@
+"""Following hosts that do as they are told, on a virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from varlogd.errors import QueryError, Refused, Unreachable
+from varlogd.mesh import outbox
+from varlogd.mesh.following import HOLD_S, MeshFollowing, Told, check_follow
+from varlogd.mesh.live_part import LiveSink
+from varlogd.query.block import Row, block_of, rows_of
+from varlogd.wire.query import AskFollow, Block, Live, Notice, Place, Query
+
+Clock = trio.testing.MockClock
+Script = Callable[[AskFollow, LiveSink], Awaitable[None]]
+
+
+def block(host: str, *keys: int) -> Block:
+    return block_of([Row(key, host, "s", key, key, b"%d" % key) for key in keys])
+
+
+class World:
+    """Hosts with scripts, a mesh that is a table, and an asker who reads when told to."""
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, Script] = {}
+        self.table: dict[str, str] = {}
+        self.told: list[Told] = []
+        self.asks: list[tuple[str, AskFollow]] = []
+        self.reads = trio.Event()
+        self.reads.set()
+
+    def states(self) -> dict[str, str]:
+        return dict(self.table)
+
+    def doubt(self) -> str:
+        return ""
+
+    async def ask_host(self, host: str, ask: AskFollow, sink: LiveSink) -> None:
+        self.asks.append((host, ask))
+        await self.scripts[host](ask, sink)
+
+    async def emit(self, told: Told) -> None:
+        await self.reads.wait()
+        self.told.append(told)
+
+    def add(self, host: str, script: Script) -> None:
+        self.table[host] = "alive"
+        self.scripts[host] = script
+
+    @property
+    def rows(self) -> list[int]:
+        return [row.key for each in self.told if isinstance(each, Block) for row in rows_of(each)]
+
+    @property
+    def notices(self) -> list[tuple[str, str]]:
+        return [(each.host, each.event) for each in self.told if isinstance(each, Notice)]
+
+    @asynccontextmanager
+    async def followed(self, query: Query) -> AsyncIterator[MeshFollowing]:
+        following = MeshFollowing(AskFollow(query), "us", self, self.ask_host, self.emit, 5.0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(following.run)
+            yield following
+            nursery.cancel_scope.cancel()
+
+
+def writes(host: str, old: tuple[int, ...] = (), new: tuple[int, ...] = (), every_s: float = 1.0) -> Script:
+    """History, then a row at a time."""
+
+    async def script(ask: AskFollow, sink: LiveSink) -> None:
+        if old and ask.query.limit is not None:
+            await sink.block(block(host, *old))
+        await sink.live()
+        for key in new:
+            await trio.sleep(every_s)
+            await sink.block(block(host, key))
+        await trio.sleep_forever()
+
+    return script
+
+
+async def test_history_is_merged_and_then_it_is_live(autojump_clock: Clock) -> None:
+    world = World()
+    world.add("a", writes("a", (6, 3, 1), (10,)))
+    world.add("b", writes("b", (5, 4, 2), (9,)))
+    async with world.followed(Query(limit=4)):
+        await trio.sleep(3)
+    live = next(index for index, each in enumerate(world.told) if isinstance(each, Live))
+    assert world.rows == [6, 5, 4, 3, 9, 10]
+    assert [row.key for each in world.told[:live] if isinstance(each, Block) for row in rows_of(each)] == [6, 5, 4, 3]
+
+
+async def test_a_host_that_joins_is_followed_from_then_on(autojump_clock: Clock) -> None:
+    world = World()
+    world.add("a", writes("a", (1,)))
+    async with world.followed(Query(limit=4)):
+        await trio.sleep(1)
+        world.add("b", writes("b", (2,), (3,)))
+        await trio.sleep(3)
+    assert world.rows == [1, 3]
+    assert world.notices == [("b", "joined")]
+
+
+async def test_the_dead_and_the_left_are_told_of_once_and_asked_again_when_they_are_back(
+    autojump_clock: Clock,
+) -> None:
+    world = World()
+    world.add("a", writes("a"))
+    world.add("b", writes("b", (), (1, 2, 3)))
+    async with world.followed(Query()):
+        await trio.sleep(1.5)
+        world.table["b"] = "dead"
+        await trio.sleep(5)
+        world.table["b"] = "alive"
+        await trio.sleep(1.5)
+        world.table["a"] = "left"
+        await trio.sleep(5)
+    assert world.notices == [("b", "dead"), ("b", "back"), ("a", "left")]
+
+
+async def test_a_link_that_breaks_goes_on_behind_the_last_row(autojump_clock: Clock) -> None:
+    world = World()
+    row = Row(7, "a", "s", 100, 7, b"seven")
+
+    async def breaks(ask: AskFollow, sink: LiveSink) -> None:
+        if not ask.resume:
+            await sink.places([Place(key=0, stream="s", file="f", offset=3), Place(key=0, stream="t", file="g")])
+        await sink.live()
+        if not ask.resume:
+            whole = block_of([row])
+            source = type(whole.sources[0])("a", "s", "f", 40)
+            await sink.block(
+                type(whole)(sources=(source,), keys=whole.keys, positions=whole.positions, lines=whole.lines)
+            )
+            raise Unreachable("cut off")
+        await trio.sleep_forever()
+
+    world.add("a", breaks)
+    async with world.followed(Query()):
+        await trio.sleep(3)
+    assert world.notices == [("a", "failed"), ("a", "back")]
+    again = {place.stream: (place.file, place.offset) for place in world.asks[1][1].resume}
+    assert again == {"s": ("f", 60 + len("seven")), "t": ("g", 0)}
+
+
+async def test_one_that_refuses_is_told_of_once_and_pestered_less_and_less(autojump_clock: Clock) -> None:
+    world = World()
+
+    async def refuses(_ask: AskFollow, _sink: LiveSink) -> None:
+        raise Refused("busy")
+
+    world.add("a", refuses)
+    async with world.followed(Query(limit=5)):
+        await trio.sleep(60)
+    assert world.notices == [("a", "refused")]
+    assert 10 <= len(world.asks) <= 20
+
+
+async def test_a_slow_reader_holds_nobody_up_and_is_told_what_was_dropped(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "WAITING_ROWS_MAX", 10)
+    world = World()
+    world.add("a", writes("a", (), tuple(range(100)), every_s=0.01))
+    async with world.followed(Query()):
+        await trio.sleep(HOLD_S)
+        world.reads = trio.Event()
+        await trio.sleep(5)
+        world.reads.set()
+        await trio.sleep(5)
+    dropped = sum(each.rows for each in world.told if isinstance(each, Notice))
+    assert dropped > 50
+    assert len(world.rows) + dropped == 100
+    assert world.rows == sorted(world.rows)
+
+
+async def test_a_host_that_lies_about_its_name_has_failed(autojump_clock: Clock) -> None:
+    world = World()
+    world.add("a", writes("b", (), (1,)))
+    async with world.followed(Query()):
+        await trio.sleep(1.5)
+    assert ("a", "failed") in world.notices
+    assert not world.rows
+
+
+async def test_leaving_ends_it_with_a_ledger(autojump_clock: Clock) -> None:
+    world = World()
+    world.add("a", writes("a", (3, 2), (4,)))
+    following = MeshFollowing(AskFollow(Query(limit=5)), "us", world, world.ask_host, world.emit, 5.0)
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def leave() -> None:
+            await trio.sleep(3)
+            following.leave()
+
+        ledger = await following.run()
+    assert [(entry.host, entry.outcome, entry.rows) for entry in ledger.members] == [("a", "answered", 3)]
+
+
+@pytest.mark.parametrize("query", [Query(direction="oldest_first"), Query(end_ns=5), Query(cursor="x")])
+def test_what_cannot_be_followed(query: Query) -> None:
+    with pytest.raises(QueryError):
+        check_follow(AskFollow(query))
