@@ -443,7 +443,11 @@ def test_opening_takes_no_other_file_that_got_the_inode(tmp_path: Path) -> None:
     (tmp_path / "x.log.2.gz").rename(tmp_path / "y.log")
     with pytest.raises(LogReadError, match="gone"):
         open_listed(file)
-    (tmp_path / "y.log").rename(tmp_path / "x.log")
-    os.truncate(tmp_path / "x.log", 3)
+    (tmp_path / "y.log").rename(tmp_path / "x.log")  # no rotation makes it newer
+    with pytest.raises(LogReadError, match="gone"):
+        open_listed(file)
+    (tmp_path / "x.log").rename(tmp_path / "x.log.2")
+    os.close(open_listed(file))
+    os.truncate(tmp_path / "x.log.2", 3)
     with pytest.raises(LogReadError, match="gone"):
         open_listed(file)

@@ -9,6 +9,7 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from varlogd.errors import LogReadError
 from varlogd.logs import files as files_module
 from varlogd.logs.account import NOTES_MAX, Account
-from varlogd.logs.catalogue import LogFile
+from varlogd.logs.catalogue import LogFile, compressed_since
 from varlogd.logs.files import EXTENT_BYTES, OPEN_FILES_MAX, Opened, OpenFiles, Plain
 from varlogd.logs.packing import PIECE_BYTES
 from varlogd.logs.rotation import place_of
@@ -272,3 +273,18 @@ def test_a_file_truncated_since_it_was_listed_is_told(tmp_path: Path, account: A
     with pytest.raises(LogReadError, match="truncated"):
         Plain(files, file)
     files.close()
+
+
+def test_a_file_that_was_written_to_and_compressed_since_it_was_listed_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_bytes(b"some text\n")
+    file = listed(path)
+    path.unlink()
+    for name, seconds in (("x.log.3.gz", -5), ("x.log.2.gz", 2), ("x.log.1.gz", 9)):
+        (tmp_path / name).write_bytes(gzip.compress(name.encode()))
+        os.utime(tmp_path / name, ns=(file.mtime_ns, file.mtime_ns + seconds * 10**9))
+    found = compressed_since(file)
+    assert found is not None
+    assert Path(found.path).name == "x.log.2.gz"
+    rotated = replace(file, path=str(tmp_path / "x.log.1"))
+    assert compressed_since(rotated) is None

@@ -192,27 +192,31 @@ def open_listed(file: LogFile) -> int:
 
 
 def _may_be(file: LogFile, entry: os.DirEntry[str]) -> bool:
-    """Whether what has a listed file's inode can be that file, renamed: inodes of deleted files are used again."""
+    """Whether what has a listed file's inode can be that file, renamed: inodes of deleted files are used again, soon
+    by the next file of the chain. But rotation only ever gives names that are further back."""
     was, is_now = place_of(_last_part(file.path)), place_of(entry.name)
     same_chain = (was.base, was.packing) == (is_now.base, is_now.packing)
-    return same_chain and entry.stat(follow_symlinks=False).st_size >= file.size_bytes
+    return same_chain and is_now.age >= was.age and entry.stat(follow_symlinks=False).st_size >= file.size_bytes
 
 
 def compressed_since(file: LogFile) -> LogFile | None:
     """What became of a plain file that is gone since it was listed, if it was compressed: one of its chain, in its
-    directory, with its time of change, which compressors keep."""
+    directory, with its time of change, which compressors keep; or, if it was still written to, the next time."""
     if file.packing:
         return None
     directory, _, name = file.path.rpartition("/")
+    was = place_of(name)
     times = {file.mtime_ns, file.mtime_ns // 1000 * 1000, file.mtime_ns // 10**9 * 10**9}
+    found: list[LogFile] = []
     with suppress(OSError), os.scandir(directory or "/") as entries:
         for entry in entries:
             place = place_of(entry.name)
-            if place.packing and place.base == place_of(name).base and entry.is_file(follow_symlinks=False):
+            if place.packing and place.base == was.base and entry.is_file(follow_symlinks=False):
                 status = entry.stat(follow_symlinks=False)
-                if status.st_mtime_ns in times:
-                    return _found(entry.path, place, status).file
-    return None
+                later = was == place_of(was.base) and status.st_mtime_ns > file.mtime_ns
+                if later or status.st_mtime_ns in times:
+                    found.append(_found(entry.path, place, status).file)
+    return min(found, key=lambda each: each.mtime_ns, default=None)
 
 
 def _open_that(file: LogFile, path: str) -> int:
