@@ -89,6 +89,27 @@ def test_where_nothing_matches_the_place_moves_on_all_the_same(tmp_path: Path, d
     assert 1000 * 10**9 < passed < 3000 * 10**9
 
 
+@pytest.mark.parametrize("direction", ["newest_first", "oldest_first"])
+@pytest.mark.parametrize("needle", [".", "00.000000Z ", "15:00.000000Z"])
+@pytest.mark.parametrize("budget", [Budget(bytes_max=2 * MIB), Budget(bytes_max=1_100_000), Budget(rows_max=7)])
+def test_exactly_what_is_before_the_place_was_given(
+    tmp_path: Path, direction: Direction, needle: str, budget: Budget
+) -> None:
+    write(tmp_path, 6000)
+    query = Query(direction=direction, filters=(LineFilter("|=", (needle,)),))
+    scan = logs_with(tmp_path, budget).scan(query, lambda: None)
+    given = all_rows(scan)
+    place = scan.frontier
+    if place is None:
+        assert not scan.truncated
+        return
+    stop = (place.key, place.stream, place.offset)  # there is one file in a stream
+    whole = all_rows(logs_with(tmp_path, Budget()).scan(query, lambda: None))
+    places = [(row.key, row.stream, row.position) for row in whole]
+    before = [each <= stop if direction == "oldest_first" else each >= stop for each in places]
+    assert given == [row for row, is_before in zip(whole, before, strict=True) if is_before]
+
+
 def test_work_past_the_budget_is_not_done(tmp_path: Path) -> None:
     write(tmp_path, 10_000)
     logs = logs_with(tmp_path, Budget())

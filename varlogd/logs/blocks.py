@@ -42,8 +42,9 @@ class Blocks:
     def frontier(self, watermark: Mark | None) -> Place | None:
         """The place before which all rows have been taken, of a merge that has come to ``watermark``.
 
-        That of the last row, if rows were refused or no key behind its own has been reached; else the beginning of
-        the watermark's key. None if there is nothing yet, or nothing more.
+        That of the last row, if rows were refused or no key behind its own has been reached; else that of no stream,
+        which is before all rows of the watermark's key (and for the newest first, behind all of the key above it).
+        None if there is nothing yet, or nothing more.
         """
         sign = -1 if self._backwards else 1
         if self._last is not None and (self.refused or watermark is None or watermark[0] <= self._last[0]):
@@ -53,7 +54,7 @@ class Blocks:
             )
         if watermark is None or watermark[0] == NOWHERE:
             return None
-        return Place(key=sign * watermark[0])
+        return Place(key=1 - watermark[0] if self._backwards else watermark[0])
 
     def add(self, rows: list[Held]) -> Iterator[Block]:
         """Take rows, which are behind those taken before, and give the blocks that they fill."""
