@@ -173,6 +173,22 @@ def test_in_a_log_without_times_every_line_is_an_entry(tmp_path: Path, direction
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
+def test_nothing_is_carried_from_one_file_into_another(tmp_path: Path, direction: Direction) -> None:
+    """No context goes across, and of a file that has no part in the question nothing is left over."""
+    (tmp_path / "x.log.2").write_text(line(1, "needle") + line(2, "a"))
+    (tmp_path / "x.log.1").write_text("no time\n" * 3000)
+    (tmp_path / "x.log").write_text(line(3, "b") + line(4, "needle"))
+    query = Query(start_ns=at_ns(0), before=3, after=3, filters=(LineFilter("|=", ("needle",)),), direction=direction)
+    rows, scan = scanned(tmp_path, query)
+    rows = rows if direction == "oldest_first" else rows[::-1]
+    assert [row.line.decode() + "\n" for row in rows] == [
+        line(1, "needle") + line(2, "a"),
+        line(3, "b") + line(4, "needle"),
+    ]
+    assert scan.truncated == "x.log: no timestamps: not searched, because the question has a time range"
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
 def test_line_ends_of_two_bytes_are_none_of_the_text(tmp_path: Path, direction: Direction) -> None:
     (tmp_path / "x.log").write_bytes(line(1, "boom").encode()[:-1] + b"\r\n\tat a\r\n" + line(2, "b").encode())
     rows, _ = scanned(tmp_path, Query(entries=True, filters=(LineFilter("|~", ("boom$",)),), direction=direction))

@@ -208,7 +208,7 @@ class StreamRows:
                     if self._take(file, chunk) > CHUNK_ROWS_MAX:
                         pace.slow_down()
                     if file.times.absent and self._asked.ranged:
-                        return
+                        break
                     if why:
                         self._account.note(f"{self.stream.name_of(file.listed)}: read in full: {why}")
                         why = ""
