@@ -338,3 +338,27 @@ async def test_a_mesh_answers_from_its_journals(mesh: Mesh, journal: Journalctl)
     }
     streams, _ = await client.files(mesh.hosts["a"].address, query)
     assert [stream.stream for stream in streams].count("journal/nginx.service") == 3
+
+
+@pytest.mark.parametrize("direction", ["newest_first", "oldest_first"])
+async def test_paging_gives_every_entry_once(mesh: Mesh, journal: Journalctl, direction: str) -> None:
+    for name in "ab":
+        await mesh.boot(name, 3, make=lambda config, world: Daemon(config, replace(world, journalctl=journal)))
+    await mesh.formed()
+    source = Matcher("source", "=", "journal")
+    query = Query(matchers=(source,), direction=direction, limit=3)  # type: ignore[arg-type]
+    pages: list[list[tuple[str, bytes]]] = []
+    while not pages or query.cursor:
+        async with client.ask(mesh.hosts["a"].address, query) as answer:
+            pages.append([(row.host, row.line) async for row in answer])
+        query = structs.replace(query, cursor=answer.ledger.cursor)
+        assert len(pages) < 9
+    whole = [(host, line) for _, line in LINES for host in "ab"]
+    assert [row for page in pages for row in page] == (whole if direction == "oldest_first" else whole[::-1])
+    assert {len(page) for page in pages[:5]} == {3}
+
+
+def test_context_is_not_taken_and_that_is_told(journal: Journalctl) -> None:
+    rows, scan = scanned(logs_of(journal), asked(filters=(LineFilter("|=", ("accepted",)),), before=2))
+    assert [row.line for row in rows] == [LINES[4][1]]
+    assert scan.notes == ["journal: rows come without the lines around them"]

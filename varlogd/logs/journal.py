@@ -17,7 +17,18 @@ from typing import Final, NamedTuple
 from varlogd.logs.account import Account
 from varlogd.logs.catalogue import Served
 from varlogd.logs.journal_follow import FollowedJournal, resumed
-from varlogd.logs.journal_rows import KERNEL, OTHER, PREFIX, WAIT_S, At, Entries, JournalRows, tell, unit_name
+from varlogd.logs.journal_rows import (
+    KERNEL,
+    OTHER,
+    PREFIX,
+    WAIT_S,
+    At,
+    Entries,
+    JournalRows,
+    resume_of,
+    tell,
+    unit_name,
+)
 from varlogd.logs.journalctl import Journalctl, lines_of, since, until
 from varlogd.logs.redaction import Redactor
 from varlogd.logs.sources import Listing
@@ -88,7 +99,9 @@ class JournalSource:
         chosen = self.choose(asked.query, account)
         if chosen is None:
             return []
-        options = [*_range(asked.query, last), *(["--reverse"] if asked.backwards else [])]
+        if asked.query.before or asked.query.after:
+            account.note("journal: rows come without the lines around them")
+        options = [*_range(asked, last), *(["--reverse"] if asked.backwards else [])]
         child = self._journalctl.export(_matches(chosen), *options)
         closing.callback(child.close)
         return [JournalRows(child, self.entries(asked, last), account, self._redactor)]
@@ -205,9 +218,13 @@ def _matches(chosen: Chosen) -> list[str]:
     return told
 
 
-def _range(query: Query, last: At | None) -> Iterator[str]:
-    if query.start_ns is not None:
-        yield since(query.start_ns)
-    ends = [end for end in (query.end_ns, None if last is None else last.time_ns) if end is not None]
-    if ends:
-        yield until(min(ends))
+def _range(asked: Asked, last: At | None) -> Iterator[str]:
+    """The times between which everything is that a question wants, as options."""
+    starts, ends = [asked.query.start_ns], [asked.query.end_ns, None if last is None else last.time_ns]
+    resume = resume_of(asked)
+    if resume is not None and resume.after is not None and not resume.streams:
+        (ends if asked.backwards else starts).append(resume.after.key)
+    if told := [start for start in starts if start is not None]:
+        yield since(max(told))
+    if told := [end for end in ends if end is not None]:
+        yield until(min(told))

@@ -25,6 +25,7 @@ from varlogd.logs.order import Held, Mark, Order, ranked
 from varlogd.logs.reader import Chunk, Steps
 from varlogd.logs.redaction import Redactor
 from varlogd.logs.stream import Asked
+from varlogd.query.cursor import HostPlace, cursor_of
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES, STREAM_MAX_CHARS
 from varlogd.wire.query import Source
 
@@ -189,6 +190,7 @@ class Entries:
         self._labels_of = labels_of
         self._priorities = priorities
         self._last = last
+        self._resume = resume_of(asked)
         self._parser = ExportParser()
         self._read: Fields | None = None
         self._streams: dict[bytes, str] = {}  # of each unit, empty if it is not wanted
@@ -212,6 +214,19 @@ class Entries:
             if (entry := self._entry(fields)) is not None:
                 entries.append(entry)
         return entries
+
+    def _is_before_resume(self, stream: str, at: At) -> bool:
+        """Whether an entry has been given already, by the cursor that the question came with."""
+        if self._resume is None:
+            return False
+        own = self._resume.streams.get(stream)
+        if own is not None and own.file == at.numbering:
+            return self.sign * at.position <= self.sign * own.offset
+        after = self._resume.after
+        if after is None:
+            return False
+        here, there = (at.time_ns, stream, at.position), (after.key, after.stream, after.offset)
+        return here >= there if self.sign < 0 else here <= there
 
     def rows(self, entries: Sequence[Entry]) -> list[Held]:
         """The rows of entries that pass the filters."""
@@ -239,6 +254,8 @@ class Entries:
         at = place_of(fields)
         if not self._asked.wants(at.time_ns) or (self._last is not None and not self._last.has_reached(at)):
             return None
+        if self._is_before_resume(stream, at):
+            return None
         source = self._sources.get((stream, at.numbering))
         if source is None:
             source = self._sources[stream, at.numbering] = Source(self._asked.host, stream, at.numbering)
@@ -256,6 +273,12 @@ class Entries:
             if labels is not None:
                 self.labels[stream] = labels
         return stream
+
+
+def resume_of(asked: Asked) -> HostPlace | None:
+    """Where the question goes on, if it came with a cursor."""
+    cursor = cursor_of(asked.query)
+    return None if cursor is None else cursor.place_of(asked.host)
 
 
 def tell(child: Child, account: Account) -> bool:
