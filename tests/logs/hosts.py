@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 from varlogd.logs.scan import HostLogs, Scan
 from varlogd.query.block import Row, rows_of
@@ -41,3 +44,14 @@ def first_block(scan: Scan) -> list[Row]:
     while block is None:
         block = next(scan)
     return rows_of(block)
+
+
+@contextmanager
+def chunks_of(size: int | None) -> Iterator[None]:
+    """Have chunks of ``size`` bytes, however many streams there are."""
+    with ExitStack() as stack:
+        if size is not None:
+            for name in ("sources.CHUNK_MIN_BYTES", "stream.CHUNK_FIRST_BYTES", "timing.CHUNK_FIRST_BYTES"):
+                stack.enter_context(mock.patch(f"varlogd.logs.{name}", size))
+            stack.enter_context(mock.patch("varlogd.logs.sources.HELD_MAX_BYTES", 1))
+        yield

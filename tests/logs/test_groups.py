@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.logs.hosts import at_ns, line, scanned
-from tests.logs.test_scan import chunks_of
+from tests.logs.hosts import at_ns, chunks_of, line, scanned
 from varlogd.query.block import Row
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES, ROW_LINES_MAX
 from varlogd.wire.query import Direction, LineFilter, Query

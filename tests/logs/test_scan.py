@@ -7,15 +7,14 @@ import lzma
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
-from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.logs.hosts import chunks_of
 from varlogd.logs.files import SPOOL_MAX_BYTES
 from varlogd.logs.scan import HostLogs
 from varlogd.query.block import Row, row_count, rows_of
@@ -106,17 +105,6 @@ def rows_of_all(blocks: Iterator[object]) -> list[Row]:
             assert 0 < row_count(block) <= BLOCK_ROWS_MAX  # type: ignore[arg-type]
             rows += rows_of(block)  # type: ignore[arg-type]
     return rows
-
-
-@contextmanager
-def chunks_of(size: int | None) -> Iterator[None]:
-    """Have chunks of ``size`` bytes, however many streams there are."""
-    with ExitStack() as stack:
-        if size is not None:
-            for name in ("sources.CHUNK_MIN_BYTES", "stream.CHUNK_FIRST_BYTES", "timing.CHUNK_FIRST_BYTES"):
-                stack.enter_context(mock.patch(f"varlogd.logs.{name}", size))
-            stack.enter_context(mock.patch("varlogd.logs.sources.HELD_MAX_BYTES", 1))
-        yield
 
 
 words = st.sampled_from([b"error", b"ok", b"user 1", b"", b"\xff\x01", b"err", b"ERROR \r.", "é".encode()])
