@@ -57,7 +57,7 @@ def _serve(given: Path, directories: Sequence[Path], count: int, complain: Compl
     names: dict[str, Path] = {}
     for directory in directories[:count]:
         names[_node_name(directory.name, names)] = directory
-    return [NodePlan(name, {"source": "given"}, directory.resolve()) for name, directory in names.items()]
+    return [NodePlan(name, {"logs": "given"}, directory.resolve()) for name, directory in names.items()]
 
 
 def _deal(given: Path, copies: Path, count: int, complain: Complain) -> list[NodePlan]:
@@ -66,7 +66,7 @@ def _deal(given: Path, copies: Path, count: int, complain: Complain) -> list[Nod
     if not logs:
         raise DemoError(f"there are no files in {given}")
     plans = [
-        NodePlan(f"node{number}", {"source": "dealt"}, copies / f"node{number}")
+        NodePlan(f"node{number}", {"logs": "dealt"}, copies / f"node{number}")
         for number in range(1, max(NODES_MIN, min(count, len(logs))) + 1)
     ]
     for plan in plans:
