@@ -141,6 +141,11 @@ class Follow:
         """What an asker must know of what is live."""
         return self._account.notes
 
+    @property
+    def missing(self) -> str:
+        """What of it cannot be given, and why; empty if nothing."""
+        return self._account.truncated
+
     def history(self) -> Scan:
         """The rows before the moment it was made, as the query wants them."""
         return self._logs.scan(self._query, self._check, self._followed)

@@ -98,6 +98,8 @@ class _Part:
     known: Progress = field(default_factory=Progress)
     places: dict[str, Place] = field(default_factory=dict)
     history: Sink | None = None
+    is_gathered: trio.Event = field(default_factory=trio.Event)
+    pushing: trio.CancelScope = field(default_factory=trio.CancelScope)
     is_live: trio.Event = field(default_factory=trio.Event)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
@@ -202,7 +204,7 @@ class MeshFollowing:
         ledger = await self._gather.run()
         self._gather = None
         for entry in ledger.members:
-            self._parts[entry.host].history = None
+            self._parts[entry.host].is_gathered.set()
             if entry.outcome == Outcome.LATE:
                 self._tell(entry.host, "failed", f"history: {entry.why}")
             elif entry.outcome == Outcome.TRUNCATED:
@@ -211,10 +213,12 @@ class MeshFollowing:
     async def _history_of(self, host: str, sink: Sink) -> Entry:
         part = self._parts[host]
         part.history = sink
+        part.is_gathered.set()
         try:
             await part.is_live.wait()
         finally:
             part.history = None
+            part.pushing.cancel()  # nobody takes it any more
         missing = part.known.missing
         if part.state not in ("joined", "back"):
             return Entry(host=host, outcome=Outcome.FAILED, why=part.why, rows=part.rows)
@@ -234,6 +238,8 @@ class MeshFollowing:
     def _start(self, nursery: trio.Nursery, part: _Part, *, history: bool = False) -> None:
         part.asked = True
         part.scope = trio.CancelScope()
+        if not history:
+            part.is_gathered.set()
         self._parts[part.host] = part
         nursery.start_soon(self._run_part, part, history)
 
@@ -369,9 +375,11 @@ class _PartSink:
         if any(source.host != part.host for source in block.sources):
             raise ProtocolError(f"{part.host} sent rows of another host")
         if not self._live:
+            await part.is_gathered.wait()
             if part.history is not None:
                 part.rows += row_count(block)
-                await part.history.block(block)
+                with trio.CancelScope() as part.pushing:
+                    await part.history.block(block)
             return
         check_block(block, "oldest_first")
         for place in _places_behind(block, before=self._following._ask.query.before):
@@ -395,7 +403,9 @@ class _PartSink:
             raise ProtocolError(f"{self._part.host} follows more than {STREAMS_PER_HOST_MAX} streams")
 
     async def progress(self, progress: Progress) -> None:
-        self._part.known = progress
+        before, self._part.known = self._part.known, progress
+        if self._live and progress.missing and progress.missing != before.missing:
+            self._following._tell(self._part.host, "lost", progress.missing)
         if self._part.history is not None:
             self._part.history.progress(progress)
 

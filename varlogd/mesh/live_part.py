@@ -111,8 +111,9 @@ class OwnFollowing:
             await sink.notice(structs.replace(notice, why=clipped(notice.why)))
         for block in news.blocks:
             await sink.block(block)
+        notes, missing = tuple(map(clipped, follow.notes)), clipped(follow.missing)
         await sink.progress(
-            Progress(bytes_scanned=follow.bytes_scanned, rows=follow.rows, notes=tuple(map(clipped, follow.notes)))
+            Progress(bytes_scanned=follow.bytes_scanned, rows=follow.rows, notes=notes, missing=missing)
         )
 
     async def _tell_places(self, follow: Follow, told: dict[str, Place], sink: LiveSink, closing: ExitStack) -> None:
