@@ -59,6 +59,8 @@ def bodies(text: bytes, marks: Sequence[Span], *, from_edge: bool, to_edge: bool
     found = set()
     for start, end in marks:
         if text.startswith(_BEGIN, start):
+            if text[end : _line_end(text, end)].strip(_AFTER):
+                continue  # a line that speaks of one, or has all of it
             found.add(_body(text, below, _downwards(text, _line_end(text, end))))
         else:
             found.add(_body(text, _ABOVE_END, _upwards(text, _line_start(text, start))))
@@ -140,7 +142,7 @@ def _kind(text: bytes, start: int, end: int) -> str:
         return "f" if len(word) >= FULL_MIN_CHARS and _is_mixed(word) else "s"
     line = text[start:end]
     if _KEY in line and _BEGIN in line:
-        return "o" if _END in line else "b"
+        return "b" if line.rstrip(_AFTER).endswith(b"-----") and _END not in line else "o"
     if _KEY in line and _END in line:
         return "e"
     return "h" if any(header in line for header in _HEADERS) else "o"

@@ -28,8 +28,13 @@ from varlogd.logs.secrets import Rule, builtin_rules
 from varlogd.logs.stream import Asked
 from varlogd.query.pattern import GroupsPattern
 from varlogd.query.vectors import PresentVectors, VectorsError
+from varlogd.wire.limits import KIB
 
 MASK: Final = b"*"
+
+VECTORS_FROM_BYTES: Final = 64 * KIB
+"""Text in which secrets are sought with hyperscan: to compile it takes a tenth of a second, once, and who only asks
+for the last lines of a log need not wait for that."""
 
 
 class Redactor:
@@ -69,7 +74,7 @@ class Redactor:
     @cached_property
     def _gates(self) -> list[_Gate]:
         """The rules, each behind what says if it can match at all."""
-        gates = [_builtin_gate()] if self._builtin else []
+        gates: list[_Gate] = [_builtin_gate()] if self._builtin else []
         return [*gates, _Re2Gate(self._own)] if self._own else gates
 
     def _masked(
@@ -135,14 +140,26 @@ class _Re2Gate:
             return None
 
 
-@cache
-def _builtin_gate() -> _Gate:
-    """Compiling takes a tenth of a second: once a process, when the first text is to be masked."""
-    rules = builtin_rules()
-    try:
-        return _VectorGate(rules)
-    except VectorsError:  # four times slower; whoever asks is told of the engine by the scanner
-        return _Re2Gate(rules)
+class _BuiltinGate:
+    """Short texts go through RE2, which is ready at once; long ones are worth the other engine."""
+
+    def __init__(self) -> None:
+        self._rules = builtin_rules()
+        self._for_short = _Re2Gate(self._rules)
+
+    def present(self, text: bytes) -> Iterable[Rule]:
+        return (self._for_short if len(text) < VECTORS_FROM_BYTES else self._for_long).present(text)
+
+    @cached_property
+    def _for_long(self) -> _Gate:
+        try:
+            return _VectorGate(self._rules)
+        except VectorsError:  # four times slower; whoever asks is told of the engine by the scanner
+            return self._for_short
+
+
+_builtin_gate = cache(_BuiltinGate)
+"""One for the process: its rules are always the same."""
 
 
 def _parted(chunks: Sequence[Chunk], *, backwards: bool, at_start: bool) -> tuple[list[Chunk], list[Chunk]]:
