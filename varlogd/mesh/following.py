@@ -25,12 +25,13 @@ from msgspec import structs
 from varlogd.errors import ProtocolError, QueryError, Refused, VarlogdError
 from varlogd.mesh.live_part import LiveSink
 from varlogd.mesh.outbox import Outbox
+from varlogd.mesh.places import move, places_behind, resumed
 from varlogd.mesh.scatter import Gather
 from varlogd.mesh.sink import Sink
 from varlogd.query.block import check_block, row_count, rows_of
 from varlogd.query.ledger import LedgerBook, clipped
 from varlogd.swim.state import COUNT_MAX
-from varlogd.wire.limits import KIB, RESUME_PLACES_MAX, STREAMS_PER_HOST_MAX
+from varlogd.wire.limits import STREAMS_PER_HOST_MAX
 from varlogd.wire.query import (
     AskFollow,
     AskRows,
@@ -56,9 +57,6 @@ AGAIN_FIRST_S: Final = 0.2
 AGAIN_MOST_S: Final = 5.0
 """Pauses before a host is asked again, doubled from the first to the longest: a link that broke is up again in no
 time, a host that refuses is not to be pestered."""
-
-RESUME_CHARS_MAX: Final = 24 * KIB
-"""Names of streams and files in a question to go on: it must stay below what a question may take."""
 
 WHY_GONE: Final = {"dead": "the mesh holds it dead", "left": "it has left the mesh"}
 
@@ -264,7 +262,7 @@ class MeshFollowing:
     def _question(self, part: _Part, *, history: bool) -> AskFollow:
         limit = self._ask.query.limit if history else None
         query = structs.replace(self._ask.query, limit=limit)
-        resume = _resume(part.places)
+        resume = resumed(part.places)
         if resume and len(resume) < len(part.places):
             left_out = len(part.places) - len(resume) + 1
             self._tell(part.host, "lost", f"{left_out} streams go on from now: too many to tell where each stood")
@@ -382,8 +380,8 @@ class _PartSink:
                     await part.history.block(block)
             return
         check_block(block, "oldest_first")
-        for place in _places_behind(block, before=self._following._ask.query.before):
-            _move(part.places, place)
+        for place in places_behind(block, before=self._following._ask.query.before):
+            move(part.places, place)
         self._following._take(part.host, block)
 
     async def live(self) -> None:
@@ -398,7 +396,7 @@ class _PartSink:
 
     async def places(self, places: Sequence[Place]) -> None:
         for place in places:
-            _move(self._part.places, place)
+            move(self._part.places, place)
         if len(self._part.places) > STREAMS_PER_HOST_MAX:
             raise ProtocolError(f"{self._part.host} follows more than {STREAMS_PER_HOST_MAX} streams")
 
@@ -408,43 +406,3 @@ class _PartSink:
             self._following._tell(self._part.host, "lost", progress.missing)
         if self._part.history is not None:
             self._part.history.progress(progress)
-
-
-def _move(places: dict[str, Place], place: Place) -> None:
-    """Note a stream's place, as the one that has changed last."""
-    places.pop(place.stream, None)
-    places[place.stream] = place
-
-
-def _places_behind(block: Block, *, before: int) -> list[Place]:
-    """For each stream of a block, the place behind its last row: no line begins there but the next one.
-
-    Of a row with context only its first matching line is known to be there.
-    """
-    last: dict[tuple[str, str, int], tuple[int, int]] = {}
-    texts = rows_of(block)
-    for index, row in enumerate(texts):
-        source = _source_at(block, index)
-        last[(row.stream, source[0], source[1])] = (row.position, 1 if before else max(1, len(row.line)))
-    return [
-        Place(key=0, stream=stream, file=file, offset=position - base + size)
-        for (stream, file, base), (position, size) in last.items()
-        if file
-    ]
-
-
-def _source_at(block: Block, index: int) -> tuple[str, int]:
-    chosen = int.from_bytes(block.source[4 * index : 4 * index + 4], "little") if block.source else 0
-    return block.sources[chosen].file, block.sources[chosen].base
-
-
-def _resume(places: dict[str, Place]) -> tuple[Place, ...]:
-    """The places to tell a host, those that changed last if there are too many; then one without a stream."""
-    chosen: list[Place] = []
-    room = RESUME_CHARS_MAX
-    for place in reversed(places.values()):
-        room -= len(place.stream) + len(place.file)
-        if room < 0 or len(chosen) == RESUME_PLACES_MAX - 1:
-            return (*chosen, Place(key=0))
-        chosen.append(place)
-    return tuple(chosen)
