@@ -27,6 +27,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -35,7 +36,11 @@ import trio_websocket._impl
 import wsproto.frame_protocol
 import wsproto.utilities
 
+from varlogd.logs.identity import FileIdentity
+
 _trio_run: Any = trio._core._run
+
+_text_of: Final = FileIdentity.__str__
 
 _TRIO_NAMES: Final = ("_ALLOW_DETERMINISTIC_SCHEDULING", "_r", "GLOBAL_RUN_CONTEXT")
 
@@ -75,7 +80,8 @@ class Escaped(AssertionError):
 
 @contextmanager
 def seeded(rng: random.Random, wall_s: Callable[[], float]) -> Iterator[None]:
-    """Chance in trio's scheduler and in the websocket libraries comes from ``rng``, log times from ``wall_s``."""
+    """Chance in trio's scheduler and in the websocket libraries comes from ``rng``, log times from ``wall_s``. Which
+    inode a file got is chance as well, and is not told: files are found again by their text."""
     chance = SimpleNamespace(urandom=rng.randbytes)
     virtual = SimpleNamespace(**{**vars(time), "time": wall_s, "time_ns": lambda: round(wall_s() * 1e9)})
     state = _trio_run._r.getstate()
@@ -88,6 +94,7 @@ def seeded(rng: random.Random, wall_s: Callable[[], float]) -> Iterator[None]:
             (wsproto.utilities, "os", chance),
             (trio_websocket._impl, "random", rng),
             (logging, "time", virtual),
+            (FileIdentity, "__str__", lambda identity: _text_of(replace(identity, device=0, inode=0))),
         ):
             stack.enter_context(_replaced(owner, name, value))
         stack.enter_context(_own_garbage())

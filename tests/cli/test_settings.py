@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct, structs
 
-from varlogd.cli.settings import RESERVED_TAGS, SETTINGS, TABLES, Effective, load
+from varlogd.cli.settings import SETTINGS, TABLES, Effective, load
 from varlogd.config import Config
 from varlogd.errors import ConfigError
 from varlogd.query.match import ON_THE_HOST
@@ -270,9 +270,7 @@ def test_values_that_cannot_be_used_are_refused(key: str, values: list[object]) 
 @pytest.mark.parametrize(
     "tags",
     [
-        {"host": "x"},
-        {"stream": "x"},
-        {"file": "x"},
+        *({label: "x"} for label in sorted(ON_THE_HOST | {"host"})),
         {"9a": "x"},
         {"a-b": "x"},
         {"": "x"},
@@ -288,10 +286,6 @@ def test_tags_that_cannot_be_used_are_refused(tags: object) -> None:
     (setting,) = (setting for setting in SETTINGS if setting.key == "tags")
     with pytest.raises(ValueError):
         setting.check(tags)
-
-
-def test_the_labels_of_streams_are_reserved() -> None:
-    assert RESERVED_TAGS == ON_THE_HOST | {"host"}
 
 
 def test_words_for_true_and_false() -> None:

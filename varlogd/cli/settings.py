@@ -30,11 +30,6 @@ ENVIRONMENT_PREFIX: Final = "VARLOGD_"
 FILE_VARIABLE: Final = "VARLOGD_CONFIG"
 """Names the file where no ``--config`` does."""
 
-RESERVED_TAGS: Final = frozenset(
-    {"host", "stream", "file", "source", "unit", "priority", "container", "pod", "namespace"}
-)
-"""Labels that say where a row comes from."""
-
 RULES_MAX: Final = 64
 """Own rules of redaction: every line that is searched is held against each."""
 
@@ -368,9 +363,11 @@ def _check_tags(value: object) -> dict[str, str]:
 
 
 def _check_tag(key: str, value: object) -> str:
+    from varlogd.query.match import ON_THE_HOST
+
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
         raise ValueError(f"{key!r} is not a tag's key: letters, digits and _, and no digit first")
-    if key in RESERVED_TAGS:
+    if key in ON_THE_HOST | {"host"}:
         raise ValueError(f"{key!r} is reserved: rows have labels of that name")
     if value == "" or not isinstance(value, str):
         raise ValueError(f"the value of {key!r} must be a text, not {value!r}")
