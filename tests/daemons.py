@@ -246,6 +246,10 @@ main()
 """The same daemon, which waits for silent strangers a fraction of a second instead of five."""
 
 
+NO_JOURNAL = {"VARLOGD_JOURNAL": "false"}
+"""This machine's journal is no part of a test."""
+
+
 class DaemonProcess:
     """`varlogd` as a process."""
 
@@ -256,6 +260,7 @@ class DaemonProcess:
         join: Sequence[str],
         flags: Sequence[str] = (),
         command: Sequence[str] = VARLOGD,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.root = directory / name
@@ -263,8 +268,11 @@ class DaemonProcess:
         self.root.mkdir(exist_ok=True)
         flags = [f"--name={name}", "--listen=127.0.0.1:0", f"--root={self.root}", "--log-format=json", *flags]
         words = [*command, *flags, *(f"--join={seed}" for seed in join)]
+        environment = {**os.environ, **NO_JOURNAL, **(environ or {})}
         with self.log.open("wb") as stderr:
-            self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
+            self._process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, env=environment
+            )
 
     @property
     def pid(self) -> int:

@@ -12,8 +12,8 @@ from msgspec import Struct, structs
 from varlogd.cli.settings import SETTINGS, TABLES, Effective, load
 from varlogd.config import Config
 from varlogd.errors import ConfigError
-from varlogd.query.match import ON_THE_HOST
 from varlogd.wire.limits import NAME_MAX_CHARS, TAG_MAX_CHARS, TAGS_MAX
+from varlogd.wire.query import ON_THE_HOST
 
 FILE = "/etc/varlogd/varlogd.toml"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from varlogd.cli import exit_status, output, render
 from varlogd.cli.terminal import GRAY, counted, json_line, paint, safe
 from varlogd.errors import VarlogdError
-from varlogd.wire.query import Ledger, Outcome, Progress, StreamInfo
+from varlogd.wire.query import ON_THE_HOST, Ledger, Outcome, Progress, StreamInfo
 
 if TYPE_CHECKING:
     from varlogd.cli.arguments import Command
@@ -41,9 +41,9 @@ def slip(command: Command, ledger: Ledger) -> str:
     if not ledger.members:
         return f"no host matches {safe(' '.join(command.labels))}: see `varlog members`"
     answered = [entry for entry in ledger.members if entry.outcome == Outcome.ANSWERED]
-    by_stream = any(matcher.label == "stream" for matcher in command.query.matchers)
+    by_stream = any(matcher.label in ON_THE_HOST for matcher in command.query.matchers)
     if by_stream and answered and not any(entry.streams for entry in answered):
-        return f"no stream matches {safe(' '.join(command.streams or command.labels))}: see `varlog files`"
+        return f"no stream matches {safe(' '.join([*command.streams, *command.labels]))}: see `varlog files`"
     return ""
 
 

@@ -25,6 +25,7 @@ from msgspec import Struct, inspect, structs
 from varlogd.config import Config, MembershipConfig, QueryConfig, is_wildcard, split_address
 from varlogd.errors import ConfigError, PatternError, QueryError
 from varlogd.wire.limits import NAME_MAX_CHARS, TAG_MAX_CHARS, TAGS_MAX
+from varlogd.wire.query import ON_THE_HOST
 
 ENVIRONMENT_PREFIX: Final = "VARLOGD_"
 FILE_VARIABLE: Final = "VARLOGD_CONFIG"
@@ -363,8 +364,6 @@ def _check_tags(value: object) -> dict[str, str]:
 
 
 def _check_tag(key: str, value: object) -> str:
-    from varlogd.query.match import ON_THE_HOST
-
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
         raise ValueError(f"{key!r} is not a tag's key: letters, digits and _, and no digit first")
     if key in ON_THE_HOST | {"host"}:

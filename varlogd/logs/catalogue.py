@@ -80,7 +80,7 @@ class LogFile:
 @dataclass(frozen=True, slots=True)
 class LogStream:
     """One stream: ``files`` from new to old. ``labels`` are what it has beside its host's tags, its ``host`` and its
-    ``stream``: ``file`` (the absolute path), ``source`` and what its source knows (`query.match.ON_THE_HOST`).
+    ``stream``: ``file`` (the absolute path), ``source`` and what its source knows (`wire.query.ON_THE_HOST`).
 
     Without files it is a directory that cannot be read (its name ends in ``/``), or a link; ``note`` says why.
     """

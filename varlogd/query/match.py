@@ -20,13 +20,7 @@ from varlogd.query.cursor import cursor_of
 from varlogd.query.pattern import Pattern, compile_pattern
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import PATTERN_MAX_CHARS
-from varlogd.wire.query import Matcher, Query
-
-ON_THE_HOST: Final = frozenset({"stream", "file", "source", "unit", "priority", "container", "pod", "namespace"})
-"""Labels that only the host itself can judge: ``stream`` (its name), ``file`` (the absolute path), ``source`` (file,
-container or journal), the ``unit`` of a journal's stream and the ``priority`` of its entries, and the ``container``,
-``pod`` and ``namespace`` of a container's. A tag of such a name is that of the streams whose source does not know
-better."""
+from varlogd.wire.query import ON_THE_HOST, Matcher, Query
 
 COMPILED_MAX: Final = 64
 """Label patterns kept compiled: a query's matchers are judged once a member and once a stream."""

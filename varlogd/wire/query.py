@@ -42,6 +42,11 @@ Cursor = Annotated[str, Meta(max_length=CURSOR_MAX_CHARS)]
 NO_TIME: Final = -(1 << 63)
 """In a column of times: this row has none."""
 
+ON_THE_HOST: Final = frozenset({"stream", "file", "source", "unit", "priority", "container", "pod", "namespace"})
+"""Labels that only the host itself can judge: ``stream`` (its name), ``file`` (the absolute path), ``source`` (file,
+container or journal), the ``unit`` of a journal's stream and the ``priority`` of its entries, and the ``container``,
+``pod`` and ``namespace`` of a container's. No tag may have such a name, nor that of ``host``."""
+
 Direction = Literal["newest_first", "oldest_first"]
 NoticeEvent = Literal["joined", "left", "dead", "failed", "refused", "back", "dropped", "lost", "stream"]
 Text = Annotated[str, Meta(max_length=PATTERN_MAX_CHARS)]
