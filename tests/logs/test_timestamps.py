@@ -380,6 +380,22 @@ def test_lines_of_many_layouts_are_read_one_by_one() -> None:
     assert times._layouts_left == 0
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(-4000, 4000), st.sampled_from(["%b %d %H:%M:%S h", "%Y-%m-%d %H:%M:%S"])), max_size=9
+    ),
+    st.sampled_from([utc(2026, 10, 25, 1), utc(2026, 3, 29, 1), utc(2026, 1, 1), utc(2026, 6, 1, 12, 0, 30)]),
+    st.sampled_from([0, 1, 365]),
+)
+def test_what_was_read_before_changes_no_time(near: list[tuple[int, str]], at: datetime, days: int) -> None:
+    latest = ns(at + timedelta(days=days))
+    lines = [(at + timedelta(seconds=seconds)).strftime(written).encode() for seconds, written in near]
+    lines += [line[:-4] + b"60 x" for line in lines if line[-1:].isdigit()]
+    times = Timestamps(ZoneInfo("Europe/Berlin"), latest)
+    alone = [Timestamps(ZoneInfo("Europe/Berlin"), latest).of(line) for line in lines]
+    assert list(map(times.of, lines)) == alone
+
+
 def test_the_cache_is_bounded() -> None:
     times = stamps()
     start = utc(2026, 1, 1)

@@ -29,8 +29,8 @@ from varlogd.wire.query import Query, Source
 WAITING_MAX_BYTES: Final = 1 * MIB
 """Text through which lines wait for a line with a time: the longest stack traces have some hundred KiB."""
 
-BATCH_LINES_MIN: Final = 600
-"""Lines whose times are read together. What that learns of a file costs as much as some hundred lines one by one."""
+BATCH_LINES_MIN: Final = 40
+"""Lines whose times are read together. What that learns of a file costs as much as so many lines one by one."""
 
 _ALWAYS: Final = (-(1 << 63), (1 << 63) - 1)
 

@@ -2,19 +2,22 @@
 
 The lines of one log have their stamp, fraction and zone at the same columns. So once one line has been read by its
 format, others are cut at those columns, and what the pieces mean is looked up: the *head*, all up to the fraction, in
-a dictionary of seconds; the fraction, three digits at a time, in dictionaries of a thousand entries; what follows it,
-the zone and the next three bytes, with the last of these. A time is then a sum, made by a list comprehension.
+a dictionary of seconds; the fraction, three digits at a time, in dictionaries of all thousand; and what follows it,
+the zone and the next three bytes, in one that says whether the time ends there. A time is then a sum, and all of it
+is done column by column.
 
-A piece that is not in its dictionary is put in its place in the line that the layout was taken from, and read by the
-format. It is remembered only if the format finds its groups at the same columns, and no byte beyond the piece could
-change that; else the sum is less than `NO_TIME`, and the line is to be read by itself. So a layout gives what the
-format gives, or nothing.
+A head that is not in its dictionary is put before the rest of the line that the layout was taken from, and read by
+the format; digits of a fraction are worth what their place says, as in every format. A piece counts only if the
+format finds its groups at the same columns, with the same zone behind the digits, and if no byte beyond the piece
+could change that; else the sum is less than `NO_TIME`, and the line is to be read by itself. So a layout gives what
+the format gives, or nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache
+from operator import add, itemgetter
 from typing import Final
 
 from varlogd.logs.formats import MARKER_BYTES, Format
@@ -25,7 +28,7 @@ NO_TIME: Final = -(1 << 80)
 _NONE: Final = 4 * NO_TIME
 
 PIECES_MAX: Final = 4096
-"""Entries of one dictionary: a thousand fractions, each with the few ways in which lines go on."""
+"""Entries of a dictionary of what was read: more than an hour of seconds."""
 
 LINE_BYTES: Final = 512
 """A time further within a line is not at the same column of the next."""
@@ -55,6 +58,20 @@ class _Pieces(dict[bytes, int]):
         return value
 
 
+class _Digits(dict[bytes, int]):
+    """What all numbers of so many digits mean, in ns; `_NONE` for anything else."""
+
+    def __init__(self, width: int, unit_ns: int) -> None:
+        super().__init__((b"%0*d" % (width, number), number * unit_ns) for number in range(10**width))
+
+    def __missing__(self, piece: bytes) -> int:
+        return _NONE
+
+
+_digits = cache(_Digits)
+"""The same for all layouts. There are few: of one to three digits, each at one of nine places."""
+
+
 class Layout:
     """The columns at which a line of a format has its time, and what was found there.
 
@@ -74,39 +91,34 @@ class Layout:
         self._suffix = line[start + self._digits_end : found.end()]
         self._like = line[start : start + self._head_end] + b"0" * digits + self._suffix
         self._spans = self._found_in(self._like)
-        self._base = read(self._like) or 0
-        self._cuts = [*range(self._head_end, max(self._digits_end, self._head_end + 1), 3)]
-        self._cuts.append(self._digits_end + len(self._suffix) * bool(digits) + _AFTER_BYTES)
+        self._width = self._digits_end + len(self._suffix) + _AFTER_BYTES
+        self._head_of = itemgetter(slice(self._head_end))
         self._heads = _Pieces(self._head)
-        self._pieces = [_Pieces(partial(self._piece, at, end)) for at, end in self._places()]
+        self._fractions = self._digit_tables(form.scale[digits])
+        self._ending_of = itemgetter(slice(self._digits_end, self._width))
+        self._endings = _Pieces(self._ending)
 
     def of_lines(self, lines: Sequence[bytes]) -> list[int]:
         """The times of ``lines``; less than `NO_TIME` for those to be read by themselves."""
-        head, heads, pieces, cuts = self._head_end, self._heads, self._pieces, self._cuts
         if marker := self._form.marker:
-            reach, width = MARKER_BYTES, cuts[-1]
+            reach, width = MARKER_BYTES, self._width
             lines = [line[(at := line.find(marker, 0, reach)) : at + width] for line in lines]
-        knowns = [heads[line[:head]] for line in lines]
-        if len(pieces) == 1:
-            (some,), (a, b) = pieces, cuts
-            return [
-                known + some[line[a:b]] if known > NO_TIME else _NONE
-                for known, line in zip(knowns, lines, strict=True)
-            ]
-        if len(pieces) == 2:
-            (some, more), (a, b, c) = pieces, cuts
-            return [
-                known + some[line[a:b]] + more[line[b:c]] if known > NO_TIME else _NONE
-                for known, line in zip(knowns, lines, strict=True)
-            ]
-        (some, more, most), (a, b, c, d) = pieces, cuts
+        times = list(map(self._heads.__getitem__, map(self._head_of, lines)))
+        for digits_of, meaning in self._fractions:
+            times = list(map(add, times, map(meaning.__getitem__, map(digits_of, lines))))
+        ending_of, endings = self._ending_of, self._endings
+        if min(times, default=0) > NO_TIME and not any(map(endings.__getitem__, set(map(ending_of, lines)))):
+            return times
         return [
-            known + some[line[a:b]] + more[line[b:c]] + most[line[c:d]] if known > NO_TIME else _NONE
-            for known, line in zip(knowns, lines, strict=True)
+            time + endings[ending_of(line)] if time > NO_TIME else _NONE
+            for time, line in zip(times, lines, strict=True)
         ]
 
-    def _places(self) -> list[tuple[int, int]]:
-        return list(zip(self._cuts, self._cuts[1:], strict=False))
+    def _digit_tables(self, last_ns: int) -> list[tuple[Callable[[bytes], bytes], dict[bytes, int]]]:
+        """Where the digits of the fraction stand, and what they mean there; the last digit is worth ``last_ns``."""
+        end = self._digits_end
+        places = [(at, min(at + 3, end)) for at in range(self._head_end, end, 3)]
+        return [(itemgetter(slice(at, to)), _digits(to - at, last_ns * 10 ** (end - to))) for at, to in places]
 
     def _found_in(self, line: bytes) -> tuple[tuple[int, int], ...] | None:
         found = self._form.find(line)
@@ -117,25 +129,14 @@ class Layout:
         line = head + self._like[self._head_end :]
         return self._read(line) if self._found_in(line) == self._spans else None
 
-    def _piece(self, at: int, end: int, piece: bytes) -> int | None:
-        """What the digits of the fraction add that stand between ``at`` and ``end``, if the piece alone tells."""
-        digits = piece[: self._digits_end - at]
-        behind = piece[len(digits) :]
-        if len(digits) != min(end, self._digits_end) - at or (digits and not digits.isdigit()):
-            return None
-        if end > self._digits_end and not self._ends(behind):
-            return None
-        line = self._like[:at] + piece + (self._like[end:] if end <= self._digits_end else b"")
-        if self._found_in(line) != self._spans:
-            return None
-        time = self._read(line)
-        return None if time is None else time - self._base
-
-    def _ends(self, behind: bytes) -> bool:
-        """Whether the time surely ends where that of the layout did; ``behind`` are the bytes after the digits.
+    def _ending(self, behind: bytes) -> int | None:
+        """0 if the time surely ends where that of the layout did; ``behind`` are the bytes after the digits.
 
         What is behind was seen by the format. Only a zone that begins with a blank is longer than that.
         """
-        suffix = self._suffix if self._digits_end > self._head_end else b""
-        after = behind[len(suffix) :]
-        return bool(suffix) or after[:2] not in _BEGINS_ZONE or after[2:3] not in _GOES_ON
+        if not behind.startswith(self._suffix):
+            return None
+        after = behind[len(self._suffix) :]
+        if not self._suffix and after[:2] in _BEGINS_ZONE and after[2:3] in _GOES_ON:
+            return None
+        return 0 if self._found_in(self._like[: self._digits_end] + behind) == self._spans else None
