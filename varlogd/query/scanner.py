@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, islice
-from typing import ClassVar, Final, Literal, Protocol
+from itertools import accumulate, compress
+from operator import not_
+from typing import ClassVar, Final, Literal, NamedTuple, Protocol
 
 from varlogd.errors import PatternError
 from varlogd.query.expressions import Expression, expressions_of
@@ -58,8 +59,18 @@ questions for the newest rows are answered with less."""
 
 Engine = Literal["hyperscan", "re2"]
 
-Found = tuple[int, bytes]
-"""A line: where it begins in the buffer, and its bytes without the line end."""
+
+class Lines(NamedTuple):
+    """Lines in columns, in order: where each begins in the buffer, and its bytes without the line end.
+
+    A tuple for each would cost as much as finding it.
+    """
+
+    starts: Sequence[int]
+    texts: Sequence[bytes]
+
+
+NO_LINES: Final = Lines((), ())
 
 
 class LineScanner:
@@ -93,26 +104,28 @@ class LineScanner:
         """What scans the next buffer, as far as is known."""
         return self._sweep.engine
 
-    def lines(self, buffer: bytes) -> Iterable[Found]:
-        """The lines of ``buffer`` that pass every filter, in order.
+    def lines(self, buffer: bytes) -> Iterator[tuple[int, bytes]]:
+        """The lines of ``buffer`` that pass every filter, in order, one by one: see `columns`."""
+        return zip(*self.columns(buffer), strict=True)
+
+    def columns(self, buffer: bytes) -> Lines:
+        """The lines of ``buffer`` that pass every filter.
 
         ``buffer`` is whole lines, each closed by a line feed.
         """
         if not buffer:
-            return ()
+            return NO_LINES
         sweep = self._sweep_for(buffer)
-        if b"\r" in buffer and b"\r\n" in buffer:
-            return _lines_crlf(sweep, buffer)
-        return _passing(sweep, buffer)
+        return _lines_crlf(sweep, buffer) if _has_crlf(buffer) else _passing(sweep, buffer)
 
     def count(self, buffer: bytes) -> int:
         """How many lines of ``buffer`` pass every filter: the number of `lines`, found quicker."""
         if not buffer:
             return 0
         sweep = self._sweep_for(buffer)
-        crlf = b"\r" in buffer and b"\r\n" in buffer
+        crlf = _has_crlf(buffer)
         if sweep.judges or (crlf and sweep.hits_empty):
-            return sum(1 for _ in (_lines_crlf if crlf else _passing)(sweep, buffer))
+            return len((_lines_crlf if crlf else _passing)(sweep, buffer).starts)
         hits = len(sweep.line_ends(_without_cr(buffer) if crlf else buffer))
         return hits if sweep.wanted else buffer.count(b"\n") - hits
 
@@ -131,45 +144,52 @@ class LineScanner:
             self.why_slow = str(error)
 
 
+def _has_crlf(buffer: bytes) -> bool:
+    return b"\r" in buffer and b"\r\n" in buffer
+
+
 def _without_cr(buffer: bytes) -> bytes:
     """CR LF becomes LF LF: offsets stay and ``$`` works, at the price of an empty line behind each."""
     return buffer.replace(b"\r\n", b"\n\n")
 
 
-def _lines_crlf(sweep: _Sweep, buffer: bytes) -> Iterator[Found]:
-    for start, line in _passing(sweep, _without_cr(buffer)):
-        if line or buffer[max(0, start - 1) : start + 1] != b"\r\n":
-            yield start, line
+def _lines_crlf(sweep: _Sweep, buffer: bytes) -> Lines:
+    found = _passing(sweep, _without_cr(buffer))
+    within = [
+        not text and buffer[max(0, start - 1) : start + 1] == b"\r\n" for start, text in zip(*found, strict=True)
+    ]
+    return _chosen(*found, map(not_, within))
 
 
-def _passing(sweep: _Sweep, text: bytes) -> Iterable[Found]:
+def _passing(sweep: _Sweep, text: bytes) -> Lines:
     hits = sweep.line_ends(text)
     found = _ending(text, hits) if sweep.wanted else _all_but(text, hits)
     for passes in sweep.judges:
-        found = _only(found, passes)
+        found = _chosen(*found, map(passes, found.texts))
     return found
 
 
-def _ending(text: bytes, ends: Iterable[int]) -> Iterable[Found]:
+def _ending(text: bytes, ends: Collection[int]) -> Lines:
     """The lines that end there."""
     last = text.rfind
-    return [(start := last(b"\n", 0, end - 1) + 1, text[start : end - 1]) for end in ends]
+    starts = [last(b"\n", 0, end - 1) + 1 for end in ends]
+    return Lines(starts, [text[start : end - 1] for start, end in zip(starts, ends, strict=True)])
 
 
-def _all_but(text: bytes, ends: Collection[int]) -> Iterable[Found]:
+def _all_but(text: bytes, ends: Collection[int]) -> Lines:
     """The lines that do not end there."""
-    lines = text.split(b"\n")
-    lines.pop()
-    starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
-    found = zip(starts, lines, strict=False)
+    texts = text.split(b"\n")
+    texts.pop()
+    line_ends = list(accumulate([len(line) + 1 for line in texts]))
+    starts = [0, *line_ends[:-1]]
     if not ends:
-        return found
-    passed_over = frozenset(ends)
-    return [line for line, end in zip(found, islice(starts, 1, None), strict=True) if end not in passed_over]
+        return Lines(starts, texts)
+    return _chosen(starts, texts, map(not_, map(frozenset(ends).__contains__, line_ends)))
 
 
-def _only(found: Iterable[Found], passes: Callable[[bytes], bool]) -> Iterator[Found]:
-    return (hit for hit in found if passes(hit[1]))
+def _chosen(starts: Sequence[int], texts: Sequence[bytes], which: Iterable[bool]) -> Lines:
+    chosen = list(which)
+    return Lines(list(compress(starts, chosen)), list(compress(texts, chosen)))
 
 
 @dataclass(frozen=True)
