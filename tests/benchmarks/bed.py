@@ -326,6 +326,16 @@ def _varlogd_says(line: bytes) -> tuple[Word, str] | None:
 VARLOGD = Kind("varlogd", _varlogd_command, _varlogd_says, signal.SIGTERM)
 
 
+@contextmanager
+def daemon_over(root: Path) -> Iterator[Node]:
+    """A daemon that is a mesh by itself, and whose logs are those at ``root``, a directory or a file."""
+    with bed() as (processes, home):
+        mesh = Mesh(VARLOGD, processes, home, 1)
+        mesh.nodes[0].root = root
+        mesh.form()
+        yield mesh.nodes[0]
+
+
 def url_of(node: Node) -> str:
     """What `varlog --url` takes."""
     return f"ws://{node.host}:{VARLOGD_PORT}"

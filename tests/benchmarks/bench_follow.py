@@ -16,10 +16,12 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import trio
 from bed import VARLOGD, Mesh, Node, bed, url_of
 from report import Report, ms, percentile
+from turns import Row, bound
 
 from varlogd import client
 from varlogd.logs.follow import LIST_S, POLL_S, Follow
@@ -33,6 +35,9 @@ PAUSE_S = 0.01
 
 WAIT_S = 10.0
 """For lines that have not come yet, at the end."""
+
+P99_MAX_MS = 250.0
+"""From write to screen, of all lines but one of a hundred."""
 
 POLLS = 100
 """Polls of which the cost is measured: ten seconds of following."""
@@ -126,7 +131,8 @@ def latencies(title: str, ages: list[float], lines: int) -> dict[str, object]:
     }
 
 
-def measure(n: int, lines: int, report: Report) -> None:
+def followed_and_tailed(n: int, lines: int, report: Report) -> list[dict[str, object]]:
+    """The latencies of following ``n`` hosts, and of `tail -F` on one of them."""
     chance = random.Random(0)
     with bed() as (processes, home):
         mesh = Mesh(VARLOGD, processes, home, n)
@@ -135,14 +141,22 @@ def measure(n: int, lines: int, report: Report) -> None:
         report.say(f"{n} hosts: starting daemons")
         mesh.form()
         time.sleep(2)
-        rows = [
+        return [
             latencies(f"varlogd, {n} hosts", trio.run(followed, mesh, lines, chance), lines),
             latencies("tail -F, one host", tailed(mesh.nodes[0], lines, chance), lines),
         ]
-        report.show(f"follow_n{n}", f"From write to screen, {lines} lines", rows)
-    with bed() as (_, home):
-        costs = [idle_cost(home, streams) for streams in (100, 1000)]
-        report.show("follow_idle", f"Following what does not change; all is listed every {LIST_S:g} s", costs)
+
+
+def bounds(n: int, lines: int, report: Report) -> list[Row]:
+    """Rows of a table of bounds: what may take `P99_MAX_MS`."""
+    ours, tail = followed_and_tailed(n, lines, report)
+    who = ours["followed by"]
+    return [
+        bound(f"follow: {who}, p50", cast("float | None", ours["p50 ms"]), None, "ms"),
+        bound(f"follow: {who}, p99", cast("float | None", ours["p99 ms"]), P99_MAX_MS, "ms"),
+        bound(f"follow: {who}, lines missing", cast("int", ours["missing"]), 0, "lines"),
+        bound(f"follow: {tail['followed by']}, p99", cast("float | None", tail["p99 ms"]), None, "ms"),
+    ]
 
 
 def main() -> None:
@@ -151,7 +165,11 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=500, help="lines written (default: %(default)s)")
     chosen = parser.parse_args()
     report = Report("bench_follow", "latency of following")
-    measure(chosen.n, chosen.lines, report)
+    rows = followed_and_tailed(chosen.n, chosen.lines, report)
+    report.show(f"follow_n{chosen.n}", f"From write to screen, {chosen.lines} lines", rows)
+    with bed() as (_, home):
+        costs = [idle_cost(home, streams) for streams in (100, 1000)]
+    report.show("follow_idle", f"Following what does not change; all is listed every {LIST_S:g} s", costs)
     report.close()
 
 

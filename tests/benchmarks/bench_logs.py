@@ -1,143 +1,132 @@
-"""One host's logs, read by this process, beside the tools that people know, over the same file in the same run.
+"""The newest of a long log, and a stretch of time in its middle, beside the tools that people know.
 
     python tests/benchmarks/bench_logs.py [--mb 1024] [--rounds 5]
 
-The file is in the page cache. A peer is a process that writes into a pipe, as in a terminal or a script; its start
-is part of its time, as a thread's is not of ours: what is compared is what an asker waits for on one host. Every
-contender counts the same lines. Medians of rounds that take turns.
+The file is in the page cache. "here" is the host's logs read by this process; "daemon" is the same asked of a daemon
+by the client library, a new websocket for every question, for information. A peer is a process that writes into a
+pipe; its start is part of its time. All find the same number of lines.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable
-from datetime import UTC
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final
 
-from logtext import write_log
-from report import Report, median, ms
+import trio
+from bed import daemon_over, url_of
+from bench_scan import host_logs, plain_text, rows
+from logtext import write_large_log
+from report import Report
+from turns import Contender, Row, beside, bound, in_turns, process, shell
 
-from varlogd.logs.scan import HostLogs
-from varlogd.query.block import row_count
-from varlogd.wire.limits import MIB
-from varlogd.wire.query import Direction, LineFilter, Query
+from varlogd import client
+from varlogd.logs.seek import READS_MAX, TimeSeek
+from varlogd.logs.timing import FileTimes
+from varlogd.wire.query import LineFilter, Query
 
-PART_BYTES = 32 * MIB
-"""The log is written this long, and then repeated with later hours."""
+NEWEST: Final = 100
 
+MATCHES: Final = {"of every fifth line": "worker", "of one line in 1,300": "shard 25,"}
+"""The matches are looked for in some 64 KiB, or in some 16 MB: what it costs to begin, and to search."""
 
-class Case(NamedTuple):
-    """What is asked of varlogd, and of each peer as a shell command on ``$LOG``."""
+TIMES_AS_FAST: Final = 20.0
+"""What the newest lines, and the newest matches, are to be."""
 
-    name: str
-    query: Query
-    peers: dict[str, str]
+SHORT_ROUNDS: Final = 20
+"""For one round of others: what takes a hundred microseconds has to be measured often."""
 
+STRETCH_S: Final = 10
 
-def scan(text: str, regex: bool = False, ignore_case: bool = False, limit: int | None = None) -> Query:
-    """A query for lines with ``text`` in them; the whole file is read if there is no limit."""
-    direction: Direction = "newest_first" if limit else "oldest_first"
-    wanted = LineFilter("|~" if regex else "|=", (text,), ignore_case)
-    return Query(filters=(wanted,), limit=limit, direction=direction)
-
-
-CASES = (
-    Case("last 100 lines", Query(limit=100), {"tail": "tail -n 100 $LOG"}),
-    Case("newest 100 matches", scan("shard 25,", limit=100), {"tac | grep": "tac $LOG | grep -F -m 100 'shard 25,'"}),
-    Case(
-        "rare literal",
-        scan("no such text"),
-        {"grep": "grep -F 'no such text' $LOG", "rg": "rg -F 'no such text' $LOG"},
-    ),
-    Case("common literal", scan("worker"), {"grep": "grep -F worker $LOG", "rg": "rg -F worker $LOG"}),
-    Case(
-        "alternation",
-        scan("task 77 of|user99 from|absent", regex=True),
-        {"grep": "grep -E 'task 77 of|user99 from|absent' $LOG", "rg": "rg 'task 77 of|user99 from|absent' $LOG"},
-    ),
-    Case(
-        "no case",
-        scan("NO SUCH text", ignore_case=True),
-        {"grep": "grep -F -i 'NO SUCH text' $LOG", "rg": "rg -F -i 'NO SUCH text' $LOG"},
-    ),
-    Case(
-        "no literal",
-        scan(r"[0-9]{7}[a-f]", regex=True),
-        {"grep": "grep -E '[0-9]{7}[a-f]' $LOG", "rg": "rg '[0-9]{7}[a-f]' $LOG"},
-    ),
-    Case("every line", Query(direction="oldest_first"), {"cat": "cat $LOG"}),
-)
+AWK: Final = "awk -v from={0} -v to={1} '$1 >= from && $1 < to' \"$1\""
 
 
-def write_large_log(path: Path, size_bytes: int) -> None:
-    """A log of about ``size_bytes`` with rising times, made of one part whose date is moved on."""
-    write_log(path, min(size_bytes, PART_BYTES), seed=1)
-    part = path.read_bytes()
-    first_day = part[:10]
-    last_day = part[part.rfind(b"\n", 0, len(part) - 1) + 1 :][:10]
-    with path.open("wb") as out:
-        for year in range(1971, 1971 + max(1, size_bytes // len(part))):
-            moved = part.replace(b"\n" + first_day, b"\n%d-01-01" % year).replace(
-                b"\n" + last_day, b"\n%d-01-02" % year
-            )
-            out.write(b"%d-01-01" % year + moved[10:])
+def asked_of(url: str, query: Query) -> int:
+    """The rows that a daemon gives."""
+
+    async def ask() -> int:
+        async with client.ask(url, query) as answer:
+            return sum([len(block) async for block in answer.blocks()])
+
+    return trio.run(ask)
 
 
-def ask(logs: HostLogs, query: Query) -> tuple[int, int]:
-    """Rows found and bytes read."""
-    rows = 0
-    with logs.scan(query, lambda: None) as running:
-        for block in running:
-            rows += row_count(block) if block is not None else 0
-        return rows, running.bytes_scanned
+def newest(log: Path, rounds: int, report: Report) -> list[Row]:
+    """The newest lines and the newest matches."""
+    report.say("newest")
+    cases = {f"last {NEWEST} lines": (Query(limit=NEWEST), process(["tail", "-n", str(NEWEST), str(log)]))}
+    for often, text in MATCHES.items():
+        query = Query(filters=(LineFilter("|=", (text,)),), limit=NEWEST)
+        peer = shell(f"tac \"$1\" | grep -F -m {NEWEST} '{text}'", log)
+        cases[f"newest {NEWEST} matches {often}"] = (query, peer)
+    logs = host_logs(log)
+    found = []
+    with daemon_over(log) as node:
+        for question, (query, peer) in cases.items():
+            tool = "tac | grep -m" if query.filters else "tail"
+            contenders = {
+                "here": Contender(partial(rows, logs, query)),
+                "daemon": Contender(partial(asked_of, url_of(node), query), None),
+                tool: peer,
+            }
+            taken = in_turns(question, contenders, rounds * SHORT_ROUNDS)
+            found += beside(question, "here", {tool: TIMES_AS_FAST}, taken)
+            found += beside(question, "daemon", {tool: None}, taken)
+    return found
 
 
-def run(command: str, log: Path) -> int:
-    """The lines that a peer writes."""
-    shell = subprocess.run(
-        ["bash", "-c", f"{command} | wc -l"],
-        env={"LOG": str(log), "PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-        capture_output=True,
-        check=True,
-    )
-    return int(shell.stdout)
+class Middle:
+    """Ten seconds in the middle of a log: as a question, as the beginning of its lines, and as two of their times."""
+
+    def __init__(self, log: Path) -> None:
+        with log.open("rb") as file:
+            file.seek(log.stat().st_size // 2)
+            file.readline()
+            time = file.readline().split()[0].decode()
+        self.prefix = time[:18]  # up to the tens of the seconds
+        self.start = datetime.fromisoformat(f"{self.prefix}0+00:00").astimezone(UTC)
+        self.start_ns = int(self.start.timestamp()) * 1_000_000_000
+        self.end_ns = self.start_ns + STRETCH_S * 1_000_000_000
+        end = datetime.fromtimestamp(self.end_ns // 1_000_000_000, UTC)
+        self.bounds = (f"{self.prefix}0", end.strftime("%Y-%m-%dT%H:%M:%S"))
 
 
-def seconds_of(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def measured(case: Case, logs: HostLogs, log: Path, rounds: int) -> dict[str, object]:
-    """One line of the table: our median, our speed, and each peer's median as a multiple of ours."""
-    rows, read = ask(logs, case.query)
-    peers = {name: command for name, command in case.peers.items() if shutil.which(name.split()[0])}
-    for name, command in peers.items():
-        if (found := run(command, log)) != rows:
-            raise SystemExit(f"{case.name}: varlogd finds {rows} lines, {name} {found}")
-    ours: list[float] = []
-    theirs: dict[str, list[float]] = {name: [] for name in peers}
-    for _ in range(rounds):
-        ours.append(seconds_of(lambda: ask(logs, case.query)))
-        for name, command in peers.items():
-            theirs[name].append(seconds_of(lambda command=command: run(command, log)))  # type: ignore[misc]
-    own = median(ours) or 0.0
-    ratios = {name: round((median(times) or 0.0) / own, 2) for name, times in theirs.items()}
-    return {
-        "question": case.name,
-        "rows": rows,
-        "ms": ms(own),
-        "MB read": round(read / 1e6, 2),
-        "MB/s": round(read / 1e6 / own),
-        "rows/s": round(rows / own),
-        "peers' time / ours": "  ".join(f"{name} {ratio:g}" for name, ratio in ratios.items()),
+def seek(log: Path, rounds: int, report: Report) -> list[Row]:
+    """The rows of a stretch of time, beside what searches all of the log for them."""
+    report.say("seek")
+    middle = Middle(log)
+    logs = host_logs(log)
+    linear = Query(filters=(LineFilter("|~", (f"^{middle.prefix}",)),))
+    contenders = {
+        "here": Contender(partial(rows, logs, Query(start_ns=middle.start_ns, end_ns=middle.end_ns))),
+        "varlogd, all of it": Contender(partial(rows, logs, linear)),
+        "grep": process(["grep", f"^{middle.prefix}", str(log)]),
+        "awk": shell(AWK.format(*middle.bounds), log),
     }
+    question = f"{STRETCH_S} s in the middle"
+    return beside(question, "here", dict.fromkeys(list(contenders)[1:]), in_turns(question, contenders, rounds))
+
+
+def seek_reads(log: Path) -> list[Row]:
+    """How many small reads found both ends of that stretch, and how much of the log was then read."""
+    middle = Middle(log)
+    with ExitStack() as closing:
+        text = plain_text(log, closing)
+        sought = TimeSeek(text, FileTimes(text, UTC, log.stat().st_mtime_ns))
+        reads = [sought.sought(bound_ns).reads for bound_ns in (middle.start_ns, middle.end_ns)]
+    query = Query(start_ns=middle.start_ns, end_ns=middle.end_ns)
+    with host_logs(log).scan(query, lambda: None) as scan:
+        list(scan)
+        read = scan.bytes_scanned
+    return [
+        bound("seek: small reads for the start", reads[0], READS_MAX, "reads"),
+        bound("seek: further ones for the end", reads[1], READS_MAX, "reads"),
+        bound("seek: read in all", round(read / 1e6, 2), None, "MB"),
+    ]
 
 
 def main() -> None:
@@ -145,17 +134,14 @@ def main() -> None:
     parser.add_argument("--mb", type=int, default=1024, help="size of the log")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    report = Report("logs", f"one host, one log of {options.mb} MB in the page cache")
+    report = Report("logs", f"one log of {options.mb} MB in the page cache, in parts")
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory) / "app.log"
         report.say("writing the log")
         write_large_log(log, options.mb * 1_000_000)
-        logs = HostLogs("web1", {}, [log], zone=UTC)
-        table = []
-        for case in CASES:
-            report.say(case.name)
-            table.append(measured(case, logs, log, options.rounds))
-    report.show("logs", "Above 1 a peer is slower than varlogd, below 1 it is faster.", table)
+        found = [*newest(log, options.rounds, report), *seek(log, options.rounds, report)]
+        report.show("logs", "× is how many times as fast as the peer we are.", found)
+        report.show("reads", "How seeking reads", seek_reads(log))
     report.close()
 
 

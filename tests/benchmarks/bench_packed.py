@@ -1,9 +1,10 @@
-"""Searching compressed logs, by this process, beside the tools that people know, in the same run.
+"""Searching compressed logs, beside the tools that people know, in the same run.
 
     python tests/benchmarks/bench_packed.py [--mb 256] [--rounds 5]
 
-One rotated log as gzip and as zstd leave it, in the page cache. A peer is a process that writes into a pipe, its
-start in its time; every contender counts the same lines. Medians of rounds that take turns; MB are of the text.
+One rotated log as its packer leaves it, in the page cache. We unpack into the spool and search there, as a host does
+for `varlog grep` (rows: with times, positions and order) and for `varlog count`; a peer is a process that writes into
+a pipe, its start in its time. All find the same number of lines.
 """
 
 from __future__ import annotations
@@ -12,55 +13,78 @@ import argparse
 import shutil
 import subprocess
 import tempfile
-from datetime import UTC
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Final, NamedTuple
 
-from bench_logs import ask, run, scan, seconds_of, write_large_log
-from report import Report, median, ms
+from bench_scan import count, host_logs, question, rows
+from logtext import write_large_log
+from report import Report
+from turns import Contender, Row, beside, in_turns, process
 
-from varlogd.logs.scan import HostLogs
+from varlogd.wire.query import LineFilter
 
-PACKERS = {"gz": "gzip -6", "zst": "zstd -3 -q"}
+GOAL: Final = 2.0
+"""How many times as fast as zgrep we want to be."""
 
-PEERS = {
-    "gz": {"zgrep": "zgrep -F {} $LOG", "rg -z": "rg -z -F {} $LOG"},
-    "zst": {"zstdgrep": "zstdgrep -F {} $LOG", "rg -z": "rg -z -F {} $LOG"},
-}
-
-QUESTIONS = {"rare literal": "no such text", "common literal": "worker"}
+QUESTIONS: Final = {"rare literal": "no such text", "common literal": "worker"}
 
 
-def packed(log: Path, packing: str) -> Path:
+class Packing(NamedTuple):
+    """What packs, and what searches; ``goal``: for the first of those, if there is one."""
+
+    suffix: str
+    packer: Sequence[str]
+    tools: Sequence[str]
+    goal: float | None
+
+
+PACKINGS: Final = (
+    Packing("gz", ("gzip", "-6"), ("zgrep", "rg -z"), GOAL),
+    Packing("zst", ("zstd", "-3", "-q"), ("zstdgrep", "rg -z"), GOAL),
+    Packing("xz", ("xz", "-6"), ("xzgrep", "rg -z"), None),
+    Packing("bz2", ("bzip2", "-9"), ("bzgrep", "rg -z"), None),
+)
+
+
+def packed(log: Path, packing: Packing) -> Path:
     """The log as its packer leaves it."""
-    subprocess.run([*PACKERS[packing].split(), "-k", "-f", str(log)], check=True)
-    return log.with_name(f"{log.name}.{packing}")
+    subprocess.run([*packing.packer, "-k", "-f", str(log)], check=True)
+    return log.with_name(f"{log.name}.{packing.suffix}")
 
 
-def measured(name: str, packing: str, file: Path, text_bytes: int, rounds: int) -> dict[str, object]:
-    """One line of the table: our median, our speed, and each peer's median as a multiple of ours."""
+def _one(packing: Packing, name: str, file: Path, rounds: int) -> list[Row]:
     text = QUESTIONS[name]
-    logs, query = HostLogs("web1", {}, [file], zone=UTC), scan(text)
-    rows, _ = ask(logs, query)
-    peers = {who: cmd.format(f"'{text}'") for who, cmd in PEERS[packing].items() if shutil.which(cmd.split()[0])}
-    for who, command in peers.items():
-        if (found := run(command, file)) != rows:
-            raise SystemExit(f"{packing}, {name}: varlogd finds {rows} lines, {who} {found}")
-    ours: list[float] = []
-    theirs: dict[str, list[float]] = {who: [] for who in peers}
-    for _ in range(rounds):
-        ours.append(seconds_of(lambda: ask(logs, query)))
-        for who, command in peers.items():
-            theirs[who].append(seconds_of(lambda command=command: run(command, file)))  # type: ignore[misc]
-    own = median(ours) or 0.0
-    ratios = {who: round((median(times) or 0.0) / own, 2) for who, times in theirs.items()}
-    return {
-        "packing": packing,
-        "question": name,
-        "rows": rows,
-        "ms": ms(own),
-        "MB/s": round(text_bytes / 1e6 / own),
-        "peers' time / ours": "  ".join(f"{who} {ratio:g}" for who, ratio in ratios.items()),
-    }
+    logs, query = host_logs(file), question(LineFilter("|=", (text,)))
+    goals = {tool: packing.goal if tool == packing.tools[0] else None for tool in packing.tools}
+    found: list[Row] = []
+    for way, run, flags in (("rows", rows, ["-F"]), ("count", count, ["-c", "-F"])):
+        contenders = {way: Contender(partial(run, logs, query))}
+        for tool in packing.tools:
+            if shutil.which(tool.split()[0]):
+                contenders[tool] = process([*tool.split(), *flags, text, str(file)], counts="-c" in flags)
+        what = f"{packing.suffix}, {name}"
+        found += beside(what, way, goals, in_turns(what, contenders, rounds))
+    return found
+
+
+def compared(directory: Path, size_bytes: int, rounds: int, report: Report) -> list[Row]:
+    """The rows of the table; ``size_bytes``: of the text."""
+    log = directory / "app.log.1"
+    write_large_log(log, size_bytes)
+    found: list[Row] = []
+    for packing in PACKINGS:
+        if shutil.which(packing.packer[0]) is None:
+            report.skip(packing.suffix, f"no {packing.packer[0]} here")
+            continue
+        report.say(f"packed: {packing.suffix}")
+        file = packed(log, packing)
+        for name in QUESTIONS:
+            found += _one(packing, name, file, rounds)
+        file.unlink()
+    log.unlink()
+    return found
 
 
 def main() -> None:
@@ -68,21 +92,10 @@ def main() -> None:
     parser.add_argument("--mb", type=int, default=256, help="size of the log, unpacked")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    report = Report("packed", f"one host, one compressed log of {options.mb} MB of text in the page cache")
-    table = []
+    report = Report("packed", f"one compressed log of {options.mb} MB of text in the page cache")
     with tempfile.TemporaryDirectory() as directory:
-        log = Path(directory) / "app.log.1"
-        report.say("writing the log")
-        write_large_log(log, options.mb * 1_000_000)
-        for packing, command in PACKERS.items():
-            if shutil.which(command.split()[0]) is None:
-                report.skip(packing, f"no {command.split()[0]} here")
-                continue
-            report.say(packing)
-            file = packed(log, packing)
-            table += [measured(name, packing, file, log.stat().st_size, options.rounds) for name in QUESTIONS]
-            file.unlink()
-    report.show("packed", "Above 1 a peer is slower than varlogd, below 1 it is faster.", table)
+        found = compared(Path(directory), options.mb * 1_000_000, options.rounds, report)
+    report.show("packed", "× is how many times as fast as the peer we are.", found)
     report.close()
 
 

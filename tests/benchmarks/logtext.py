@@ -13,6 +13,9 @@ LINE_BYTES = 105
 STEP_NS = 50_000_000
 """Between two lines of one host."""
 
+PART_BYTES = 32_000_000
+"""A large log is written so far, and then repeated with later dates."""
+
 _BODIES = 4096
 _MESSAGES = (
     "sshd[{a}]: Accepted publickey for user{b} from 10.0.{c}.{b} port {a} ssh2: ED25519",
@@ -39,6 +42,20 @@ def write_log(file: Path, size_bytes: int, seed: int) -> int:
                 stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
             out.write(f"{stamp}.{at_ns // 1000 % 1_000_000:06}{bodies[int(rng.random() * _BODIES)]}")
     return lines
+
+
+def write_large_log(path: Path, size_bytes: int) -> None:
+    """A log of about ``size_bytes`` with rising times, made of one part whose date is moved on."""
+    write_log(path, min(size_bytes, PART_BYTES), seed=1)
+    part = path.read_bytes()
+    first_day = part[:10]
+    last_day = part[part.rfind(b"\n", 0, len(part) - 1) + 1 :][:10]
+    with path.open("wb") as out:
+        for year in range(1971, 1971 + max(1, round(size_bytes / len(part)))):
+            moved = part.replace(b"\n" + first_day, b"\n%d-01-01" % year).replace(
+                b"\n" + last_day, b"\n%d-01-02" % year
+            )
+            out.write(b"%d-01-01" % year + moved[10:])
 
 
 def _body(rng: random.Random) -> str:
