@@ -91,13 +91,19 @@ class Groups:
     def _grouped(self, file: ReadFile, chunk: Chunk, *, final: bool) -> Iterator[Found]:
         sample(file.times, chunk)  # by this it is known whether the file has times
         by_entry = self._entries and not file.times.absent
-        starts, whole_first = _entry_starts(file, chunk) if by_entry else (line_offsets(chunk.data), True)
+        whole_first = True
+        if by_entry:
+            starts, whole_first = _entry_starts(file, chunk)
+            matches = self._entries_passing(chunk.data, starts)
+        else:
+            hits = self._scanner.columns(chunk.data).starts
+            starts = line_offsets(chunk.data) if hits else self._lines_at_edge(chunk.data)
+            matches = [bisect_left(starts, hit) for hit in hits]
         units = len(starts)
         first = 0 if final or whole_first or not self._backwards else 1
         end = units if final or not by_entry or self._backwards else units - 1
         bounds = [*starts, len(chunk.data)]
-        matches = [unit for unit in self._matches(chunk.data, starts, by_entry=by_entry) if first <= unit < end]
-        groups = self._groups(matches, first, end, chunk.data, bounds)
+        groups = self._groups([unit for unit in matches if first <= unit < end], first, end, chunk.data, bounds)
         edge = (0 if self._backwards else units) if final else self._edge(groups, first, end, units)
         kept_bytes = bounds[edge] if self._backwards else len(chunk.data) - bounds[edge]
         if kept_bytes > KEPT_MAX_BYTES:
@@ -144,15 +150,25 @@ class Groups:
         if certain is not None:
             yield certain, _passed(groups, chunk, bounds, start)
 
-    def _matches(self, data: bytes, starts: Sequence[int], *, by_entry: bool) -> list[int]:
-        """The units that pass, in order."""
-        if not by_entry:
-            return [bisect_left(starts, offset) for offset, _ in self._scanner.lines(data)]
+    def _entries_passing(self, data: bytes, starts: Sequence[int]) -> list[int]:
+        """The entries that pass, in order."""
         passing = set(range(len(starts)))
         for wanted, scanner in self._tests:
-            hits = {bisect_right(starts, offset) - 1 for offset, _ in scanner.lines(data)}
+            hits = {bisect_right(starts, offset) - 1 for offset in scanner.columns(data).starts}
             passing = passing & hits if wanted else passing - hits
         return sorted(passing)
+
+    def _lines_at_edge(self, data: bytes) -> list[int]:
+        """Where lines begin of which one may be kept, if none passes; all the others are as one."""
+        if self._backwards:
+            starts = [0]
+            while len(starts) <= self._after and (at := data.index(b"\n", starts[-1]) + 1) < len(data):
+                starts.append(at)
+            return starts
+        starts = [len(data)]
+        while len(starts) <= self._before and starts[-1] > 0:
+            starts.append(data.rfind(b"\n", 0, starts[-1] - 1) + 1)
+        return sorted({0, *starts[1:]})
 
 
 def _test(line_filter: LineFilter) -> tuple[bool, LineScanner]:
