@@ -86,6 +86,7 @@ class Dating:
         self._time_above: int | None = None  # reading forwards: what a line without a time inherits
         self._time_below: int | None = None  # reading backwards: what orders lines above the first time
         self._told: set[str] = set()
+        self.timed = True  # whether each row so far has a time to go by
 
     @property
     def waiting(self) -> int:
@@ -195,6 +196,7 @@ class Dating:
         if self._ranged:
             self._tell_untimed()
             return []
+        self.timed = False
         self._tell(self._account.note, "no timestamps: ordered by position")
         return [self._held(row, row.mtime_ns, None) for row in waiting]
 
@@ -274,7 +276,7 @@ def sample(times: FileTimes, chunk: Chunk) -> list[int]:
 
 def line_offsets(data: bytes) -> list[int]:
     """Where in ``data`` (whole lines) each line begins."""
-    return list(accumulate(map(len, data.split(b"\n")[:-2]), lambda start, size: start + size + 1, initial=0))
+    return list(accumulate([len(line) + 1 for line in data.split(b"\n")[:-2]], initial=0))
 
 
 def _inherited(dated: list[int | None], passed: Passed, times: ChunkTimes) -> list[int | None]:

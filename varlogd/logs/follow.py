@@ -27,6 +27,7 @@ from msgspec import structs
 from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
 from varlogd.logs.as_it_was import FilesAsTheyWere, as_it_was
+from varlogd.logs.asked import Asked
 from varlogd.logs.blocks import Blocks
 from varlogd.logs.catalogue import Catalogue, LogStream
 from varlogd.logs.identity import FileIdentity
@@ -34,7 +35,7 @@ from varlogd.logs.live import LiveRows
 from varlogd.logs.order import Held
 from varlogd.logs.scan import HostLogs, Scan
 from varlogd.logs.sources import FileSource, Readable
-from varlogd.logs.stream import Asked, StreamRows
+from varlogd.logs.stream import StreamRows
 from varlogd.logs.tail import Tail
 from varlogd.query.match import validate
 from varlogd.query.scanner import LineScanner

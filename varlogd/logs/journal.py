@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing
 from typing import Final, NamedTuple
 
 from varlogd.logs.account import Account
+from varlogd.logs.asked import Asked
 from varlogd.logs.catalogue import Served
 from varlogd.logs.journal_follow import FollowedJournal, resumed
 from varlogd.logs.journal_rows import (
@@ -25,6 +26,7 @@ from varlogd.logs.journal_rows import (
     At,
     Entries,
     JournalRows,
+    Labels,
     resume_of,
     tell,
     unit_name,
@@ -32,7 +34,6 @@ from varlogd.logs.journal_rows import (
 from varlogd.logs.journalctl import Journalctl, lines_of, since, until
 from varlogd.logs.redaction import Redactor
 from varlogd.logs.sources import Listing
-from varlogd.logs.stream import Asked
 from varlogd.query.match import matches_stream
 from varlogd.wire.limits import MIB
 from varlogd.wire.query import Matcher, Place, Query, StreamInfo
@@ -40,6 +41,9 @@ from varlogd.wire.query import Matcher, Place, Query, StreamInfo
 PRIORITY_LABEL: Final = "priority"
 PRIORITIES: Final = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 """The values of ``PRIORITY`` from 0 to 7, by the names that journalctl has for them."""
+
+JOURNAL: Final = PREFIX.rstrip("/")
+"""The name under which a journal is listed whose streams are not known."""
 
 UNITS_MAX_BYTES: Final = 1 * MIB
 """The names of all units together: some ten thousand."""
@@ -76,12 +80,13 @@ class JournalSource:
         """See `LogSource`."""
         account = Account(check)
         if absence := self._journalctl.absence():
-            return Listing([], self._absence_told(query, absence))
+            return Listing(self._unread(absence, query), self._absence_told(query, absence))
+        units = self._units(account)
+        if account.truncated and not units:
+            return Listing(self._unread(account.truncated.removeprefix("journal: "), query), account.truncated)
         streams = [
-            StreamInfo(
-                host=self._host, stream=PREFIX + unit, files=0, size_bytes=0, newest_ns=None, labels=_known(unit)
-            )
-            for unit in sorted({*self._units(account), KERNEL, OTHER})
+            self._info(PREFIX + unit, _known(unit))
+            for unit in sorted({*units, KERNEL, OTHER})
             if self.is_asked_for(unit, query)
         ]
         return Listing(streams, account.truncated)
@@ -162,6 +167,17 @@ class JournalSource:
                         units.add(unit_name(line))
                 tell(child, account)
         return units
+
+    def _unread(self, why: str, query: Query) -> list[StreamInfo]:
+        """What is listed in the place of the journal's streams, if there are none or none that can be read."""
+        labels = {**self._tags, **_known(""), "host": self._host, "stream": JOURNAL}
+        served = any(map(self._served.has_name, (JOURNAL, PREFIX + KERNEL, PREFIX + OTHER)))
+        return [self._info(JOURNAL, _known(""), why)] if served and matches_stream(query.matchers, labels) else []
+
+    def _info(self, stream: str, labels: Labels, note: str = "") -> StreamInfo:
+        return StreamInfo(
+            host=self._host, stream=stream, files=0, size_bytes=0, newest_ns=None, note=note, labels=dict(labels)
+        )
 
     def _absence_told(self, query: Query, absence: str) -> str:
         """That there is no journal, if the question names it: a host without one is no worse for it."""

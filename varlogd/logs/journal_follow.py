@@ -14,12 +14,12 @@ from typing import Final, Protocol
 
 from varlogd.errors import LogReadError, QueryError
 from varlogd.logs.account import Account
+from varlogd.logs.asked import Asked
 from varlogd.logs.follow import Polled
 from varlogd.logs.journal_rows import PREFIX, WAIT_S, At, Entries, Entry, JournalRows, tell
 from varlogd.logs.journalctl import Child, Journalctl
 from varlogd.logs.order import Held
 from varlogd.logs.redaction import Redactor
-from varlogd.logs.stream import Asked
 from varlogd.wire.limits import MIB
 from varlogd.wire.query import Notice, Place
 

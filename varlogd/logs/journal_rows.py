@@ -19,12 +19,12 @@ from typing import Final, NamedTuple
 
 from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
+from varlogd.logs.asked import Asked
 from varlogd.logs.export import ExportParser, Fields
 from varlogd.logs.journalctl import Child
 from varlogd.logs.order import Held, Mark, Order, ranked
 from varlogd.logs.reader import Chunk, Steps
 from varlogd.logs.redaction import Redactor
-from varlogd.logs.stream import Asked
 from varlogd.query.cursor import HostPlace, cursor_of
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES, STREAM_MAX_CHARS
 from varlogd.wire.query import Source

@@ -17,13 +17,13 @@ from typing import Final
 
 from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
+from varlogd.logs.asked import Asked
 from varlogd.logs.catalogue import LogStream
 from varlogd.logs.dating import NOTHING, Dating, Passed, ReadFile, sample
 from varlogd.logs.followed import Followed
 from varlogd.logs.groups import Groups
 from varlogd.logs.order import Held
 from varlogd.logs.reader import Chunk, Steps, Transform, is_binary
-from varlogd.logs.stream import Asked
 from varlogd.logs.timing import FileTimes
 from varlogd.wire.query import Source
 

@@ -86,14 +86,14 @@ class Order:
         """
         rows = self._raised(rows, self.floor)
         threshold = rows[0][0] if rows else None
-        certain, left = _parted(self._previous, threshold)
-        old_certain, overdue = _parted(self._older, threshold)
-        certain = _merged(old_certain, certain)
+        certain, left = parted(self._previous, threshold)
+        old_certain, overdue = parted(self._older, threshold)
+        certain = merged(old_certain, certain)
         if threshold is not None and overdue:
             if threshold == self._last_out:  # overdue rows may sort before what is out there already
                 threshold += 1
                 rows = self._raised(rows, threshold)
-            certain = _merged(certain, self._lowered(overdue, threshold))
+            certain = merged(certain, self._lowered(overdue, threshold))
         self._older, self._previous = left, rows
         if certain:
             self._last_out = certain[-1][0]
@@ -102,7 +102,7 @@ class Order:
 
     def finish(self, rows: list[Held]) -> list[Held]:
         """All that is still held, and ``rows``, the last that there are."""
-        return _merged(self._older, _merged(self._previous, self._raised(rows, self.floor)))
+        return merged(self._older, merged(self._previous, self._raised(rows, self.floor)))
 
     def _see(self, low: int | None) -> None:
         if low is None:
@@ -125,11 +125,12 @@ class Order:
         return sorted((place, *row[1:]) for row in rows)
 
 
-def _parted(rows: list[Held], threshold: int | None) -> tuple[list[Held], list[Held]]:
-    """Those up to ``threshold`` and those after; all and none if there is no threshold."""
+def parted(rows: list[Held], threshold: int | None) -> tuple[list[Held], list[Held]]:
+    """Sorted rows: those up to ``threshold`` and those after; all and none if there is no threshold."""
     at = len(rows) if threshold is None else bisect_right(rows, threshold, key=place_of_row)
     return rows[:at], rows[at:]
 
 
-def _merged(some: list[Held], others: list[Held]) -> list[Held]:
+def merged(some: list[Held], others: list[Held]) -> list[Held]:
+    """Rows that are sorted, and others that are, as one."""
     return sorted(some + others) if some and others else some or others

@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from varlogd.logs.account import Account
+from varlogd.logs.asked import FOUND_OUT, Asked
 from varlogd.logs.merge import Reader
 from varlogd.logs.sources import Readable
-from varlogd.logs.stream import FOUND_OUT, Asked
 from varlogd.logs.written import WrittenFormats
+from varlogd.query.cursor import cursor_of
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.query import Query
 
@@ -110,7 +111,12 @@ class Reading:
     def open(self, sources: Sequence[Readable], *, tallied: bool = False) -> Asked:
         """Have every source give its readers."""
         scanner = LineScanner(self.query.filters)
-        asked = Asked(self._where.host, self.query, scanner, self._where.zone, tallied, self._where.written)
+        host, zone, written = self._where
+        cursor = cursor_of(self.query)
+        resume = None if cursor is None else cursor.place_of(host)
+        asked = Asked(host, self.query, scanner, zone, tallied, written, resume)
+        if cursor is not None and resume is None:  # all rows of this host have been given
+            return asked
         for source in sources:
             readers = source.readers(asked, self.account, self._closing)
             self.readers += readers

@@ -21,11 +21,11 @@ from typing import Final, Protocol
 
 from varlogd.errors import PatternError
 from varlogd.logs.account import Account
+from varlogd.logs.asked import Asked
 from varlogd.logs.catalogue import LogStream
 from varlogd.logs.key_blocks import MARK, Body, Span, bodies, open_end, open_start
 from varlogd.logs.reader import Chunk, Steps, Transform
 from varlogd.logs.secrets import Rule, builtin_rules
-from varlogd.logs.stream import Asked
 from varlogd.query.pattern import GroupsPattern
 from varlogd.query.vectors import PresentVectors, VectorsError
 from varlogd.wire.limits import KIB

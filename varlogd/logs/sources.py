@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from varlogd.logs.account import Account
+from varlogd.logs.asked import FOUND_OUT, Asked
 from varlogd.logs.catalogue import Catalogue, LogStream, Served, read_catalogue
 from varlogd.logs.files import OpenFiles
 from varlogd.logs.listing import stream_info
 from varlogd.logs.merge import Reader
 from varlogd.logs.reader import Transform
-from varlogd.logs.stream import FOUND_OUT, Asked, StreamRows
+from varlogd.logs.stream import StreamRows
 from varlogd.logs.unwrapping import unwrapped_of
 from varlogd.logs.written import WrittenFormats
 from varlogd.query.match import matches_stream

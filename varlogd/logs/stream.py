@@ -11,19 +11,19 @@ before the range.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from datetime import tzinfo
-from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final
 
 from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
+from varlogd.logs.asked import Asked
 from varlogd.logs.catalogue import LogFile, LogStream
-from varlogd.logs.dating import NOTHING, Dating, Passed, ReadFile, chunk_times, sample
+from varlogd.logs.dating import Dating, Passed, ReadFile, chunk_times, sample
+from varlogd.logs.file_order import FileOrder
 from varlogd.logs.files import OpenFiles
 from varlogd.logs.groups import Groups
 from varlogd.logs.identity import identity_of
-from varlogd.logs.order import Held, Mark, Order, ranked
-from varlogd.logs.plan import chain, may_have_rows, stretch_of
+from varlogd.logs.order import Held, Mark, ranked
+from varlogd.logs.plan import Planned, Stretch, chain, may_have_rows, stretch_of
 from varlogd.logs.reader import (
     CHUNK_FIRST_BYTES,
     Chunk,
@@ -35,53 +35,16 @@ from varlogd.logs.reader import (
     is_binary,
     is_known_no_log,
 )
+from varlogd.logs.resume import Resume, early_enough, resume_of
 from varlogd.logs.timing import FileTimes
-from varlogd.logs.written import WrittenFormats
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES
-from varlogd.wire.query import Query, Source
+from varlogd.wire.query import Source
 
 CHUNK_ROWS_MAX: Final = 8192
 """Rows from one chunk, past which smaller chunks are read: a row in memory costs 250 bytes more than its text."""
 
-FOUND_OUT: Final = WrittenFormats({})
-"""No format is known beforehand."""
-
-_offset_of, _line_of = itemgetter(0), itemgetter(1)
-
 _LINE_MAX: Final = f"{LINE_MAX_BYTES // KIB} KiB"
-
-
-class Asked(NamedTuple):
-    """What a query asks of every reader of this host. ``tallied``: only how many rows there are, and not when;
-    ``written``: how times are written, where configuration says it."""
-
-    host: str
-    query: Query
-    scanner: LineScanner
-    zone: tzinfo
-    tallied: bool = False
-    written: WrittenFormats = FOUND_OUT
-
-    @property
-    def backwards(self) -> bool:
-        """Whether the newest rows are wanted first."""
-        return self.query.direction == "newest_first"
-
-    @property
-    def ranged(self) -> bool:
-        """Whether a row's time decides if it is wanted."""
-        return self.query.start_ns is not None or self.query.end_ns is not None
-
-    @property
-    def tall(self) -> bool:
-        """Whether a row may have several lines."""
-        return self.query.entries or self.query.before > 0 or self.query.after > 0
-
-    def wants(self, time: int) -> bool:
-        """Whether a time is in the range, which has its start and not its end."""
-        start, end = self.query.start_ns, self.query.end_ns
-        return (start is None or start <= time) and (end is None or time < end)
 
 
 class StreamRows:
@@ -112,15 +75,17 @@ class StreamRows:
         self._asked = asked
         self._files = files
         self._account = account
-        self._sign = -1 if asked.backwards else 1
+        self._sign = asked.sign
         self._written = asked.written.of(stream.name)
         self._rank = ranked(stream.name, backwards=asked.backwards)
-        self._order = Order()
+        self._order = FileOrder()
+        self._resume = Resume(asked.query)
         self._dating = Dating(stream.name, asked.query, self._rank, account)
         self._groups = Groups(asked.query, asked.scanner) if asked.tall else None
         self._cut_rows = 0
         self._cut_unmatched = 0
-        self._displaced = 0
+        self._way = 0  # how much of the stream lies behind reading
+        self._unordered_bytes = 0
         self._is_left = False  # the range ends in a file that was read
         self._steps = self._all_files()
 
@@ -141,7 +106,7 @@ class StreamRows:
         """Read no further, and put into the account what is to be said of what was read."""
         self._steps.close()
         name = self.stream.name
-        if count := self._displaced:
+        if count := self._order.displaced:
             one = "1 line far out of time order stands where the file has it"
             many = f"{count} lines far out of time order stand where the file has them"
             self._account.note(f"{name}: {one if count == 1 else many}")
@@ -151,14 +116,14 @@ class StreamRows:
         if count := self._cut_unmatched:
             lines = "1 line is longer than {0} and was" if count == 1 else "{1} lines are longer than {0} and were"
             self._account.missing(f"{name}: {lines.format(_LINE_MAX, count)} searched only in the first {_LINE_MAX}")
-        self._displaced = self._cut_rows = self._cut_unmatched = 0
+        self._order.displaced = self._cut_rows = self._cut_unmatched = 0
 
     # --- reading ---
 
     def _all_files(self) -> Generator[None, None, None]:
-        files = chain(self.stream)
-        for listed, base in reversed(files) if self._asked.backwards else files:
+        for listed, base in (yield from self._resumed()):
             if not self._may_have_rows(listed):
+                self._way += listed.size_bytes
                 self._break_off()
                 yield None
                 continue
@@ -167,18 +132,29 @@ class StreamRows:
             except LogReadError as error:
                 self._account.missing(f"{self.stream.name_of(listed)}: {error}")
                 self._break_off()
-        self._give(self._order.finish(self._dating.given_up()))
+        self._give(self._order.finish(self._dating.given_up(), timed=self._dating.timed))
+
+    def _resumed(self) -> Generator[None, None, list[Planned]]:
+        """Go on where the question says; returns the files to read, in the order of reading."""
+        files = chain(self.stream)
+        resume = yield from resume_of(self._asked, self.stream, self._files, self._account, self._written)
+        self._resume = resume
+        self._order = FileOrder(resume.first, resume.floor, in_file_order=resume.behind is not None)
+        if resume.behind is not None:
+            at = files.index(resume.behind)
+            files = files[: at + 1] if self._asked.backwards else files[at:]
+        return files[::-1] if self._asked.backwards else files
 
     def _may_have_rows(self, listed: LogFile) -> bool:
         if listed.packing and self._is_left:
             return False
         self._account.check()
-        return may_have_rows(listed, self._asked.query, self._files, self._asked.zone, self._written)
+        return may_have_rows(listed, self._resume.query, self._files, self._asked.zone, self._written)
 
     def _break_off(self) -> None:
         """What comes next does not go on where reading ended: no line inherits a time across."""
         if rows := self._dating.break_off():
-            self._give(self._order.add(rows, None))
+            self._give(self._order.add(rows, None, 0, timed=self._dating.timed))
 
     def _one_file(self, base: int, listed: LogFile) -> Generator[None, None, None]:
         text = yield from self._files.open(listed)
@@ -192,12 +168,15 @@ class StreamRows:
                 return
             source = Source(self._asked.host, self.stream.name, str(identity_of(listed, text)), base)
             times = FileTimes(text, self._asked.zone, listed.mtime_ns, self._written)
+            size = text.size_bytes
+            self._order.enter(source, self._way + (base + size if self._asked.backwards else -base))
+            self._way += size
             yield from self._chunks(ReadFile(listed, source, text, times))
         finally:
             text.close()
 
     def _chunks(self, file: ReadFile) -> Generator[None, None, None]:
-        (start, end), why = stretch_of(file.text, file.times, self._asked.query)
+        (start, end), why = self._stretch(file)
         pace = Pace(CHUNK_FIRST_BYTES, self._chunk_max_bytes)
         chunks = (backwards if self._asked.backwards else forwards)(file.text, pace, span=Span(start, end))
         for transform in self._transforms:
@@ -220,6 +199,17 @@ class StreamRows:
         if start > 0 if self._asked.backwards else end < file.text.size_bytes:
             self._is_left = True
             self._break_off()
+
+    def _stretch(self, file: ReadFile) -> Stretch:
+        """What of a file is to be read."""
+        stretch = stretch_of(file.text, file.times, self._resume.query)
+        behind, offset = self._resume.behind, self._resume.offset
+        if behind is None or behind.listed != file.listed:
+            return stretch
+        (start, end), why = stretch
+        if self._asked.backwards:
+            return Stretch(Span(min(start, offset), min(end, offset)), why)
+        return Stretch(Span(max(start, min(end, early_enough(file.text, file.times, offset))), end), why)
 
     def _count_cut(self, file: ReadFile, chunk: Chunk) -> None:
         """A line too long to be read whole, if it may belong to the answer: what it lacks is told at the end.
@@ -246,10 +236,7 @@ class StreamRows:
         if self._asked.tallied and not self._asked.ranged:
             self.counted += self._asked.scanner.count(chunk.data)
             return 0
-        found = list(self._asked.scanner.lines(chunk.data))
-        if not found:
-            return self._put(file, chunk, NOTHING)
-        offsets, lines = list(map(_offset_of, found)), list(map(_line_of, found))
+        offsets, lines = self._asked.scanner.columns(chunk.data)
         return self._put(file, chunk, Passed(offsets, lines, lines))
 
     def _take_rest(self, file: ReadFile) -> None:
@@ -262,12 +249,20 @@ class StreamRows:
         """Date what passed of a chunk and put it in order; returns how many rows that are."""
         times = sample(file.times, chunk)
         rows = self._dating.rows(file, chunk, passed)
+        self._unordered_bytes += len(chunk.data)
         if rows or not self._dating.waiting:
             low = min((self._sign * time for time in times), default=None)
-            self._give(self._order.add(rows, low))
+            size, self._unordered_bytes = self._unordered_bytes, 0
+            self._give(self._order.add(self._not_given(rows), low, size, timed=self._dating.timed))
         return len(passed.offsets)
+
+    def _not_given(self, rows: list[Held]) -> list[Held]:
+        """Without the rows that have been given, where the stream goes on by file."""
+        behind = self._resume.behind
+        if behind is None or self._asked.backwards:
+            return rows
+        given = behind.base + self._resume.offset
+        return [row for row in rows if row[2] > given]
 
     def _give(self, certain: list[Held]) -> None:
         self.rows += certain
-        if self._order.moved:
-            self._displaced += sum(row[3] is not None and row[0] != self._sign * row[3] for row in certain)

@@ -25,10 +25,10 @@ from operator import itemgetter
 from typing import Final
 
 from varlogd.logs.account import Account
+from varlogd.logs.asked import Asked
 from varlogd.logs.catalogue import LogStream
 from varlogd.logs.containers import Wrapping, wrapping_of
 from varlogd.logs.reader import Chunk, Steps, Transform
-from varlogd.logs.stream import Asked
 from varlogd.logs.wrapping import PARSERS, Piece, Sheet, pieces_of
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES
 

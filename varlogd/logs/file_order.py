@@ -1,0 +1,199 @@
+"""Putting the rows of one file stream in order as they are read, so that whoever goes on later finds the same order.
+
+A log is written in the order of its times, nearly: threads and buffers displace lines a little. So what is read is
+**held until `SORTED_BYTES` more are known**, and comes out sorted by time.
+
+**From the first row on that is further out of order** the stream comes out in the order of its files: the clock was
+set back, or files were merged. Precisely: from the first row, in the direction of reading, that should have come
+before one that stands `SORTED_BYTES` or more above it (below it, reading backwards), or that has no time to go by.
+Such rows keep their times, but are ordered where the file has them: their places are moved to the nearest that keep
+the order, and **no row of theirs has its own time for a key**. By that a cursor knows that the stream goes on by file
+and offset, from where the page before ended; what is ordered by time goes on by time.
+
+Which row is the first one out of order does not depend on where reading began, as long as what it is measured against
+has been read: so rows that have been given already are given to this all the same, and left out when they come out.
+
+**Places** and **the bound** are those of `order`.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Final
+
+from varlogd.logs.order import NOWHERE, Held, merged, parted
+from varlogd.wire.limits import KIB
+from varlogd.wire.query import Source
+
+SORTED_BYTES: Final = 24 * KIB
+"""How far from its place a row may stand and still be sorted by its time. Writers that share a file displace lines by
+their buffers, some KiB each; and the newest lines of a log cost this much more reading."""
+
+_place_of, _sequence_of, _time_of = itemgetter(0), itemgetter(2), itemgetter(3)
+
+
+First = tuple[int, *tuple[str | int, ...]]
+"""(place, rank, sequence), or only the beginning of that: rows that sort before it have been given."""
+
+
+class FileOrder:
+    """The rows of one stream, chunk by chunk, into the order of their places.
+
+    ``first``: of what is ordered by time, rows before it are left out. ``floor``: no row comes out before it.
+    ``in_file_order``: from the first row on. ``displaced`` counts rows that stand elsewhere than their times say.
+    """
+
+    def __init__(self, first: First | None = None, floor: int = NOWHERE, *, in_file_order: bool = False) -> None:
+        self.in_file_order = in_file_order
+        self.displaced = 0
+        self._first = first
+        self._start = floor if first is None else first[0]
+        self._bound = NOWHERE
+        self._last_low: int | None = None
+        self._last_out = NOWHERE
+        self._held: list[Held] = []  # sorted, or in the order of the files
+        self._recent: list[Held] = []  # the last rows, and
+        self._top = NOWHERE  # the highest place of all before them
+        self._shifts: dict[Source, int] = {}
+        self._began = False
+        self._gathered: list[Held] = []
+        self._gathered_low: int | None = None
+        self._gathered_bytes = 0
+
+    @property
+    def floor(self) -> int:
+        """The least place a row can still get."""
+        return max(self._start, self._read_to)
+
+    @property
+    def _read_to(self) -> int:
+        return max(self._bound, self._last_out)
+
+    def enter(self, source: Source, shift: int) -> None:
+        """Sequences of rows of a file, plus ``shift``, say how much had been read before them."""
+        self._shifts[source] = shift
+
+    def add(self, rows: list[Held], low: int | None, size_bytes: int, *, timed: bool = True) -> list[Held]:
+        """The rows that are certain now that a next chunk of ``size_bytes`` has ``rows``, in order.
+
+        ``low`` is the lowest place known in the chunk, also of lines that are not among ``rows``, or None. ``timed``:
+        whether each has a time to go by, its own or that of a line near it.
+        """
+        self._gathered += rows
+        self._gathered_bytes += size_bytes
+        lows = [each for each in (low, self._gathered_low) if each is not None]
+        self._gathered_low = min(lows, default=None)
+        if self._began and timed and self._gathered_bytes < SORTED_BYTES:
+            return []
+        self._began = True
+        return self._taken(timed=timed)
+
+    def finish(self, rows: list[Held], *, timed: bool = True) -> list[Held]:
+        """All that is still held, and ``rows``, the last that there are."""
+        self._gathered += rows
+        certain = self._taken(timed=timed)
+        if self.in_file_order:
+            return certain + self._file_order([])
+        rest, self._held = self._held, []
+        return certain + self._out(rest)
+
+    def _taken(self, *, timed: bool) -> list[Held]:
+        rows, self._gathered = self._gathered, []
+        low, self._gathered_low = self._gathered_low, None
+        self._gathered_bytes = 0
+        lows = [*map(_place_of, rows), *([] if low is None else [low])]
+        certain = self._file_order(rows) if self.in_file_order else self._time_order(rows, timed=timed)
+        self._see(min(lows, default=None))
+        return certain
+
+    def _see(self, low: int | None) -> None:
+        if low is None:
+            return
+        if self._last_low is not None:
+            self._bound = max(self._bound, min(low, self._last_low))
+        self._last_low = low
+
+    # --- in the order of time ---
+
+    def _time_order(self, rows: list[Held], *, timed: bool) -> list[Held]:
+        rows = sorted(rows)
+        if timed and self._continues(rows):
+            at = len(rows)
+        else:
+            rows = sorted(rows, key=self._way)
+            at = self._first_far(rows, timed=timed)
+        if at == len(rows):
+            self._top = max(self._top, max(map(_place_of, self._recent), default=NOWHERE))
+            self._recent = rows
+            rows = sorted(rows)
+            certain, rest = parted(self._held, rows[0][0] if rows else None)
+            self._held = merged(rest, rows)
+            return self._out(certain)
+        self.in_file_order = True
+        before = sorted((*self._held, *rows[:at]), key=self._way)
+        from_here = self._first_displaced(before, rows[at])
+        self._held, self._recent = before[from_here:] + rows[at:], []
+        return self._out(sorted(before[:from_here]))
+
+    def _first_displaced(self, before: list[Held], far: Held) -> int:
+        """The index of the first row that ``far`` should have come before, if not even earlier rows are out."""
+        if far[0] < self._read_to or far[3] is None:
+            return len(before)
+        return next((index for index, row in enumerate(before) if row[0] > far[0]), len(before))
+
+    def _continues(self, rows: list[Held]) -> bool:
+        """Whether rows, sorted by time, are in the order of their file and behind all before: nearly always."""
+        if not rows:
+            return True
+        highest = max(map(_place_of, self._recent), default=NOWHERE)
+        sequences = list(map(_sequence_of, rows))
+        return rows[0][0] >= max(self._top, highest, self._read_to) and sequences == sorted(sequences)
+
+    def _first_far(self, rows: list[Held], *, timed: bool) -> int:
+        """The index of the first of ``rows``, in the order of the file, that is not ordered by its time."""
+        known = [(self._way(row), row[0]) for row in (*sorted(self._recent, key=self._way), *rows)]
+        far, next_known = max(self._top, self._read_to), 0
+        for index, row in enumerate(rows):
+            way = self._way(row)
+            while known[next_known][0] <= way - SORTED_BYTES:
+                far = max(far, known[next_known][1])
+                next_known += 1
+            if row[0] < far or (not timed and _time_of(row) is None):
+                return index
+        return len(rows)
+
+    def _way(self, row: Held) -> int:
+        """How much had been read before a row."""
+        return row[2] + self._shifts.get(row[4], 0)
+
+    def _out(self, certain: list[Held]) -> list[Held]:
+        if not certain:
+            return certain
+        self._last_out = certain[-1][0]
+        if self._first is None or certain[0] >= self._first:
+            return certain
+        return [row for row in certain if row >= self._first]
+
+    # --- in the order of the files ---
+
+    def _file_order(self, rows: list[Held]) -> list[Held]:
+        """All that is held, now that it is known what ``rows`` come next."""
+        coming = sorted(rows, key=self._way)
+        place = self.floor
+        before = place - 2  # a row there or before it has its place at the floor, and moves no other
+        least = min((row[0] for row in coming if row[0] >= before), default=None)
+        leasts = []
+        for row in reversed(self._held):
+            if least is None or before <= row[0] < least:
+                least = max(row[0], before)
+            leasts.append(least)
+        certain: list[Held] = []
+        for row, low in zip(self._held, reversed(leasts), strict=True):
+            place = max(place, low + 1)
+            self.displaced += place != row[0] + 1 and row[3] is not None
+            place += place == row[0]
+            certain.append((place, *row[1:]))
+        self._held = coming
+        if certain:
+            self._last_out = place
+        return certain

@@ -1,0 +1,116 @@
+"""Where a stream goes on when a question comes with a cursor: by time, or by file and offset.
+
+**By time.** A stream in the order of time goes on from the key of the place: the time range is narrowed to begin
+there, so that `seek` finds it, and what it finds begins early enough for all that stands out of order. Rows up to the
+place are left out when they come out in order (`file_order`). Only among rows of that very key their streams count,
+and in the place's own stream the position, for which its file must be found again.
+
+**By file and offset.** A stream whose last row was not ordered by its own time goes on there, in the order of its
+files, and the key of the place is the least that a row can get (going backwards, the greatest).
+
+**A file that is not found again** has been deleted, or cannot be told from another one. Then the stream goes on by
+time as well as it can, and the account says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Final, NamedTuple
+
+from msgspec import structs
+
+from varlogd.logs.account import Account
+from varlogd.logs.asked import Asked
+from varlogd.logs.catalogue import LogStream
+from varlogd.logs.file_order import First
+from varlogd.logs.files import OpenFiles
+from varlogd.logs.identity import FileIdentity, resolve
+from varlogd.logs.order import NOWHERE, ranked
+from varlogd.logs.plan import Planned, chain
+from varlogd.logs.probe import Probe
+from varlogd.logs.reader import Text
+from varlogd.logs.seek import DISORDER_MAX_BYTES
+from varlogd.logs.timing import FileTimes
+from varlogd.wire.query import Place, Query
+
+GONE: Final = "the file in which the last page ended is not found again: it goes on by time, and rows may be missing"
+
+
+class Resume(NamedTuple):
+    """How a stream goes on. ``query``: for what is to be read. ``first``: of what is ordered by time, rows before it
+    have been given. ``behind``: if not None, the stream goes on by file, behind ``offset`` of it."""
+
+    query: Query
+    first: First | None = None
+    floor: int = NOWHERE
+    behind: Planned | None = None
+    offset: int = 0
+
+
+def resume_of(
+    asked: Asked, stream: LogStream, files: OpenFiles, account: Account, written: str | None
+) -> Generator[None, None, Resume]:
+    """Where ``stream`` goes on, in steps; ``written`` is that of `FileTimes`. Raises LogReadError, QueryError."""
+    place = asked.resume
+    if place is None:
+        return Resume(asked.query)
+    own = place.streams.get(stream.name)
+    if own is None:
+        return Resume(asked.query) if place.after is None else _by_time(asked, stream, place.after, account)
+    found = _found(own, stream, account)
+    if found is None:
+        return _by_time(asked, stream, own, account)
+    if (yield from _is_by_time(own, found, asked, files, written)):
+        return _by_time(asked, stream, own, account)
+    return Resume(asked.query, None, asked.sign * own.key, found, own.offset)
+
+
+def early_enough(text: Text, times: FileTimes, offset: int) -> int:
+    """Where to begin reading forwards, so that what stands behind ``offset`` is read as it was before."""
+    lines = Probe(text, times.of_lines).lines_from(max(0, offset - DISORDER_MAX_BYTES))
+    return min(lines[0].offset, offset) if lines and offset > DISORDER_MAX_BYTES else 0
+
+
+def _by_time(asked: Asked, stream: LogStream, place: Place, account: Account) -> Resume:
+    query = asked.query
+    if asked.backwards:
+        end = place.key + 1 if query.end_ns is None else min(place.key + 1, query.end_ns)
+        query = structs.replace(query, end_ns=end)
+    else:
+        start = place.key if query.start_ns is None else max(place.key, query.start_ns)
+        query = structs.replace(query, start_ns=start)
+    return Resume(query, _first(asked, stream, place, account))
+
+
+def _first(asked: Asked, stream: LogStream, place: Place, account: Account) -> First:
+    """The mark before which everything has been given."""
+    key = asked.sign * place.key
+    if not place.stream:  # between two keys
+        return (key + asked.backwards,)
+    rank = ranked(place.stream, backwards=asked.backwards)
+    if place.stream != stream.name:
+        return (key, rank)
+    found = _found(place, stream, account)
+    if found is not None:
+        return (key, rank, asked.sign * (found.base + place.offset) + 1)
+    account.missing(f"{stream.name}: {GONE}")
+    return (key + asked.backwards, rank)
+
+
+def _found(place: Place, stream: LogStream, account: Account) -> Planned | None:
+    identity = FileIdentity.parse(place.file)
+    listed = resolve(identity, place.offset, stream, account.check)
+    return next((planned for planned in chain(stream) if planned.listed == listed), None)
+
+
+def _is_by_time(
+    place: Place, found: Planned, asked: Asked, files: OpenFiles, written: str | None
+) -> Generator[None, None, bool]:
+    """Whether the row at a place is ordered by the next time below it, as lines above the first one are."""
+    text = yield from files.open(found.listed)
+    try:
+        times = FileTimes(text, asked.zone, found.listed.mtime_ns, written)
+        lines = Probe(text, times.of_lines).lines_from(place.offset)
+        return bool(lines) and lines[0].time == place.key
+    finally:
+        text.close()
