@@ -115,6 +115,10 @@ class Dating:
         self._time_above = None
         return self.given_up()
 
+    def forget(self) -> None:
+        """The rows that wait are not wanted, for what they would inherit from is not."""
+        self._no_longer_waiting()
+
     def given_up(self, default: int | None = None) -> list[Held]:
         """The rows that wait in vain: the time below orders them, or else ``default``, or else their position."""
         waiting = self._no_longer_waiting()

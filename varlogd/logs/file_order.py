@@ -18,6 +18,7 @@ has been read: so rows that have been given already are given to this all the sa
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from operator import itemgetter
 from typing import Final
 
@@ -170,9 +171,9 @@ class FileOrder:
         if not certain:
             return certain
         self._last_out = certain[-1][0]
-        if self._first is None or certain[0] >= self._first:
+        if self._first is None:
             return certain
-        return [row for row in certain if row >= self._first]
+        return certain[bisect_left(certain, self._first) :]
 
     # --- in the order of the files ---
 

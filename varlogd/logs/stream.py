@@ -124,6 +124,8 @@ class StreamRows:
         for listed, base in (yield from self._resumed()):
             if not self._may_have_rows(listed):
                 self._way += listed.size_bytes
+                if self._asked.backwards and self._resume.first is not None:
+                    self._dating.forget()  # what waits is behind this file, and so was given
                 self._break_off()
                 yield None
                 continue
@@ -132,7 +134,8 @@ class StreamRows:
             except LogReadError as error:
                 self._account.missing(f"{self.stream.name_of(listed)}: {error}")
                 self._break_off()
-        self._give(self._order.finish(self._dating.given_up(), timed=self._dating.timed))
+        rows = self._not_given(self._dating.given_up())
+        self.rows += self._order.finish(rows, timed=self._dating.timed)
 
     def _resumed(self) -> Generator[None, None, list[Planned]]:
         """Go on where the question says; returns the files to read, in the order of reading."""
@@ -154,7 +157,7 @@ class StreamRows:
     def _break_off(self) -> None:
         """What comes next does not go on where reading ended: no line inherits a time across."""
         if rows := self._dating.break_off():
-            self._give(self._order.add(rows, None, 0, timed=self._dating.timed))
+            self._give(rows, None)
 
     def _one_file(self, base: int, listed: LogFile) -> Generator[None, None, None]:
         text = yield from self._files.open(listed)
@@ -251,10 +254,13 @@ class StreamRows:
         rows = self._dating.rows(file, chunk, passed)
         self._unordered_bytes += len(chunk.data)
         if rows or not self._dating.waiting:
-            low = min((self._sign * time for time in times), default=None)
-            size, self._unordered_bytes = self._unordered_bytes, 0
-            self._give(self._order.add(self._not_given(rows), low, size, timed=self._dating.timed))
+            self._give(rows, min((self._sign * time for time in times), default=None))
         return len(passed.offsets)
+
+    def _give(self, rows: list[Held], low: int | None) -> None:
+        """Put rows in order, and give what is then certain."""
+        size, self._unordered_bytes = self._unordered_bytes, 0
+        self.rows += self._order.add(self._not_given(rows), low, size, timed=self._dating.timed)
 
     def _not_given(self, rows: list[Held]) -> list[Held]:
         """Without the rows that have been given, where the stream goes on by file."""
@@ -263,6 +269,3 @@ class StreamRows:
             return rows
         given = behind.base + self._resume.offset
         return [row for row in rows if row[2] > given]
-
-    def _give(self, certain: list[Held]) -> None:
-        self.rows += certain
