@@ -242,8 +242,10 @@ def test_a_file_that_is_followed_into_the_new_year() -> None:
     times = stamps(latest=utc(2025, 12, 31, 12))
     assert times.of(b"Dec 31 12:00:00 x") == ns(utc(2025, 12, 31, 12))
     assert times.of(b"Jan  3 10:00:00 x") == ns(utc(2025, 1, 3, 10))
+    assert times.of_lines([b"Jan  3 10:00:00 x"]) == [ns(utc(2025, 1, 3, 10))]
     times.changed(ns(utc(2026, 1, 3, 11)))
     assert times.of(b"Jan  3 10:00:01 x") == ns(utc(2026, 1, 3, 10, 0, 1))
+    assert times.of_lines([b"Jan  3 10:00:02 x"]) == [ns(utc(2026, 1, 3, 10, 0, 2))]
 
 
 def test_new_year_far_east_of_utc() -> None:
@@ -324,6 +326,16 @@ TAILS = [
 ]
 
 
+def test_digits_past_the_ninth_are_no_zone() -> None:
+    lines = [b"Nov 22 10:00:00.1234567891 x", b"Nov 22 10:00:00.1234567891 +0200 x"]
+    times = stamps()
+    assert (
+        times.of_lines(lines)
+        == list(map(times.of, lines))
+        == [ns(utc(2026, 11, 22, hour), 123456789) for hour in (10, 8)]
+    )
+
+
 @settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_many_lines_at_once_get_what_each_gets(data: st.DataObject) -> None:
@@ -393,6 +405,7 @@ def test_what_was_read_before_changes_no_time(near: list[tuple[int, str]], at: d
     lines += [line[:-4] + b"60 x" for line in lines if line[-1:].isdigit()]
     times = Timestamps(ZoneInfo("Europe/Berlin"), latest)
     alone = [Timestamps(ZoneInfo("Europe/Berlin"), latest).of(line) for line in lines]
+    assert times.of_lines(lines) == alone
     assert list(map(times.of, lines)) == alone
 
 

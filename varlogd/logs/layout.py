@@ -7,10 +7,10 @@ the zone and the next three bytes, in one that says whether the time ends there.
 is done column by column.
 
 A head that is not in its dictionary is put before the rest of the line that the layout was taken from, and read by
-the format; digits of a fraction are worth what their place says, as in every format. A piece counts only if the
-format finds its groups at the same columns, with the same zone behind the digits, and if no byte beyond the piece
-could change that; else the sum is less than `NO_TIME`, and the line is to be read by itself. So a layout gives what
-the format gives, or nothing.
+the format, if it is the first of its minute: the others are so many seconds later. Digits of a fraction are worth
+what their place says, as in every format. A piece counts only if the format finds its groups at the same columns,
+with the same zone behind the digits, and if no byte beyond the piece could change that; else the sum is less than
+`NO_TIME`, and the line is to be read by itself. So a layout gives what the format gives, or nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from operator import add, itemgetter
 from typing import Final
 
 from varlogd.logs.formats import MARKER_BYTES, Format
+from varlogd.logs.moment import NS
 
 NO_TIME: Final = -(1 << 80)
 """Less than any time in ns that a line can have, and more than any sum in which a piece has none."""
@@ -35,6 +36,9 @@ LINE_BYTES: Final = 512
 
 _AFTER_BYTES: Final = 3
 """What is looked at behind a time: no zone begins with anything else once these have been seen."""
+
+_SECONDS: Final = {b"%02d" % second: second * NS for second in range(60)}
+"""Of a minute. Within one all are alike: clocks are put forward and back at full minutes."""
 
 _BEGINS_ZONE: Final = frozenset({b" +", b" -", b" U", b" G"})
 _GOES_ON: Final = frozenset(b"%d" % digit for digit in range(10)) | {b"T", b"M"}
@@ -89,11 +93,14 @@ class Layout:
         self._head_end = (found.start(2) if digits else found.end()) - start
         self._digits_end = self._head_end + digits
         self._suffix = line[start + self._digits_end : found.end()]
+        self._zoned = digits > 0 and bool(found[3])
         self._like = line[start : start + self._head_end] + b"0" * digits + self._suffix
         self._spans = self._found_in(self._like)
         self._width = self._digits_end + len(self._suffix) + _AFTER_BYTES
         self._head_of = itemgetter(slice(self._head_end))
-        self._heads = _Pieces(self._head)
+        self._seconds = slice(found.end(1) - start - 2, found.end(1) - start)
+        self._minutes = _Pieces(self._minute)
+        self._heads = _Pieces(self._head_of_minute if self._ends_in_seconds() else self._head)
         self._fractions = self._digit_tables(form.scale[digits])
         self._ending_of = itemgetter(slice(self._digits_end, self._width))
         self._endings = _Pieces(self._ending)
@@ -129,6 +136,29 @@ class Layout:
         line = head + self._like[self._head_end :]
         return self._read(line) if self._found_in(line) == self._spans else None
 
+    def _head_of_minute(self, head: bytes) -> int | None:
+        at = self._seconds
+        if (second := _SECONDS.get(head[at])) is None:
+            return self._head(head)
+        minute = self._minutes[head[: at.start] + head[at.stop :]]
+        return minute + second if minute > NO_TIME else None
+
+    def _minute(self, around: bytes) -> int | None:
+        """The time at which a minute begins, given what is around the seconds of a head."""
+        at = self._seconds.start
+        return self._head(around[:at] + b"00" + around[at:])
+
+    def _ends_in_seconds(self) -> bool:
+        """Whether the last two digits of the stamp are its seconds: nothing else is worth so much.
+
+        Not of a number that is a time only until now, which may be in the middle of a minute.
+        """
+        if self._form.bare:
+            return False
+        head, at = self._like[: self._head_end], self._seconds
+        first, last = (self._head(head[: at.start] + digits + head[at.stop :]) for digits in (b"00", b"59"))
+        return first is not None and last is not None and last - first == 59 * NS
+
     def _ending(self, behind: bytes) -> int | None:
         """0 if the time surely ends where that of the layout did; ``behind`` are the bytes after the digits.
 
@@ -137,6 +167,6 @@ class Layout:
         if not behind.startswith(self._suffix):
             return None
         after = behind[len(self._suffix) :]
-        if not self._suffix and after[:2] in _BEGINS_ZONE and after[2:3] in _GOES_ON:
+        if not self._zoned and after[:2] in _BEGINS_ZONE and after[2:3] in _GOES_ON:
             return None
         return 0 if self._found_in(self._like[: self._digits_end] + behind) == self._spans else None

@@ -38,13 +38,11 @@ SAME_LAYOUT_LINES: Final = 16
 LAYOUTS_MAX: Final = 8
 """Layouts tried that most lines did not have, as when the level before the time is of any length."""
 
-MINUTE_NS: Final = 60 * NS
-"""Clocks are put forward and back at full minutes, so within one all seconds are alike."""
-
 TWICE_MAX: Final = 64
 """Folds of one file that are told: there is one in a year."""
 
 _DAY_NS: Final = 86_400 * NS
+_MINUTE_NS: Final = 60 * NS
 
 
 class HostZone(tzinfo):
@@ -82,14 +80,14 @@ class Timestamps:
         self._likely = self._told or ISO  # the weak format that was learned, or else the strong one last seen
         self._learned = self._told is not None
         self._cache: dict[tuple[bytes, bytes | None], int | None] = {}
-        self._minutes: dict[tuple[bytes, bytes | None], int] = {}  # stamps without their seconds
         self._layout: Layout | None = None
         self._layouts_left = LAYOUTS_MAX
 
     def changed(self, latest_ns: int) -> None:
         """The file has changed since, at ``latest_ns``: what is read from now on may be as late as that."""
         self._latest_ns = max(self._latest_ns, _a_day_after(latest_ns))
-        self._minutes.clear()  # some may now be of another year
+        self._cache.clear()  # what was remembered may now be of another year
+        self._layout = None
 
     def learn(self, lines: Iterable[bytes]) -> bool:
         """Choose the weak format that most of ``lines`` have, if more have it than have a strong one.
@@ -159,7 +157,6 @@ class Timestamps:
         self._likely = form
         self._learned = learned
         self._cache.clear()
-        self._minutes.clear()
         self._layout = None
         self._layouts_left = LAYOUTS_MAX
 
@@ -190,21 +187,10 @@ class Timestamps:
     def _remember(self, form: Format, stamp: bytes, zone: bytes | None) -> int | None:
         if len(self._cache) >= CACHE_MAX:
             self._cache.clear()
-            self._minutes.clear()
-        minute = self._minutes.get((stamp[:-2], zone))
-        if minute is not None and stamp[-2:] < b"60":
-            moment: int | None = minute + int(stamp[-2:]) * NS
-        else:
-            moment = self._read(form, stamp, zone)
-        self._cache[stamp, zone] = moment
-        return moment
-
-    def _read(self, form: Format, stamp: bytes, zone: bytes | None) -> int | None:
         first, second = self._readings(form, stamp, zone)
+        self._cache[stamp, zone] = first
         if first is not None and second is not None and first < second:
             self._see_twice(first, second - first)
-        if first is not None and stamp[-3:-2] == b":" and form is not self._told:  # that may have anything at its end
-            self._minutes[stamp[:-2], zone] = first - int(stamp[-2:]) * NS
         return first
 
     def _readings(self, form: Format, stamp: bytes, zone: bytes | None) -> tuple[int | None, int | None]:
@@ -238,5 +224,5 @@ def _whole(moment: int | None, form: Format, fraction: bytes | None) -> int | No
 
 
 def _a_day_after(latest_ns: int) -> int:
-    """The end of the minute in which a day has passed, so that none of its seconds is in another year than others."""
-    return ((latest_ns + _DAY_NS) // MINUTE_NS + 1) * MINUTE_NS - 1
+    """The end of the minute in which a day has passed: all its seconds are then of one year, as `layout` has it."""
+    return ((latest_ns + _DAY_NS) // _MINUTE_NS + 1) * _MINUTE_NS - 1
