@@ -351,14 +351,21 @@ class Processes:
         self.directory = directory
         self.daemons: dict[str, DaemonProcess] = {}
 
-    def start(self, *names: str, flags: Sequence[str] = (), config: str = "") -> list[DaemonProcess]:
+    def start(
+        self,
+        *names: str,
+        flags: Sequence[str] = (),
+        config: str = "",
+        command: Sequence[str] = VARLOGD,
+        environ: Mapping[str, str] | None = None,
+    ) -> list[DaemonProcess]:
         """Start daemons, with ``config`` as their file; returns once each listens and all know each other."""
         file = self.directory / "varlogd.toml"
         file.write_text(config)
         for name in names:
             seeds = [daemon.address for daemon in list(self.daemons.values())[:1]]
             flags_of = [f"--config={file}", *flags]
-            self.daemons[name] = DaemonProcess(name, self.directory, seeds, flags_of)
+            self.daemons[name] = DaemonProcess(name, self.directory, seeds, flags_of, command, environ)
         started = [self.daemons[name] for name in names]
         for daemon in started:
             until_now(lambda daemon=daemon: self.states(daemon) == dict.fromkeys(self.daemons, "alive"))
