@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import lzma
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -196,3 +198,19 @@ def test_a_scan_equals_the_naive_reference(host: tuple[Log, ...], query: Query, 
         assert scan.rows == len(expected)
         assert not scan.truncated
         assert all(row.host == "web1" for row in rows)
+
+
+def test_a_slower_engine_is_told_once_it_has_scanned_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "app.log").write_bytes(b"2026-01-01T00:00:00Z a\n" * 2000)
+    query = Query(filters=(LineFilter("|~", ("a",)),), limit=1)
+
+    def notes() -> list[str]:
+        with HostLogs("h", {}, [tmp_path]).scan(query, lambda: None) as scan:
+            assert sum(row_count(block) for block in scan if block is not None) == 1
+        return scan.notes
+
+    monkeypatch.setitem(sys.modules, "hyperscan", None)
+    assert notes() == []
+    monkeypatch.setattr("varlogd.query.scanner.RE2_FIRST_BYTES", 0)
+    (note,) = notes()
+    assert note.startswith("searched by the slower engine: hyperscan is not to be had here")

@@ -111,6 +111,7 @@ class Reading:
     def open(self, sources: Sequence[Readable], *, tallied: bool = False) -> Asked:
         """Have every source give its readers."""
         scanner = LineScanner(self.query.filters)
+        self._closing.callback(self._tell_if_slow, scanner)
         host, zone, written = self._where
         cursor = cursor_of(self.query)
         resume = None if cursor is None else cursor.place_of(host)
@@ -123,6 +124,10 @@ class Reading:
             for reader in readers:
                 self._closing.callback(reader.close)
         return asked
+
+    def _tell_if_slow(self, scanner: LineScanner) -> None:
+        if scanner.why_slow:
+            self.account.note(f"searched by the slower engine: {scanner.why_slow}")
 
     @contextmanager
     def working(self) -> Iterator[None]:
