@@ -179,7 +179,6 @@ def test_columns_name_only_the_sources_they_use() -> None:
         times=[5, NO_TIME],
         positions=[1, 10],
         texts=[b"x", b"y\nz"],
-        heights=[1, 2],
         cut=(1,),
     )
     assert block.sources == (table[2], table[1])

@@ -111,14 +111,13 @@ class Blocks:
             times=[NO_TIME if time is None else time for time in times] if None in times else times,
             positions=positions,
             texts=texts,
-            heights=[text.count(b"\n") + 1 for text in texts] if b"\n" in b"".join(texts) else (),
             cut=tuple(index for index, row in enumerate(rows) if row[6]) if any(map(_cut_of, rows)) else (),
         )
 
 
 def _numbered(row_sources: list[Source]) -> tuple[list[Source], list[int]]:
-    """The sources among these, and for each row the index of its own. Most blocks have one."""
+    """The sources among these, and for each row the index of its own, if there are several. Most blocks have one."""
     if row_sources.count(row_sources[0]) == len(row_sources):
-        return [row_sources[0]], [0] * len(row_sources)
+        return row_sources[:1], []
     numbers = {source: number for number, source in enumerate(dict.fromkeys(row_sources))}
     return list(numbers), [numbers[source] for source in row_sources]

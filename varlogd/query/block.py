@@ -59,7 +59,6 @@ def block_of(rows: Sequence[Row], *, late: bool = False) -> Block:
         times=[NO_TIME if row.time is None else row.time for row in rows],
         positions=[row.position for row in rows],
         texts=[row.line for row in rows],
-        heights=[row.line.count(b"\n") + 1 for row in rows],
         cut=tuple(index for index, row in enumerate(rows) if row.cut),
     )
     return structs.replace(block, late=True) if late else block
@@ -73,24 +72,25 @@ def block_from_columns(
     times: Sequence[int],
     positions: Sequence[int],
     texts: Sequence[bytes],
-    heights: Sequence[int] = (),
     cut: tuple[int, ...] = (),
 ) -> Block:
     """The block of rows that are already in order, given in columns of one length, at least 1: no row is built.
 
-    ``source``: for each row an index into ``sources``, of which the block gets those that are used. ``times`` (ns)
-    has `NO_TIME` where there is none. ``texts``: a row's line or lines, with line feeds between them; ``heights``:
-    how many, or empty if all have one. ``cut``: indexes of rows, ascending.
+    ``source``: for each row an index into ``sources``, of which the block gets those that are used; empty if all rows
+    are of the first. ``times`` (ns) has `NO_TIME` where there is none. ``texts``: a row's line or lines, with line
+    feeds between them. ``cut``: indexes of rows, ascending.
     """
-    used = {chosen: index for index, chosen in enumerate(dict.fromkeys(source))}
+    used = {chosen: index for index, chosen in enumerate(dict.fromkeys(source or (0,)))}
+    lines = b"\n".join(texts)
+    tall = lines.count(b"\n") >= len(texts)
     return Block(
         sources=tuple(sources[chosen] for chosen in used),
         source=_pack("I", map(used.__getitem__, source)) if len(used) > 1 else b"",
         keys=_pack("q", keys),
         times=_pack("q", times) if times != keys else b"",
         positions=_pack("q", positions),
-        lines=b"\n".join(texts),
-        heights=_pack("I", heights) if sum(heights) > len(heights) else b"",
+        lines=lines,
+        heights=_pack("I", [text.count(b"\n") + 1 for text in texts]) if tall else b"",
         cut=cut,
     )
 
@@ -256,8 +256,6 @@ class _Columns:
         self.positions = _chained(_unpack("q", block.positions) for block in blocks)
         self.texts = list(chain.from_iterable(map(_texts, blocks)))
         self._times = _chained(_unpack("q", block.times or block.keys) for block in blocks)
-        tall = any(block.heights for block in blocks)
-        self._heights = _chained(map(_heights, blocks)) if tall else None
         starts = accumulate(map(row_count, blocks), initial=0)
         self._cut = {start + index for start, block in zip(starts, blocks, strict=False) for index in block.cut}
 
@@ -276,7 +274,6 @@ class _Columns:
             times=[self._times[index] for index in indexes],
             positions=[self.positions[index] for index in indexes],
             texts=[self.texts[index] for index in indexes],
-            heights=[self._heights[index] for index in indexes] if self._heights else (),
             cut=tuple(number for number, index in enumerate(indexes) if index in self._cut) if self._cut else (),
         )
 
@@ -290,10 +287,6 @@ def _source_column(block: Block, index_of: Mapping[Source, int]) -> Iterable[int
     return (
         map(indexes.__getitem__, _unpack("I", block.source)) if block.source else repeat(indexes[0], row_count(block))
     )
-
-
-def _heights(block: Block) -> array[int]:
-    return _unpack("I", block.heights) if block.heights else array("I", [1]) * row_count(block)
 
 
 def _line_count(block: Block) -> int:
