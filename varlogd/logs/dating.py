@@ -115,9 +115,13 @@ class Dating:
         self._time_above = None
         return self.given_up()
 
-    def forget(self) -> None:
-        """The rows that wait are not wanted, for what they would inherit from is not."""
+    def given_before(self) -> None:
+        """Lines of a file that is not read have been given, and so have the rows that would inherit from them.
+
+        Those that wait are let go; those to come are put before all others, where they are left out.
+        """
         self._no_longer_waiting()
+        self._time_above = None if self._backwards else _ALWAYS[0]
 
     def given_up(self, default: int | None = None) -> list[Held]:
         """The rows that wait in vain: the time below orders them, or else ``default``, or else their position."""

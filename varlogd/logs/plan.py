@@ -95,5 +95,6 @@ def _begins_behind(listed: LogFile, end_ns: int, zone: tzinfo, written: str | No
         return False
     stamps = Timestamps(zone, listed.mtime_ns, written)
     stamps.learn(lines[:LEARN_LINES])
-    times = [time for time in stamps.of_lines(lines) if time is not None]
-    return bool(times) and min(times) >= end_ns
+    times = stamps.of_lines(lines)
+    known = [time for time in times if time is not None]
+    return bool(known) and times[0] is not None and min(known) >= end_ns  # without one it has that of the file above

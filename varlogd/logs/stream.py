@@ -124,9 +124,10 @@ class StreamRows:
         for listed, base in (yield from self._resumed()):
             if not self._may_have_rows(listed):
                 self._way += listed.size_bytes
-                if self._asked.backwards and self._resume.first is not None:
-                    self._dating.forget()  # what waits is behind this file, and so was given
-                self._break_off()
+                if self._resume.first is None:
+                    self._break_off()
+                else:
+                    self._dating.given_before()
                 yield None
                 continue
             try:
