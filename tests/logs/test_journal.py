@@ -271,6 +271,20 @@ def test_a_host_without_a_journal_is_no_worse_for_it_unless_it_is_asked_for(tmp_
         assert logs.files(query, lambda: None).missing.startswith(told)
 
 
+def test_why_there_is_no_journal_is_listed(tmp_path: Path) -> None:
+    absent = Journalctl(str(tmp_path / "none"))
+    refused = program(tmp_path, "echo 'No journal files were opened due to insufficient permissions.' >&2; exit 1")
+    for journalctl, why in ((absent, "there is no "), (refused, "this process may not read all of it")):
+        for matchers in ((), (Matcher("source", "=", "journal"),), (Matcher("role", "=", "web"),)):
+            (info,) = logs_of(journalctl).files(asked(*matchers), lambda: None).streams
+            assert (info.host, info.stream, info.labels) == ("web1", "journal", {"source": "journal"})
+            assert info.note.startswith(why)
+        for matcher in (Matcher("unit", "=", "a.service"), Matcher("source", "=", "file")):
+            assert logs_of(journalctl).files(asked(matcher), lambda: None).streams == []
+        nothing_served = logs_of(journalctl, Served(exclude=["journal/*"]))
+        assert nothing_served.files(asked(), lambda: None).streams == []
+
+
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"

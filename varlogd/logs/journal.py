@@ -171,7 +171,7 @@ class JournalSource:
     def _unread(self, why: str, query: Query) -> list[StreamInfo]:
         """What is listed in the place of the journal's streams, if there are none or none that can be read."""
         labels = {**self._tags, **_known(""), "host": self._host, "stream": JOURNAL}
-        served = any(map(self._served.has_name, (JOURNAL, PREFIX + KERNEL, PREFIX + OTHER)))
+        served = any(map(self._served.has_name, (PREFIX + KERNEL, PREFIX + OTHER)))
         return [self._info(JOURNAL, _known(""), why)] if served and matches_stream(query.matchers, labels) else []
 
     def _info(self, stream: str, labels: Labels, note: str = "") -> StreamInfo:
