@@ -11,6 +11,7 @@ held in memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -27,6 +28,7 @@ Fields = dict[bytes, bytes]
 """One entry. Of a field that comes several times the last value."""
 
 _LENGTH_BYTES: Final = 8
+_PLAIN_FIELD: Final = re.compile(rb"([^=\n]*)=([^\n]*)")
 _HEAD_MAX_BYTES: Final = NAME_MAX_BYTES + 1 + _LENGTH_BYTES
 
 
@@ -70,12 +72,11 @@ class ExportParser:
         end = self._buffer.find(b"\n\n", self._at)
         if end < 0:
             return None
-        try:
-            entry = dict(_field(line) for line in self._buffer[self._at : end].split(b"\n"))
-        except LogReadError:  # a line without "=": a binary value, of which this may have been a part
-            return None
+        found = _PLAIN_FIELD.findall(self._buffer, self._at, end)
+        if len(found) != self._buffer.count(b"\n", self._at, end) + 1:
+            return None  # a line without "=": a binary value, of which this may have been a part
         self._at = end + 2
-        return entry
+        return dict(found)
 
     def _step(self) -> bool:
         """Take a field, or what there is of a long one; false if nothing can be done before more has come."""

@@ -13,6 +13,7 @@ it.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -43,6 +44,7 @@ WAITING_BYTES: Final = 256 * KIB
 COMPLAINTS_MAX: Final = 5
 """Lines of journalctl's that are passed on."""
 
+_CURSOR: Final = re.compile(rb"s=([0-9a-f]+);i=([0-9a-f]{1,16})(?:;|$)")
 _SYSTEMD_PID: Final = b"1"
 _UNREADABLE: Final = ("insufficient permissions", "You are currently not seeing messages")
 _NO_COMPLAINT: Final = ("-- ", "No journal files were found", "Users in ", "Pass -q ")
@@ -304,12 +306,12 @@ def unit_of(fields: Fields) -> bytes:
 
 def place_of(fields: Fields) -> At:
     """Where an entry is, by its cursor and its time. Raises LogReadError if it does not say."""
-    parts = fields.get(b"__CURSOR", b"").decode("ascii", "replace").split(";")
-    cursor = dict(part.partition("=")[::2] for part in parts)
-    try:
-        return At(cursor["s"], int(cursor["i"], 16), int(fields[b"__REALTIME_TIMESTAMP"]) * _MICROSECOND_NS)
-    except (KeyError, ValueError) as error:
-        raise LogReadError("an entry of the journal without its place") from error
+    cursor = _CURSOR.match(fields.get(b"__CURSOR", b""))
+    time_us = fields.get(b"__REALTIME_TIMESTAMP", b"")
+    if cursor is None or not time_us.isdigit():
+        raise LogReadError("an entry of the journal without its place")
+    numbering, position = cursor.groups()
+    return At(numbering.decode(), int(position, 16), int(time_us) * _MICROSECOND_NS)
 
 
 def _prefix(fields: Fields) -> bytes:

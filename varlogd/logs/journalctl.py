@@ -23,6 +23,9 @@ from varlogd.wire.limits import KIB, MIB
 PIPE_BYTES: Final = 1 * MIB
 """How far it may run ahead: with the usual 64 KiB it waits for us more than it works."""
 
+READ_FIRST_BYTES: Final = 32 * KIB
+"""The first read: about a hundred entries, which is what many questions want. Each later one may be twice as large."""
+
 READ_MAX_BYTES: Final = 256 * KIB
 """One read: some hundred entries. Past this nothing gets faster, and a cancelled question stops within one."""
 
@@ -111,6 +114,7 @@ class Child:
         )
         assert self._process.stdout and self._process.stderr
         self._out, self._err = self._process.stdout.fileno(), self._process.stderr.fileno()
+        self._read_bytes = READ_FIRST_BYTES
         self._complaints = b""
         self._is_listened_to = True
         self._poll = select.poll()
@@ -127,7 +131,9 @@ class Child:
             if pipe == self._err:
                 self._listen()
             else:
-                return os.read(self._out, READ_MAX_BYTES)
+                size = self._read_bytes
+                self._read_bytes = min(2 * size, READ_MAX_BYTES)
+                return os.read(self._out, size)
         return None
 
     def complaints(self) -> list[str]:
