@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.logs.hosts import NEWEST, OLDEST, line, scanned
 from varlogd.errors import QueryError
 from varlogd.logs import identity as identity_module
 from varlogd.logs.account import Account
@@ -211,3 +212,15 @@ def test_the_text_form_is_short_and_read_back(device: int, inode: int, head_byte
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(QueryError, match="form"):
         FileIdentity.parse(text)
+
+
+def test_a_copy_whose_original_is_not_truncated_yet_is_not_there_twice(tmp_path: Path) -> None:
+    text = "".join(line(number, "." * 50) for number in range(3000))
+    (tmp_path / "x.log").write_text(text + line(3000))
+    (tmp_path / "x.log.2").write_text(line(-1))
+    for copied in ("", text[:20_000], text):
+        (tmp_path / "x.log.1").write_text(copied)
+        for query in (NEWEST, OLDEST):
+            assert len(scanned(tmp_path, query)[0]) == 3002
+    (tmp_path / "x.log").write_text(line(3001))
+    assert len(scanned(tmp_path)[0]) == 3002

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -44,6 +44,9 @@ MARK_AT_MAX_BYTES: Final = 1 * MIB
 
 HEADS_KEPT: Final = 1024
 """Heads of compressed files kept in memory, 1 KiB each: they do not change, and cost an open and a decompressor."""
+
+COPY_MAX_NS: Final = 60 * 10**9
+"""How long after the last line of a log a copy of it may be written at most, to be taken for one in the making."""
 
 _DIGEST_BYTES: Final = {"head": 12, "mark": 4}
 """A false match of heads is then less likely than a broken disk; a mark only tells apart what has the same head."""
@@ -131,6 +134,27 @@ def resolve(
         if file is not on_it and _fits(identity, offset, file):
             found.append(file)
     return found[0] if len(found) == 1 else None
+
+
+def without_copy(stream: LogStream) -> LogStream:
+    """The stream without its second newest file, if that is a copy of the newest one, which ``copytruncate`` has not
+    truncated yet: else all of it would be there twice. Costs two opens where both were written lately."""
+    if len(stream.files) < 2:
+        return stream
+    newest, second = stream.files[:2]
+    if newest.packing or second.packing or second.mtime_ns < newest.mtime_ns - COPY_MAX_NS:
+        return stream
+    if second.size_bytes and not _is_copy(second, newest):
+        return stream
+    return replace(stream, files=(newest, *stream.files[2:]))
+
+
+def _is_copy(file: LogFile, original: LogFile) -> bool:
+    try:
+        with _Opened(file) as text, _Opened(original) as other:
+            return identity_of(file, text).is_of(other)
+    except LogReadError:
+        return False
 
 
 def _fits(identity: FileIdentity, offset: int, file: LogFile) -> bool:
