@@ -172,7 +172,7 @@ _NOTICES: Final = {
     "failed": "cannot be followed any more",
     "refused": "refuses to be followed",
     "back": "is back",
-    "lost": "bytes were lost before they could be read",
+    "lost": "rows may be missing",
     "stream": "a new stream",
 }
 _BAD: Final = frozenset({"dead", "failed", "refused", "dropped", "lost"})
