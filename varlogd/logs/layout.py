@@ -7,8 +7,9 @@ the zone and the next three bytes, in one that says whether the time ends there.
 is done column by column.
 
 A head that is not in its dictionary is put before the rest of the line that the layout was taken from, and read by
-the format, if it is the first of its minute: the others are so many seconds later. Digits of a fraction are worth
-what their place says, as in every format. A piece counts only if the format finds its groups at the same columns,
+the format. If it ends in a clock only the two ends of its day are read so: where they are a day apart, no clock was
+changed in between, and all others are so many seconds behind midnight. Digits of a fraction are worth what their
+place says, as in every format. A piece counts only if the format finds its groups at the same columns,
 with the same zone behind the digits, and if no byte beyond the piece could change that; else the sum is less than
 `NO_TIME`, and the line is to be read by itself. So a layout gives what the format gives, or nothing.
 """
@@ -37,12 +38,22 @@ LINE_BYTES: Final = 512
 _AFTER_BYTES: Final = 3
 """What is looked at behind a time: no zone begins with anything else once these have been seen."""
 
+_HOURS: Final = {b"%02d:" % hour: hour * 3600 * NS for hour in range(24)}
+_MINUTES: Final = {b"%02d:" % minute: minute * 60 * NS for minute in range(60)}
 _SECONDS: Final = {b"%02d" % second: second * NS for second in range(60)}
-"""Of a minute. Within one all are alike: clocks are put forward and back at full minutes."""
+_DAY_NS: Final = 86_400 * NS
 
 _BEGINS_ZONE: Final = frozenset({b" +", b" -", b" U", b" G"})
 _GOES_ON: Final = frozenset(b"%d" % digit for digit in range(10)) | {b"T", b"M"}
 """What a zone with a blank before it begins with, and goes on with: `` +0200``, `` UTC``, `` GMT``."""
+
+
+def _since_midnight(clock: bytes) -> int | None:
+    """``HH:MM:SS`` in ns; None if it is not that."""
+    try:
+        return _HOURS[clock[:3]] + _MINUTES[clock[3:6]] + _SECONDS[clock[6:]]
+    except KeyError:
+        return None
 
 
 class _Pieces(dict[bytes, int]):
@@ -98,9 +109,9 @@ class Layout:
         self._spans = self._found_in(self._like)
         self._width = self._digits_end + len(self._suffix) + _AFTER_BYTES
         self._head_of = itemgetter(slice(self._head_end))
-        self._seconds = slice(found.end(1) - start - 2, found.end(1) - start)
-        self._minutes = _Pieces(self._minute)
-        self._heads = _Pieces(self._head_of_minute if self._ends_in_seconds() else self._head)
+        self._clock = slice(found.end(1) - start - 8, found.end(1) - start)
+        self._days = _Pieces(self._day)
+        self._heads = _Pieces(self._head_by_day if self._has_clock() else self._head)
         self._fractions = self._digit_tables(form.scale[digits])
         self._ending_of = itemgetter(slice(self._digits_end, self._width))
         self._endings = _Pieces(self._ending)
@@ -136,28 +147,27 @@ class Layout:
         line = head + self._like[self._head_end :]
         return self._read(line) if self._found_in(line) == self._spans else None
 
-    def _head_of_minute(self, head: bytes) -> int | None:
-        at = self._seconds
-        if (second := _SECONDS.get(head[at])) is None:
-            return self._head(head)
-        minute = self._minutes[head[: at.start] + head[at.stop :]]
-        return minute + second if minute > NO_TIME else None
+    def _head_by_day(self, head: bytes) -> int | None:
+        at = self._clock
+        since = _since_midnight(head[at])
+        if since is not None and (day := self._days[head[: at.start] + head[at.stop :]]) > NO_TIME:
+            return day + since
+        return self._head(head)
 
-    def _minute(self, around: bytes) -> int | None:
-        """The time at which a minute begins, given what is around the seconds of a head."""
-        at = self._seconds.start
-        return self._head(around[:at] + b"00" + around[at:])
+    def _day(self, around: bytes) -> int:
+        """The midnight at which a day begins, of a head without its clock; `_NONE` if its hours are not all alike."""
+        first, last = self._at_clock(around, b"00:00:00"), self._at_clock(around, b"23:59:59")
+        return _NONE if first is None or last is None or last - first != _DAY_NS - NS else first
 
-    def _ends_in_seconds(self) -> bool:
-        """Whether the last two digits of the stamp are its seconds: nothing else is worth so much.
+    def _has_clock(self) -> bool:
+        """Whether the stamp ends in hours, minutes and seconds."""
+        around = self._like[: self._clock.start] + self._like[self._clock.stop : self._head_end]
+        first, last = self._at_clock(around, b"12:00:00"), self._at_clock(around, b"12:34:56")
+        return first is not None and last is not None and last - first == (34 * 60 + 56) * NS
 
-        Not of a number that is a time only until now, which may be in the middle of a minute.
-        """
-        if self._form.bare:
-            return False
-        head, at = self._like[: self._head_end], self._seconds
-        first, last = (self._head(head[: at.start] + digits + head[at.stop :]) for digits in (b"00", b"59"))
-        return first is not None and last is not None and last - first == 59 * NS
+    def _at_clock(self, around: bytes, clock: bytes) -> int | None:
+        at = self._clock.start
+        return self._head(around[:at] + clock + around[at:])
 
     def _ending(self, behind: bytes) -> int | None:
         """0 if the time surely ends where that of the layout did; ``behind`` are the bytes after the digits.

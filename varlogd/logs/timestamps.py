@@ -33,7 +33,7 @@ LEARN_SHARE: Final = 4
 """A weak format must be in one of so many lines: the rest may be continuation lines."""
 
 SAME_LAYOUT_LINES: Final = 16
-"""The first lines of a batch, one of which has the layout of the others."""
+"""The first lines of a batch, one of which has the layout of the others; fewer say nothing of others."""
 
 LAYOUTS_MAX: Final = 8
 """Layouts tried that most lines did not have, as when the level before the time is of any length."""
@@ -42,7 +42,6 @@ TWICE_MAX: Final = 64
 """Folds of one file that are told: there is one in a year."""
 
 _DAY_NS: Final = 86_400 * NS
-_MINUTE_NS: Final = 60 * NS
 
 
 class HostZone(tzinfo):
@@ -75,7 +74,7 @@ class Timestamps:
     def __init__(self, zone: tzinfo, latest_ns: int, written: str | None = None) -> None:
         self.twice: list[Twice] = []
         self._zone = zone
-        self._latest_ns = _a_day_after(latest_ns)
+        self._latest_ns = latest_ns + _DAY_NS
         self._told = None if written is None else format_of(written)
         self._likely = self._told or ISO  # the weak format that was learned, or else the strong one last seen
         self._learned = self._told is not None
@@ -85,7 +84,7 @@ class Timestamps:
 
     def changed(self, latest_ns: int) -> None:
         """The file has changed since, at ``latest_ns``: what is read from now on may be as late as that."""
-        self._latest_ns = max(self._latest_ns, _a_day_after(latest_ns))
+        self._latest_ns = max(self._latest_ns, latest_ns + _DAY_NS)
         self._cache.clear()  # what was remembered may now be of another year
         self._layout = None
 
@@ -121,7 +120,8 @@ class Timestamps:
         found = layout.of_lines(lines)
         if not found or min(found) > NO_TIME:
             return list(found)
-        self._check_layout(layout, found)
+        if len(found) >= SAME_LAYOUT_LINES:
+            self._check_layout(found)
         return [self.of(line) if time < NO_TIME else time for time, line in zip(found, lines, strict=True)]
 
     def wall(self, line: bytes) -> tuple[int, int] | None:
@@ -138,7 +138,7 @@ class Timestamps:
                 return None if second is None else (first, second)
         return None
 
-    def _check_layout(self, layout: Layout, found: list[int]) -> None:
+    def _check_layout(self, found: list[int]) -> None:
         """Try another one if that one is of little use; in the end none."""
         if 2 * sum(time < NO_TIME for time in found) > len(found):
             self._layout = None
@@ -221,8 +221,3 @@ def _whole(moment: int | None, form: Format, fraction: bytes | None) -> int | No
     if len(fraction) > 9 or b"." in fraction:
         fraction = fraction.replace(b".", b"")[:9]
     return moment + int(fraction) * form.scale[len(fraction)]
-
-
-def _a_day_after(latest_ns: int) -> int:
-    """The end of the minute in which a day has passed: all its seconds are then of one year, as `layout` has it."""
-    return ((latest_ns + _DAY_NS) // _MINUTE_NS + 1) * _MINUTE_NS - 1

@@ -101,7 +101,7 @@ class FileTimes:
         return None
 
     def _times(self, lines: list[tuple[int, bytes]]) -> list[int]:
-        return [time for offset, line in lines if (time := self.at(offset, line)) is not None]
+        return [time for time in self.of_lines(*zip(*lines, strict=True)) if time is not None]
 
     def _none_at_the_ends(self, chunk: Chunk) -> bool:
         """Whether neither the chunk nor the other end has a time.
