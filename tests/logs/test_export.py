@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.errors import LogReadError
@@ -30,6 +30,7 @@ def exported(entries: list[Fields], *, binary: bool) -> bytes:
     return out
 
 
+@settings(deadline=None)
 @given(ENTRIES, st.booleans(), st.lists(st.integers(1, 40), min_size=1))
 def test_entries_come_out_as_they_went_in_whatever_the_pieces(
     entries: list[Fields], binary: bool, sizes: list[int]

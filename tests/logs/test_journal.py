@@ -370,9 +370,3 @@ async def test_paging_gives_every_entry_once(mesh: Mesh, journal: Journalctl, di
     whole = [(host, line) for _, line in LINES for host in "ab"]
     assert [row for page in pages for row in page] == (whole if direction == "oldest_first" else whole[::-1])
     assert {len(page) for page in pages[:5]} == {3}
-
-
-def test_context_is_not_taken_and_that_is_told(journal: Journalctl) -> None:
-    rows, scan = scanned(logs_of(journal), asked(filters=(LineFilter("|=", ("accepted",)),), before=2))
-    assert [row.line for row in rows] == [LINES[4][1]]
-    assert scan.notes == ["journal: rows come without the lines around them"]

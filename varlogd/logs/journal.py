@@ -104,8 +104,6 @@ class JournalSource:
         chosen = self.choose(asked.query, account)
         if chosen is None:
             return []
-        if asked.query.before or asked.query.after:
-            account.note("journal: rows come without the lines around them")
         options = [*_range(asked, last), *(["--reverse"] if asked.backwards else [])]
         child = self._journalctl.export(_matches(chosen), *options)
         closing.callback(child.close)
@@ -238,7 +236,8 @@ def _range(asked: Asked, last: At | None) -> Iterator[str]:
     """The times between which everything is that a question wants, as options."""
     starts, ends = [asked.query.start_ns], [asked.query.end_ns, None if last is None else last.time_ns]
     resume = resume_of(asked)
-    if resume is not None and resume.after is not None and not resume.streams:
+    grouped = asked.query.before or asked.query.after  # then rows are made as before, and those given left out
+    if resume is not None and resume.after is not None and not resume.streams and not grouped:
         (ends if asked.backwards else starts).append(resume.after.key)
     if told := [start for start in starts if start is not None]:
         yield since(max(told))

@@ -16,8 +16,10 @@ from varlogd.errors import LogReadError, QueryError
 from varlogd.logs.account import Account
 from varlogd.logs.asked import Asked
 from varlogd.logs.follow import Polled
-from varlogd.logs.journal_rows import PREFIX, WAIT_S, At, Entries, Entry, JournalRows, tell
+from varlogd.logs.journal_groups import Entry
+from varlogd.logs.journal_rows import PREFIX, WAIT_S, At, Entries, JournalRows, tell
 from varlogd.logs.journalctl import Child, Journalctl
+from varlogd.logs.live import ROW_PAUSE_S
 from varlogd.logs.order import Held
 from varlogd.logs.redaction import Redactor
 from varlogd.wire.limits import MIB
@@ -98,7 +100,7 @@ class FollowedJournal:
                 if not data:
                     notices.append(self._ended("journalctl ended"))
         self._last = self._entries.read or self._last
-        return Polled(self._rows(entries), notices, more=left <= 0)
+        return Polled(self._rows(entries, now), notices, more=left <= 0)
 
     def places(self) -> list[Place]:
         """See `follow.Followable`. The journal has one for all its streams."""
@@ -133,10 +135,10 @@ class FollowedJournal:
         why = f"{why}: {said[0]}" if said else why
         return Notice(host=self._asked.host, event="lost", stream=PREFIX, why=f"{why}; started again")
 
-    def _rows(self, entries: list[Entry]) -> list[Held]:
+    def _rows(self, entries: list[Entry], now: float) -> list[Held]:
         """The rows of entries, masked; in each stream their keys do not fall."""
         self._account.read(sum(len(entry.text) for entry in entries))
-        rows = [self._raised(row) for row in self._entries.rows(self._masked(entries))]
+        rows = [self._raised(row) for row in self._entries.rows(self._masked(entries), now, ROW_PAUSE_S)]
         return sorted(rows, key=lambda row: row[:3])
 
     def _masked(self, entries: list[Entry]) -> list[Entry]:

@@ -6,7 +6,7 @@ several lines, which are one row; filters see its line feeds as spaces.
 **Streams.** An entry belongs to the unit it is about: ``UNIT`` where systemd itself speaks of one, else the unit that
 wrote it; else to ``kernel`` or ``other``.
 
-**Places.** An entry has a sequence number, which is its position, in the numbering of one journal, which is its
+**Places.** An entry has a sequence number, which is its offset, in the numbering of one journal, which is its
 file's identity. Rows are ordered by the time at which they were received, so little out of order that `Order` mends
 it.
 """
@@ -16,18 +16,20 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
+from itertools import accumulate, compress
 from typing import Final, NamedTuple
 
 from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
 from varlogd.logs.asked import Asked
 from varlogd.logs.export import ExportParser, Fields
+from varlogd.logs.journal_groups import Entry, JournalGroups, within_bounds
 from varlogd.logs.journalctl import Child
 from varlogd.logs.order import Held, Mark, Order, ranked
 from varlogd.logs.reader import Chunk, Steps
 from varlogd.logs.redaction import Redactor
 from varlogd.query.cursor import HostPlace, cursor_of
-from varlogd.wire.limits import KIB, LINE_MAX_BYTES, STREAM_MAX_CHARS
+from varlogd.wire.limits import KIB, MIB, STREAM_MAX_CHARS
 from varlogd.wire.query import Source
 
 PREFIX: Final = "journal/"
@@ -41,10 +43,18 @@ WAIT_S: Final = 0.05
 WAITING_BYTES: Final = 256 * KIB
 """What a step counts for in which it found nothing: as a chunk in which nothing matches."""
 
+NUMBER_BITS: Final = 44
+"""Of a sequence number: for five hundred years of a thousand entries a second. With the eight bits before it a
+position is a whole number in every JSON reader."""
+
+GROUP_WAIT_BYTES: Final = 4 * MIB
+"""Journal text after which a match waits for no more lines around it: until then the rows of all streams wait."""
+
 COMPLAINTS_MAX: Final = 5
 """Lines of journalctl's that are passed on."""
 
 _CURSOR: Final = re.compile(rb"s=([0-9a-f]+);i=([0-9a-f]{1,16})(?:;|$)")
+_NUMBERING: Final = re.compile(r"[0-9a-f]+")
 _SYSTEMD_PID: Final = b"1"
 _UNREADABLE: Final = ("insufficient permissions", "You are currently not seeing messages")
 _NO_COMPLAINT: Final = ("-- ", "No journal files were found", "Users in ", "Pass -q ")
@@ -81,6 +91,7 @@ class JournalRows:
         self._order = Order()
         self._waiting: deque[Entry] = deque()  # those whose lines have not come out masked
         self._masked = b""
+        self._taken_bytes = 0
         steps: Steps = self._chunks()
         if redactor is not None:
             steps = redactor.redacted(steps, account, backwards=self._sign < 0)
@@ -106,7 +117,7 @@ class JournalRows:
                 self._take(chunk)
             return True
         self._has_ended = True
-        self.rows += self._order.finish([])
+        self.rows += self._order.finish(self._labelled(self._entries.last_rows()))
         self._tell_of_end()
         return False
 
@@ -146,30 +157,26 @@ class JournalRows:
             entries.append(entry._replace(text=self._masked[start : start + len(entry.text)]))
             taken += len(entry.text)
         self._masked = self._masked[: len(self._masked) - taken] if backwards else self._masked[taken:]
-        rows = self._entries.rows(entries)
+        self._taken_bytes += taken
+        rows = self._labelled(self._entries.rows(entries, self._taken_bytes, GROUP_WAIT_BYTES))
+        self.rows += self._order.add(rows, self._entries.low(entries))
+
+    def _labelled(self, rows: list[Held]) -> list[Held]:
+        """Rows, of whose streams the labels are then known."""
         for row in rows:
             if row[4].stream not in self.labels:
                 self.labels[row[4].stream] = self._entries.labels[row[4].stream]
-        low = min((self._sign * entry.time_ns for entry in entries), default=None)
-        self.rows += self._order.add(rows, low)
+        return rows
 
     def _tell_of_end(self) -> None:
+        if short := self._entries.short:
+            self._account.note(f"journal: {short} times lines around a match are fewer than there are: too far apart")
         status = self._child.status()
         told = tell(self._child, self._account)
         if status and not told:
             self._account.missing(f"journal: journalctl ended with {status}")
         elif not self._entries.are_whole:
             self._account.missing("journal: journalctl broke off")
-
-
-class Entry(NamedTuple):
-    """An entry that is wanted. ``text``: its line or lines, with a line feed at the end."""
-
-    source: Source
-    position: int
-    time_ns: int
-    text: bytes
-    cut: bool
 
 
 class Entries:
@@ -193,6 +200,8 @@ class Entries:
         self._priorities = priorities
         self._last = last
         self._resume = resume_of(asked)
+        has_context = asked.query.before or asked.query.after
+        self._groups = JournalGroups(asked.query) if has_context else None
         self._parser = ExportParser()
         self._read: Fields | None = None
         self._streams: dict[bytes, str] = {}  # of each unit, empty if it is not wanted
@@ -227,19 +236,45 @@ class Entries:
         after = self._resume.after
         if after is None:
             return False
-        here, there = (at.time_ns, stream, at.position), (after.key, after.stream, after.offset)
+        there = (after.key, after.stream, after.offset + base_of(after.file))
+        here = (at.time_ns, stream, at.position + base_of(at.numbering))
         return here >= there if self.sign < 0 else here <= there
 
-    def rows(self, entries: Sequence[Entry]) -> list[Held]:
-        """The rows of entries that pass the filters."""
+    @property
+    def short(self) -> int:
+        """How many rows lack lines around them."""
+        return 0 if self._groups is None else self._groups.short
+
+    def low(self, entries: Sequence[Entry]) -> int | None:
+        """The least place that is known: of these entries, and of rows that are still to come."""
+        lows = [self.sign * entry.time_ns for entry in entries]
+        if self._groups is not None and (floor := self._groups.floor) is not None:
+            lows.append(floor)
+        return min(lows, default=None)
+
+    def rows(self, entries: Sequence[Entry], now: float, wait: float) -> list[Held]:
+        """The rows of entries that pass the filters; ``now`` and ``wait`` are those of `JournalGroups.add`."""
         joined = b"".join(entry.text[:-1].replace(b"\n", b" ") + b"\n" for entry in entries)
-        passing = {start for start, _ in self._asked.scanner.lines(joined)}
-        rows, at = [], 0
-        for entry in entries:
-            if at in passing:
-                rows.append(self._row(entry))
-            at += len(entry.text)
-        return rows
+        found = {start for start, _ in self._asked.scanner.lines(joined)}
+        starts = accumulate((len(entry.text) for entry in entries), initial=0)
+        passing = [start in found for _, start in zip(entries, starts, strict=False)]
+        if self._groups is None:
+            return list(map(self._row, compress(entries, passing)))
+        return self._behind_resume(self._groups.add(entries, passing, now, wait))
+
+    def last_rows(self) -> list[Held]:
+        """The rows that nothing more can be added to, at the end."""
+        return [] if self._groups is None else self._behind_resume(self._groups.rest())
+
+    def _behind_resume(self, entries: list[Entry]) -> list[Held]:
+        """The rows of groups that have not been given. All entries are read for them: where one began is not known
+        of an entry within it."""
+        places = [At(entry.source.file, entry.position - entry.source.base, entry.time_ns) for entry in entries]
+        return [
+            self._row(entry)
+            for entry, at in zip(entries, places, strict=True)
+            if not self._is_before_resume(entry.source.stream, at)
+        ]
 
     def _row(self, entry: Entry) -> Held:
         rank = ranked(entry.source.stream, backwards=self.sign < 0)
@@ -256,13 +291,14 @@ class Entries:
         at = place_of(fields)
         if not self._asked.wants(at.time_ns) or (self._last is not None and not self._last.has_reached(at)):
             return None
-        if self._is_before_resume(stream, at):
+        if self._groups is None and self._is_before_resume(stream, at):
             return None
         source = self._sources.get((stream, at.numbering))
         if source is None:
-            source = self._sources[stream, at.numbering] = Source(self._asked.host, stream, at.numbering)
-        line = _prefix(fields) + message.rstrip(b"\n")
-        return Entry(source, at.position, at.time_ns, line[:LINE_MAX_BYTES] + b"\n", len(line) > LINE_MAX_BYTES)
+            source = Source(self._asked.host, stream, at.numbering, base_of(at.numbering))
+            self._sources[stream, at.numbering] = source
+        text, cut = within_bounds(_prefix(fields) + message.rstrip(b"\n") + b"\n")
+        return Entry(source, source.base + at.position, at.time_ns, text, cut)
 
     def _stream(self, fields: Fields) -> str:
         """The stream of an entry; empty if it is not wanted."""
@@ -281,6 +317,12 @@ def resume_of(asked: Asked) -> HostPlace | None:
     """Where the question goes on, if it came with a cursor."""
     cursor = cursor_of(asked.query)
     return None if cursor is None else cursor.place_of(asked.host)
+
+
+def base_of(numbering: str) -> int:
+    """Where the entries of a numbering begin among the positions of a stream: one host may have journals of several,
+    and no two of its rows have the same place. 0 for what is no numbering: a file's identity."""
+    return int(numbering[:2], 16) << NUMBER_BITS if _NUMBERING.fullmatch(numbering) else 0
 
 
 def tell(child: Child, account: Account) -> bool:

@@ -24,7 +24,7 @@ PIPE_BYTES: Final = 1 * MIB
 """How far it may run ahead: with the usual 64 KiB it waits for us more than it works."""
 
 READ_FIRST_BYTES: Final = 32 * KIB
-"""The first read: about a hundred entries, which is what many questions want. Each later one may be twice as large."""
+"""The first read: a hundred entries, which is what many questions want. Each later one is twice as large."""
 
 READ_MAX_BYTES: Final = 256 * KIB
 """One read: some hundred entries. Past this nothing gets faster, and a cancelled question stops within one."""
