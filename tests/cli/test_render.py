@@ -138,6 +138,21 @@ def test_a_note_that_repeats_the_reason_is_not_shown_twice() -> None:
     assert lines[1] == "  a  truncated x: damaged; y: no times"
 
 
+def test_the_note_that_is_the_first_of_several_reasons_is_not_shown_twice() -> None:
+    notes = ("x: damaged", "y: no such", "z: no times")
+    entry = Entry(host="a", outcome=Outcome.TRUNCATED, why="x: damaged (and 1 more)", notes=notes)
+    lines = render.ledger_lines(ledger(entry), color=False)
+    assert lines[1] == "  a  truncated x: damaged (and 1 more); y: no such; z: no times"
+
+
+def test_long_names_of_streams_are_shortened_on_a_terminal() -> None:
+    name = f"docker/containers/{'ab' * 32}/{'ab' * 32}-json.log"
+    info = StreamInfo(host="a", stream=name, files=1, size_bytes=1, newest_ns=None)
+    assert name in render.files_lines([info])[1]
+    shown = render.files_lines([info], shorten=True)[1].split()[1]
+    assert shown == "docker/containers/...babababab-json.log"
+
+
 def test_files_are_summed_up_as_streams() -> None:
     files = [
         StreamInfo(host=host, stream=name, files=2, size_bytes=1024, newest_ns=None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from varlogd.cli import exit_status, output, render
 from varlogd.cli.terminal import GRAY, counted, json_line, paint, safe
 from varlogd.errors import VarlogdError
-from varlogd.wire.query import ON_THE_HOST, Ledger, Outcome, Progress, StreamInfo
+from varlogd.wire.query import ON_THE_HOST, Ledger, Outcome, Progress, Query, StreamInfo
 
 if TYPE_CHECKING:
     from varlogd.cli.arguments import Command
@@ -30,14 +30,15 @@ async def conclude(
         return exit_status.PARTIAL
     if found:
         return exit_status.FOUND
-    if nowhere := slip(command, ledger):
+    if (nowhere := slip(command, ledger)) and (files is not None or not await _is_listed(command, ledger)):
         output.tell(f"varlog: {nowhere}")
         return exit_status.ERROR
     return exit_status.NOTHING
 
 
 def slip(command: Command, ledger: Ledger) -> str:
-    """What the question selects by that is nowhere: more likely mistyped than meant. Empty if there is no such."""
+    """What the question seems to select by that is nowhere: more likely mistyped than meant. Empty if there is no
+    such. A journal's streams are known by their entries: one without such as are asked for seems to be nowhere."""
     if not ledger.members:
         return f"no host matches {safe(' '.join(command.labels))}: see `varlog members`"
     answered = [entry for entry in ledger.members if entry.outcome == Outcome.ANSWERED]
@@ -45,6 +46,19 @@ def slip(command: Command, ledger: Ledger) -> str:
     if by_stream and answered and not any(entry.streams for entry in answered):
         return f"no stream matches {safe(' '.join([*command.streams, *command.labels]))}: see `varlog files`"
     return ""
+
+
+async def _is_listed(command: Command, ledger: Ledger) -> bool:
+    """Whether the streams that the question selects are there, though nothing of them is in the answer."""
+    from varlogd import client
+
+    if not ledger.members:
+        return False
+    try:
+        found, _ = await client.files(command.url, Query(matchers=command.query.matchers))
+    except VarlogdError:  # then nobody can say that they are not
+        return True
+    return bool(found)
 
 
 def _next_page(command: Command, ledger: Ledger, *, color: bool) -> list[str]:

@@ -36,7 +36,7 @@ async def files(command: Command) -> int:
     if command.json:
         await _out_json(render.file_json(info) for info in found)
     elif found:
-        await _out(render.files_lines(found))
+        await _out(render.files_lines(found, shorten=sys.stdout.isatty()))
     return await conclude(command, ledger, found=bool(found), files=found)
 
 

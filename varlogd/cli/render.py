@@ -96,7 +96,7 @@ def _entry_line(entry: Entry, width: int, color: bool, files: Sequence[StreamInf
     parts.extend(_masked(entry.redacted))
     if entry.late_s:
         parts.append(f"others' rows waited {entry.late_s:.1f} s for it")
-    parts.extend(safe(note) for note in dict.fromkeys(entry.notes) if note != entry.why)
+    parts.extend(safe(note) for note in dict.fromkeys(entry.notes) if not entry.why.startswith(note))
     return f"  {safe(entry.host):<{width}}  {outcome} {'; '.join(parts)}"
 
 
@@ -136,16 +136,27 @@ def member_json(member: MemberInfo) -> dict[str, Any]:
     }
 
 
-def files_lines(files: Sequence[StreamInfo]) -> list[str]:
-    """A table of streams; of what cannot be read the note says why."""
+STREAM_SHOWN_CHARS: Final = 40
+"""Of a stream's name in a table on a terminal. Docker's names have two ids of 64 characters; the rest of the line
+should be seen as well."""
+
+
+def files_lines(files: Sequence[StreamInfo], *, shorten: bool = False) -> list[str]:
+    """A table of streams; of what cannot be read the note says why. ``shorten`` long names, in the middle."""
     rows = [["HOST", "STREAM", "SOURCE", "SIZE", "FILES", "NEWEST", "LABELS", "NOTE"]]
     for info in files:
         newest = "" if info.newest_ns is None else rfc3339(info.newest_ns)[:19] + "Z"
         source = info.labels.get("source", "file")
         labels = " ".join(f"{key}={value}" for key, value in sorted(info.labels.items()) if key not in _TOLD)
-        shown = (info.host, info.stream, source, size(info.size_bytes), str(info.files), newest, labels, info.note)
+        stream = _shortened(info.stream) if shorten else info.stream
+        shown = (info.host, stream, source, size(info.size_bytes), str(info.files), newest, labels, info.note)
         rows.append([safe(text) for text in shown])
     return table(rows)
+
+
+def _shortened(name: str) -> str:
+    half = (STREAM_SHOWN_CHARS - 3) // 2
+    return name if len(name) <= STREAM_SHOWN_CHARS else f"{name[:half]}...{name[-half:]}"
 
 
 _TOLD: Final = frozenset({"host", "stream", "source", "file"})
