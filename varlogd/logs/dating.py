@@ -86,6 +86,7 @@ class Dating:
         self._time_above: int | None = None  # reading forwards: what a line without a time inherits
         self._time_below: int | None = None  # reading backwards: what orders lines above the first time
         self._told: set[str] = set()
+        self._given_above = False  # reading forwards: whether what a line without a time belongs to has been given
         self.timed = True  # whether each row so far has a time to go by
 
     @property
@@ -96,7 +97,7 @@ class Dating:
     def rows(self, file: ReadFile, chunk: Chunk, passed: Passed) -> list[Held]:
         """The rows that are known with this chunk, in any order; none that is out of the time range."""
         if file.times.absent:
-            self._time_above = None
+            self._time_above, self._given_above = None, False
             if self._ranged:
                 self._tell_untimed()
             rows = self.given_up() + self._by_position(self._undated(file, chunk, passed, 0, len(passed.offsets)))
@@ -112,16 +113,18 @@ class Dating:
 
     def break_off(self) -> list[Held]:
         """What comes next does not go on where reading ended: no line inherits a time across."""
-        self._time_above = None
+        self._time_above, self._given_above = None, False
         return self.given_up()
 
     def given_before(self) -> None:
         """Lines of a file that is not read have been given, and so have the rows that would inherit from them.
 
-        Those that wait are let go; those to come are put before all others, where they are left out.
+        Those that wait are let go, and going forwards those to come, up to a line with a time: a file without any may
+        have none because its stream has none.
         """
         self._no_longer_waiting()
-        self._time_above = None if self._backwards else _ALWAYS[0]
+        self._time_above = None
+        self._given_above = not self._backwards
 
     def given_up(self, default: int | None = None) -> list[Held]:
         """The rows that wait in vain: the time below orders them, or else ``default``, or else their position."""
@@ -150,13 +153,17 @@ class Dating:
     def _going_down(self, file: ReadFile, chunk: Chunk, passed: Passed) -> list[Held]:
         times = chunk_times(file.times, chunk)
         rows, top = self._dated(file, chunk, passed, times)
-        if self._time_above is not None:
+        last = times.last()
+        if self._given_above:
+            self._given_above = last is None
+            self._waiting = self._waiting + top if last is None else []
+        elif self._time_above is not None:
             rows += self._inheriting(top, self._time_above, self._time_above)
         else:
             self._waiting += top
             if self._waiting and (below := times.first()) is not None:
                 rows += self._inheriting(self._no_longer_waiting(), below, None)
-        if (last := times.last()) is not None:
+        if last is not None:
             self._time_above = last
         return rows
 
