@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemons import Asked, Processes
+from tests.engine.chains import LOGHUB
 
 REMOTE = Path("/lib/systemd/systemd-journal-remote")
 T0_S = 1_767_225_600
@@ -140,7 +141,7 @@ class Odd:
         self.with_journal = REMOTE.exists() and shutil.which("journalctl") is not None
 
     def start(self) -> None:
-        directory = self.processes.directory
+        directory, zone = self.processes.directory, {"TZ": "UTC"}
         files = directory / "files"
         write(files, "secrets.log", SECRET_LINES)
         write(files, "traces.log", TRACES)
@@ -148,15 +149,15 @@ class Odd:
         write_odd_files(files)
         rights = UNPRIVILEGED if os.geteuid() == 0 and can_drop_rights() else ()
         plain = (sys.executable, "-m", "varlogd")
-        self.processes.start("files", config=CONFIG, command=[*rights, *plain])
+        self.processes.start("files", config=CONFIG, command=[*rights, *plain], environ=zone)
         command: tuple[str, ...] = plain
         if self.with_journal:
             make_journal(directory / "machine")
             command = (sys.executable, "-c", WITH_JOURNAL, str(directory / "machine"))
-        self.processes.start("units", command=command, environ={"VARLOGD_JOURNAL": "true"})
+        self.processes.start("units", command=command, environ={**zone, "VARLOGD_JOURNAL": "true"})
         lines = "".join(f"{DAY}T01:{n // 60:02}:{n % 60:02}Z small {n}\n" for n in range(300))
         write(directory / "small", "app.log", lines)
-        self.processes.start("small", config="[query]\nrows_max = 50\nbytes_max = 1048576\n")
+        self.processes.start("small", config="[query]\nrows_max = 50\nbytes_max = 1048576\n", environ=zone)
 
     def varlog(self, *words: str) -> Asked:
         return self.processes.varlog(*words, at=self.processes.daemons["units"])
@@ -288,6 +289,22 @@ def test_the_listing_says_what_is_wrong_with_each(odd: Odd) -> None:
     assert notes["out.log"] == "a symbolic link out of the roots: not followed"
     if can_drop_rights():
         assert notes["closed.log"] == "closed.log: permission denied"
+
+
+def test_lines_far_out_of_order_are_all_there_and_told(odd: Odd) -> None:
+    """The log of three nodes, one after the other, in one file."""
+    source = LOGHUB / "Zookeeper_2k.log"
+    if not source.exists():
+        pytest.skip(f"no loghub data in {LOGHUB}")
+    write(odd.processes.directory / "units", "zk.log", source.read_bytes())
+    asked = odd.varlog("tail", "-n", "9999", "zk.log", "--json")
+    assert sorted(rows_of(asked)) == sorted(source.read_text().splitlines())
+    assert "lines far out of time order stand where the file has them" in str(entry_of(asked, "units")["notes"])
+    times = ["--since", "2015-07-29T00:00:00Z", "--until", "2015-08-01T00:00:00Z"]
+    asked = odd.varlog("count", "", "zk.log", *times, "--json")
+    days = ("2015-07-29", "2015-07-30", "2015-07-31")
+    wanted = sum(line.startswith(days) for line in source.read_text().splitlines())
+    assert asked.objects[0]["rows"] == wanted
 
 
 # Budgets
