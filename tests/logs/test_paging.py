@@ -217,3 +217,16 @@ def test_pages_have_every_row_once(
     with small():
         for seed in range(12):
             walked(tmp_path, seed, direction, kinds, query)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("kind", ["timed", "traces"])
+@pytest.mark.parametrize(
+    "query",
+    [Query(entries=True), structs.replace(MARKED, before=1, after=2), structs.replace(MARKED, entries=True)],
+    ids=["entries", "context", "entries-that-match"],
+)
+def test_rows_of_several_lines_come_once(tmp_path: Path, direction: Direction, kind: str, query: Query) -> None:
+    with small():
+        for seed in range(6):
+            walked(tmp_path, seed, direction, (kind,), query)
