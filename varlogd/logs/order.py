@@ -1,4 +1,4 @@
-"""Putting the rows of one stream in order as they are read, in bounded memory.
+"""Putting the rows of a journal in order as they are read, in bounded memory. Files: `file_order`.
 
 A log is written in the order of its times, nearly: threads and buffers displace lines a little. So a stream is read
 chunk by chunk, and the rows of a chunk are **held until the next chunk is known**: those that sort before all of the

@@ -1,11 +1,11 @@
 """The rows of one stream that a query is for, in order, step by step.
 
 A step reads at most one chunk. Its lines are filtered first; then those that pass are dated (`dating`) and put in
-order (`order`); times of others are read only in a few samples, and where a line must inherit one.
+order (`file_order`); times of others are read only in a few samples, and where a line must inherit one.
 
 Which files are read, and which stretch of each, says `plan`: lines far out of order are missed only in short
 stretches between the probes of `seek`, in compressed files that are not unpacked, and within files last changed
-before the range.
+before the range. A question with a cursor goes on where `resume` says.
 """
 
 from __future__ import annotations
