@@ -27,7 +27,6 @@ from varlogd.logs.journal_rows import (
     Entries,
     JournalRows,
     Labels,
-    resume_of,
     tell,
     unit_name,
 )
@@ -50,6 +49,11 @@ UNITS_MAX_BYTES: Final = 1 * MIB
 
 UNITS_TOLD_MAX: Final = 256
 """Units that journalctl is told by name; where more are wanted, it gives all and the others are left out here."""
+
+
+CLOCK_BACK_NS: Final = 600 * 1_000_000_000
+"""How far a clock may have been set back without an entry being missed: journalctl ends at the first that has left
+the time range, so it is told one that ends later."""
 
 
 class Chosen(NamedTuple):
@@ -235,11 +239,11 @@ def _matches(chosen: Chosen) -> list[str]:
 def _range(asked: Asked, last: At | None) -> Iterator[str]:
     """The times between which everything is that a question wants, as options."""
     starts, ends = [asked.query.start_ns], [asked.query.end_ns, None if last is None else last.time_ns]
-    resume = resume_of(asked)
+    resume = asked.resume
     grouped = asked.query.before or asked.query.after  # then rows are made as before, and those given left out
     if resume is not None and resume.after is not None and not resume.streams and not grouped:
         (ends if asked.backwards else starts).append(resume.after.key)
     if told := [start for start in starts if start is not None]:
-        yield since(max(told))
+        yield since(max(told) - (CLOCK_BACK_NS if asked.backwards else 0))
     if told := [end for end in ends if end is not None]:
-        yield until(min(told))
+        yield until(min(told) + (0 if asked.backwards else CLOCK_BACK_NS))

@@ -7,8 +7,8 @@ several lines, which are one row; filters see its line feeds as spaces.
 wrote it; else to ``kernel`` or ``other``.
 
 **Places.** An entry has a sequence number, which is its offset, in the numbering of one journal, which is its
-file's identity. Rows are ordered by the time at which they were received, so little out of order that `Order` mends
-it.
+file's identity. Rows are ordered by the time at which they were received, so little out of order that `JournalOrder`
+mends it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from varlogd.logs.account import Account
 from varlogd.logs.asked import Asked
 from varlogd.logs.export import ExportParser, Fields
 from varlogd.logs.journal_groups import Entry, JournalGroups, within_bounds
+from varlogd.logs.journal_order import JournalOrder
 from varlogd.logs.journalctl import Child
-from varlogd.logs.order import Held, Mark, Order, ranked
+from varlogd.logs.order import Held, Mark, ranked
 from varlogd.logs.reader import Chunk, Steps
 from varlogd.logs.redaction import Redactor
-from varlogd.query.cursor import HostPlace, cursor_of
 from varlogd.wire.limits import KIB, MIB, STREAM_MAX_CHARS
 from varlogd.wire.query import Source
 
@@ -88,7 +88,7 @@ class JournalRows:
         self._account = account
         self._entries = entries
         self._sign = entries.sign
-        self._order = Order()
+        self._order = JournalOrder()
         self._waiting: deque[Entry] = deque()  # those whose lines have not come out masked
         self._masked = b""
         self._taken_bytes = 0
@@ -199,7 +199,7 @@ class Entries:
         self._labels_of = labels_of
         self._priorities = priorities
         self._last = last
-        self._resume = resume_of(asked)
+        self._resume = asked.resume
         has_context = asked.query.before or asked.query.after
         self._groups = JournalGroups(asked.query) if has_context else None
         self._parser = ExportParser()
@@ -311,12 +311,6 @@ class Entries:
             if labels is not None:
                 self.labels[stream] = labels
         return stream
-
-
-def resume_of(asked: Asked) -> HostPlace | None:
-    """Where the question goes on, if it came with a cursor."""
-    cursor = cursor_of(asked.query)
-    return None if cursor is None else cursor.place_of(asked.host)
 
 
 def base_of(numbering: str) -> int:
