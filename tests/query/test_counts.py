@@ -70,6 +70,7 @@ def test_buckets_begin_at_multiples_of_their_width(time_ns: int, begins: int) ->
         (AskCount(Query(before=1)), "context"),
         (AskCount(Query(after=1)), "context"),
         (AskCount(Query(), by=("host", "host")), "twice"),
+        (AskCount(Query(), by=("host", "priority")), "each entry's own"),
     ],
 )
 def test_what_cannot_be_counted(ask: AskCount, told: str) -> None:

@@ -83,6 +83,8 @@ def check_count(ask: AskCount) -> None:
         raise QueryError("a count has no lines of context")
     if len(set(ask.by)) < len(ask.by):
         raise QueryError("a label is named twice")
+    if "priority" in ask.by:
+        raise QueryError("a priority is each entry's own, not its stream's: count those of one, by a matcher priority=err")
 
 
 def check_cells(cells: Iterable[Cell], ask: AskCount, host: str) -> None:
