@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import subprocess
 import time
-from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,43 +13,12 @@ import pytest
 from msgspec import structs
 
 from tests.daemons import Mesh
+from tests.logs.journals import SECOND_US, T0_US, Fields, logs_of, make_journal, scanned
 from varlogd import client
 from varlogd.daemon import Daemon
 from varlogd.logs.catalogue import Served
-from varlogd.logs.journal import JournalSource
 from varlogd.logs.journalctl import Journalctl
-from varlogd.logs.redaction import Redactor
-from varlogd.logs.scan import HostLogs, Scan
-from varlogd.query.block import Row, rows_of
 from varlogd.wire.query import LineFilter, Matcher, Query
-
-REMOTE = Path("/lib/systemd/systemd-journal-remote")
-SECOND_US = 1_000_000
-T0_US = 1_767_225_600 * SECOND_US
-
-Fields = dict[str, str | bytes]
-
-
-def exported(entries: Sequence[Fields]) -> bytes:
-    """An export of entries a second apart."""
-    out = b""
-    for number, entry in enumerate(entries):
-        at = T0_US + number * SECOND_US
-        head: Fields = {
-            "__REALTIME_TIMESTAMP": str(at),
-            "__MONOTONIC_TIMESTAMP": str(at),
-            "_BOOT_ID": "0" * 31 + "1",
-            "_MACHINE_ID": "0" * 31 + "2",
-        }
-        for name, value in (head | entry).items():
-            data = value if isinstance(value, bytes) else value.encode()
-            plain = b"\n" not in data and data.isascii()
-            out += name.encode()
-            out += b"=" + data if plain else b"\n" + len(data).to_bytes(8, "little") + data
-            out += b"\n"
-        out += b"\n"
-    return out
-
 
 ENTRIES: list[Fields] = [
     {"MESSAGE": "Linux version 6", "_TRANSPORT": "kernel", "SYSLOG_IDENTIFIER": "kernel", "PRIORITY": "5"},
@@ -83,38 +49,8 @@ ALL = set(range(len(LINES)))
 
 
 @pytest.fixture(scope="module")
-def make_journal(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Fields]], Path]:
-    """Makes a real journal of entries: its directory."""
-    if not REMOTE.exists() or shutil.which("journalctl") is None:
-        pytest.skip("no systemd-journal-remote here to make a journal with")
-
-    def make(entries: Sequence[Fields]) -> Path:
-        directory = tmp_path_factory.mktemp("journal")
-        subprocess.run(
-            [REMOTE, f"--output={directory}/all.journal", "--split-mode=none", "-"],
-            input=exported(entries),
-            check=True,
-            capture_output=True,
-        )
-        return directory
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def journal(make_journal: Callable[[Sequence[Fields]], Path]) -> Journalctl:
-    return Journalctl(directory=make_journal(ENTRIES))
-
-
-def logs_of(journalctl: Journalctl, served: Served | None = None) -> HostLogs:
-    tags = {"role": "web"}
-    redactor = Redactor({}, builtin=True)
-    return HostLogs("web1", tags, [], others=[JournalSource("web1", tags, journalctl, served or Served(), redactor)])
-
-
-def scanned(logs: HostLogs, query: Query) -> tuple[list[Row], Scan]:
-    with logs.scan(query, lambda: None) as scan:
-        return [row for block in scan if block is not None for row in rows_of(block)], scan
+def journal(tmp_path_factory: pytest.TempPathFactory) -> Journalctl:
+    return Journalctl(directory=make_journal(tmp_path_factory.mktemp("journal"), ENTRIES))
 
 
 def asked(*matchers: Matcher, **more: object) -> Query:
@@ -197,15 +133,13 @@ def test_the_listing_has_a_stream_for_each_unit(journal: Journalctl) -> None:
     }
 
 
-def test_a_large_journal_is_read_whole_both_ways_and_in_part(
-    make_journal: Callable[[Sequence[Fields]], Path],
-) -> None:
+def test_a_large_journal_is_read_whole_both_ways_and_in_part(tmp_path: Path) -> None:
     entries: list[Fields] = [
         {"MESSAGE": f"line {number} {'x' * (number % 300)}", "_SYSTEMD_UNIT": f"u{number % 7}.service"}
         for number in range(5000)
     ]
     entries[4321]["MESSAGE"] = "long " + "y" * 600_000
-    logs = logs_of(Journalctl(directory=make_journal(entries)))
+    logs = logs_of(Journalctl(directory=make_journal(tmp_path, entries)))
     rows, scan = scanned(logs, asked())
     assert [row.line for row in rows] == [str(entry["MESSAGE"]).encode()[: 256 * 1024] for entry in entries]
     assert [number for number, row in enumerate(rows) if row.cut] == [4321]
