@@ -84,7 +84,7 @@ def check_count(ask: AskCount) -> None:
     if len(set(ask.by)) < len(ask.by):
         raise QueryError("a label is named twice")
     if "priority" in ask.by:
-        raise QueryError("a priority is each entry's own, not its stream's: count those of one, by a matcher priority=err")
+        raise QueryError("a priority is each entry's own, not its stream's: count those of one (priority=err)")
 
 
 def check_cells(cells: Iterable[Cell], ask: AskCount, host: str) -> None:
