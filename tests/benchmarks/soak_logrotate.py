@@ -193,6 +193,7 @@ class Run:
     url: str
     lossy: bool
     going: bool = True
+    settled: bool = False
     told: Counter[str] = field(default_factory=Counter)
     counts: int = 0
     pages: int = 0
@@ -251,7 +252,7 @@ class Run:
         it has not."""
         partial = [entry for entry in ledger.members if entry.outcome != Outcome.ANSWERED]
         for entry in partial:
-            if not self.going or entry.outcome != Outcome.TRUNCATED:
+            if self.settled or entry.outcome != Outcome.TRUNCATED:
                 raise Fault(f"{entry.host} is {entry.outcome}: {entry.why}")
             self.told[entry.why] += 1
         return not partial
@@ -310,6 +311,7 @@ async def try_way(run: Run, seconds: float) -> dict[str, object]:
 
 
 async def _judge(run: Run, began: dict[str, int], live: dict[str, int]) -> dict[str, object]:
+    run.settled = True
     walked = await run.walk()
     cells, _ = await client.count(run.url, COUNTED, by=("host",))
     counted = {cell.labels[0]: cell.rows for cell in cells}

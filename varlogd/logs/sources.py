@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -16,6 +17,7 @@ from varlogd.logs.account import Account
 from varlogd.logs.asked import FOUND_OUT, Asked
 from varlogd.logs.catalogue import Catalogue, LogStream, Served, read_catalogue
 from varlogd.logs.files import OpenFiles
+from varlogd.logs.identity import without_copy
 from varlogd.logs.listing import stream_info
 from varlogd.logs.merge import Reader
 from varlogd.logs.reader import Transform
@@ -103,7 +105,12 @@ class FileSource:
 
     def readers(self, asked: Asked, account: Account, closing: ExitStack) -> list[StreamRows]:
         """See `Readable`."""
-        return self.readers_of(self.catalogue(account.check), self.open_files(account, closing), asked, account)
+        catalogue = self.catalogue(account.check)
+        streams = (
+            without_copy(stream) if self.is_asked_for(stream, asked.query) else stream for stream in catalogue.streams
+        )
+        catalogue = replace(catalogue, streams=tuple(streams))
+        return self.readers_of(catalogue, self.open_files(account, closing), asked, account)
 
     def readers_of(self, catalogue: Catalogue, files: OpenFiles, asked: Asked, account: Account) -> list[StreamRows]:
         """The same, of the streams of a catalogue that was read before."""

@@ -21,7 +21,7 @@ from varlogd.logs.dating import Dating, Passed, ReadFile, chunk_times, sample
 from varlogd.logs.file_order import FileOrder
 from varlogd.logs.files import OpenFiles
 from varlogd.logs.groups import Groups
-from varlogd.logs.identity import identity_of, without_copy
+from varlogd.logs.identity import identity_of
 from varlogd.logs.order import Held, Mark, ranked
 from varlogd.logs.plan import Planned, Stretch, chain, may_have_rows, stretch_of
 from varlogd.logs.reader import (
@@ -140,9 +140,8 @@ class StreamRows:
 
     def _resumed(self) -> Generator[None, None, list[Planned]]:
         """Go on where the question says; returns the files to read, in the order of reading."""
-        stream = without_copy(self.stream)
-        files = chain(stream)
-        resume = yield from resume_of(self._asked, stream, self._files, self._account, self._written)
+        files = chain(self.stream)
+        resume = yield from resume_of(self._asked, self.stream, self._files, self._account, self._written)
         self._resume = resume
         self._order = FileOrder(resume.first, resume.floor, in_file_order=resume.behind is not None)
         if resume.behind is not None:
