@@ -245,7 +245,7 @@ class ChunkTimes:
         starts = map(self._start.__add__, offsets)
         if len(lines) < BATCH_LINES_MIN:
             return list(map(self._times.at, starts, lines))
-        return self._times.of_lines(list(starts), lines)
+        return self._times.of_lines(starts, lines)
 
     def first(self) -> int | None:
         """The time of the first line that has one."""

@@ -9,7 +9,7 @@ methods here want to know where in the text lines begin.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from typing import Final
 
@@ -48,7 +48,7 @@ class FileTimes:
         time = self.of(line)
         return self._folds.placed(offset, line, time) if time is not None and self._stamps.twice else time
 
-    def of_lines(self, offsets: Sequence[int], lines: Sequence[bytes]) -> list[int | None]:
+    def of_lines(self, offsets: Iterable[int], lines: Sequence[bytes]) -> list[int | None]:
         """What `at` gives for each of many lines, several times faster. Offsets are those of the text."""
         times = self._stamps.of_lines(lines)
         if not self._stamps.twice:
