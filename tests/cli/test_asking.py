@@ -87,7 +87,6 @@ def test_a_histogram_of_every_host(mesh: Processes) -> None:
     assert [line.split()[:3] for line in sparks.out.splitlines()[1:]] == [[host, "7", "5"] for host in "abc"]
 
 
-@pytest.mark.xfail(strict=True, reason="hosts do not go on from a cursor yet")
 def test_pages_follow_one_another(mesh: Processes) -> None:
     a = mesh.daemons["a"]
     question = ["grep", "INFO|ERROR", *RANGE]

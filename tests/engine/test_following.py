@@ -27,9 +27,10 @@ class Tail:
         self._out, self._err = self._pipes
 
     def lines(self) -> list[str]:
-        """The rows so far, without where they are from."""
+        """The rows so far that are whole, without where they are from."""
         self._read()
-        return [line.split(": ", 1)[1] for line in self._pipes[self._out].decode().splitlines()]
+        whole = self._pipes[self._out].rpartition(b"\n")[0].decode()
+        return [line.split(": ", 1)[1] for line in whole.splitlines()]
 
     def told(self) -> str:
         self._read()
