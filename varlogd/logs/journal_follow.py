@@ -122,7 +122,8 @@ class FollowedJournal:
         self._started_at = now
         if self._journalctl.absence():
             return False
-        behind = [] if self._last is None else [f"--after-cursor={_cursor(self._last)}"]
+        # Of a journal that is still empty it would follow this boot, and end because it knows none.
+        behind = ["--merge"] if self._last is None else [f"--after-cursor={_cursor(self._last)}"]
         self._entries = self._source.entries(self._asked)
         self._child = self._journalctl.export([], "--follow", "--no-tail", *behind)
         return True
