@@ -99,10 +99,10 @@ class FileOrder:
         return certain + self._out(rest)
 
     def _taken(self, *, timed: bool) -> list[Held]:
-        rows, self._gathered = self._gathered, []
+        rows, self._gathered = sorted(self._gathered), []
         low, self._gathered_low = self._gathered_low, None
         self._gathered_bytes = 0
-        lows = [*map(_place_of, rows), *([] if low is None else [low])]
+        lows = [*map(_place_of, rows[:1]), *([] if low is None else [low])]
         certain = self._file_order(rows) if self.in_file_order else self._time_order(rows, timed=timed)
         self._see(min(lows, default=None))
         return certain
@@ -117,23 +117,20 @@ class FileOrder:
     # --- in the order of time ---
 
     def _time_order(self, rows: list[Held], *, timed: bool) -> list[Held]:
-        rows = sorted(rows)
-        if timed and self._continues(rows):
-            at = len(rows)
-        else:
-            rows = sorted(rows, key=self._way)
-            at = self._first_far(rows, timed=timed)
+        in_file, at = rows, len(rows)
+        if not timed or not self._continues(rows):
+            in_file = sorted(rows, key=self._way)
+            at = self._first_far(in_file, timed=timed)
         if at == len(rows):
             self._top = max(self._top, max(map(_place_of, self._recent), default=NOWHERE))
-            self._recent = rows
-            rows = sorted(rows)
+            self._recent = in_file
             certain, rest = parted(self._held, rows[0][0] if rows else None)
             self._held = merged(rest, rows)
             return self._out(certain)
         self.in_file_order = True
-        before = sorted((*self._held, *rows[:at]), key=self._way)
-        from_here = self._first_displaced(before, rows[at])
-        self._held, self._recent = before[from_here:] + rows[at:], []
+        before = sorted((*self._held, *in_file[:at]), key=self._way)
+        from_here = self._first_displaced(before, in_file[at])
+        self._held, self._recent = before[from_here:] + in_file[at:], []
         return self._out(sorted(before[:from_here]))
 
     def _first_displaced(self, before: list[Held], far: Held) -> int:
