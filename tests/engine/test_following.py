@@ -162,7 +162,7 @@ def test_a_slow_reader_is_told_how_much_was_dropped(three: Processes) -> None:
     """More is written than pipes and queues hold before any of it is read: what is shown and what is told as dropped
     are all there was."""
     log = three.daemons["one"].root / "app.log"
-    count = 400_000
+    count = 200_000
     with following(three, "-n", "1") as tail:
         tail.wait(lines=1)
         with log.open("a") as file:
