@@ -27,7 +27,8 @@ from varlogd.config import Config, MembershipConfig, QueryConfig
 from varlogd.daemon import Daemon
 from varlogd.errors import Unreachable
 from varlogd.mesh.network import TcpNetwork
-from varlogd.world import ThreadRunner, World
+from varlogd.runner import ThreadRunner
+from varlogd.world import World
 
 T = TypeVar("T")
 

@@ -40,10 +40,10 @@ from varlogd.config import MembershipConfig, QueryConfig
 from varlogd.mesh.asking import QUERY_PATH
 from varlogd.mesh.network import TcpNetwork
 from varlogd.mesh.transport import open_websocket
+from varlogd.runner import ThreadRunner
 from varlogd.wire.codec import encode_cbor
 from varlogd.wire.limits import ANSWER_FRAME_MAX_BYTES, CBOR_SUBPROTOCOL
 from varlogd.wire.query import AskRows, Outcome, Query
-from varlogd.world import ThreadRunner
 
 NAMES = "abc"
 MANY = "".join(f"2026-11-22T10:00:00Z {number} {'x' * 1000}\n" for number in range(20_000))

@@ -17,11 +17,12 @@ from varlogd import client
 from varlogd.config import Config, MembershipConfig, QueryConfig
 from varlogd.daemon import host_logs, run
 from varlogd.errors import CannotListen, Refused
-from varlogd.logs.journalctl import Journalctl
+from varlogd.logs.journal.journalctl import Journalctl
 from varlogd.mesh.network import TcpNetwork
 from varlogd.query.block import Row, order_key, rows_of
+from varlogd.runner import ThreadRunner
 from varlogd.wire.query import Ledger, LineFilter, Matcher, Outcome, Query
-from varlogd.world import ThreadRunner, World
+from varlogd.world import World
 
 QUICK = MembershipConfig(
     probe_interval_s=0.2, probe_timeout_s=0.1, suspicion_alpha=2.5, join_retry_s=0.1, join_retry_max_s=0.1

@@ -19,7 +19,7 @@ import os
 from pathlib import Path
 
 from varlogd.cli.varlogd import main
-from varlogd.logs import journalctl
+from varlogd.logs.journal import journalctl
 
 journalctl.DIRECTORIES = (Path(os.environ["JOURNALS"]),)
 main()

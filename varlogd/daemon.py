@@ -20,10 +20,10 @@ from msgspec import structs
 from varlogd.config import Config, is_wildcard, split_address
 from varlogd.errors import CannotListen
 from varlogd.logs.catalogue import Served
-from varlogd.logs.journal import JournalSource
+from varlogd.logs.journal.source import JournalSource
 from varlogd.logs.reading import Budget
-from varlogd.logs.redaction import Redactor
 from varlogd.logs.scan import HostLogs
+from varlogd.logs.secrets.redaction import Redactor
 from varlogd.mesh import http
 from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import QUERY_PATH

@@ -24,7 +24,7 @@ from report import Report, ms, percentile
 from turns import Row, bound
 
 from varlogd import client
-from varlogd.logs.follow import LIST_S, POLL_S, Follow
+from varlogd.logs.following.follow import LIST_S, POLL_S, Follow
 from varlogd.logs.scan import HostLogs
 from varlogd.wire.query import Live, Query
 

@@ -25,8 +25,8 @@ from report import Report
 from turns import Contender, Row, beside, bound, in_turns, process, shell
 
 from varlogd import client
-from varlogd.logs.seek import READS_MAX, TimeSeek
-from varlogd.logs.timing import FileTimes
+from varlogd.logs.times.seek import READS_MAX, TimeSeek
+from varlogd.logs.times.timing import FileTimes
 from varlogd.wire.query import LineFilter, Query
 
 NEWEST: Final = 100

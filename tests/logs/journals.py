@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from varlogd.logs.catalogue import Served
-from varlogd.logs.journal import JournalSource
-from varlogd.logs.journalctl import Journalctl
-from varlogd.logs.redaction import Redactor
+from varlogd.logs.journal.journalctl import Journalctl
+from varlogd.logs.journal.source import JournalSource
 from varlogd.logs.scan import HostLogs, Scan
+from varlogd.logs.secrets.redaction import Redactor
 from varlogd.query.block import Row, rows_of
 from varlogd.wire.query import Query
 

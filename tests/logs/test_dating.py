@@ -10,11 +10,11 @@ import pytest
 
 from tests.logs.hosts import at_ns, line
 from varlogd.logs.account import Account
+from varlogd.logs.asked import Asked
 from varlogd.logs.catalogue import LogStream
 from varlogd.logs.dating import line_offsets
 from varlogd.logs.reader import Chunk, Steps, Transform
 from varlogd.logs.scan import HostLogs
-from varlogd.logs.asked import Asked
 from varlogd.query.block import Row, rows_of
 from varlogd.wire.limits import KIB
 from varlogd.wire.query import Direction, LineFilter, Query

@@ -39,10 +39,10 @@ def small() -> Iterator[None]:
     with (
         mock.patch("varlogd.logs.file_order.SORTED_BYTES", SORTED),
         mock.patch("varlogd.logs.resume.DISORDER_MAX_BYTES", 4 * SORTED),
-        mock.patch("varlogd.logs.seek.DISORDER_MAX_BYTES", 4 * SORTED),
-        mock.patch("varlogd.logs.seek.RESOLUTION_BYTES", SORTED),
-        mock.patch("varlogd.logs.seek.PROBE_BYTES", SORTED),
-        mock.patch("varlogd.logs.probe.PROBE_BYTES", SORTED),
+        mock.patch("varlogd.logs.times.seek.DISORDER_MAX_BYTES", 4 * SORTED),
+        mock.patch("varlogd.logs.times.seek.RESOLUTION_BYTES", SORTED),
+        mock.patch("varlogd.logs.times.seek.PROBE_BYTES", SORTED),
+        mock.patch("varlogd.logs.times.probe.PROBE_BYTES", SORTED),
     ):
         yield
 

@@ -328,7 +328,7 @@ def _check_timestamps(value: object) -> dict[str, str]:
 
 
 def _check_format(value: object) -> str:
-    from varlogd.logs.written import check_format
+    from varlogd.logs.times.written import check_format
 
     form = _text(value, "a time format")
     check_format(form)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import tzinfo
 from typing import Final, NamedTuple
 
-from varlogd.logs.written import WrittenFormats
+from varlogd.logs.times.written import WrittenFormats
 from varlogd.query.cursor import HostPlace
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.query import Query

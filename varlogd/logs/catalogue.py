@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from varlogd.errors import LogReadError
-from varlogd.logs.containers import docker_labels, is_beside_a_log, path_labels
+from varlogd.logs.containers.labels import docker_labels, is_beside_a_log, path_labels
 from varlogd.logs.rotation import Place, place_of
 from varlogd.query.match import stream_glob_matcher
 from varlogd.query.pattern import Pattern, compile_pattern

@@ -22,7 +22,7 @@ from varlogd.logs.account import Account
 from varlogd.logs.catalogue import LogFile
 from varlogd.logs.order import Held
 from varlogd.logs.reader import Chunk, Text
-from varlogd.logs.timing import FileTimes
+from varlogd.logs.times.timing import FileTimes
 from varlogd.wire.limits import MIB
 from varlogd.wire.query import Query, Source
 

@@ -9,7 +9,7 @@ from varlogd.errors import LogReadError
 from varlogd.logs.catalogue import LogFile, LogStream, open_listed
 from varlogd.logs.files import OpenFiles, Plain
 from varlogd.logs.reader import is_binary
-from varlogd.logs.timing import FileTimes
+from varlogd.logs.times.timing import FileTimes
 from varlogd.wire.limits import LABEL_MAX_CHARS
 from varlogd.wire.query import StreamInfo
 

@@ -20,9 +20,9 @@ from varlogd.errors import LogReadError
 from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.files import SPOOL_MAX_BYTES, OpenFiles, Plain, beginning
 from varlogd.logs.reader import Span, Text
-from varlogd.logs.seek import DISORDER_MAX_BYTES, TimeSeek
-from varlogd.logs.timestamps import Timestamps
-from varlogd.logs.timing import LEARN_LINES, FileTimes
+from varlogd.logs.times.seek import DISORDER_MAX_BYTES, TimeSeek
+from varlogd.logs.times.timestamps import Timestamps
+from varlogd.logs.times.timing import LEARN_LINES, FileTimes
 from varlogd.wire.query import Query
 
 

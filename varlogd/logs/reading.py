@@ -18,7 +18,7 @@ from varlogd.logs.account import Account
 from varlogd.logs.asked import FOUND_OUT, Asked
 from varlogd.logs.merge import Reader
 from varlogd.logs.sources import Readable
-from varlogd.logs.written import WrittenFormats
+from varlogd.logs.times.written import WrittenFormats
 from varlogd.query.cursor import cursor_of
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.query import Query

@@ -27,10 +27,10 @@ from varlogd.logs.files import OpenFiles
 from varlogd.logs.identity import FileIdentity, resolve
 from varlogd.logs.order import NOWHERE, ranked
 from varlogd.logs.plan import Planned, chain
-from varlogd.logs.probe import Probe
 from varlogd.logs.reader import Text
-from varlogd.logs.seek import DISORDER_MAX_BYTES
-from varlogd.logs.timing import FileTimes
+from varlogd.logs.times.probe import Probe
+from varlogd.logs.times.seek import DISORDER_MAX_BYTES
+from varlogd.logs.times.timing import FileTimes
 from varlogd.wire.query import Place, Query
 
 GONE: Final = "the file in which the last page ended is not found again: it goes on by time, and rows may be missing"

@@ -19,8 +19,8 @@ from varlogd.logs.count import Count
 from varlogd.logs.merge import Merge
 from varlogd.logs.reading import NO_BUDGET, Budget, Reading, Where
 from varlogd.logs.sources import FileSource, Listing, LogSource, Readable, TransformOf
-from varlogd.logs.timestamps import HostZone
-from varlogd.logs.written import WrittenFormats
+from varlogd.logs.times.timestamps import HostZone
+from varlogd.logs.times.written import WrittenFormats
 from varlogd.query.counts import check_count
 from varlogd.query.match import validate
 from varlogd.wire.limits import MIB

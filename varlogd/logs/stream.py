@@ -36,7 +36,7 @@ from varlogd.logs.reader import (
     is_known_no_log,
 )
 from varlogd.logs.resume import Resume, early_enough, resume_of
-from varlogd.logs.timing import FileTimes
+from varlogd.logs.times.timing import FileTimes
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES
 from varlogd.wire.query import Source

@@ -19,8 +19,8 @@ from varlogd.logs.scan import HostLogs, Scan
 from varlogd.mesh.live_part import OwnFollowing
 from varlogd.mesh.sink import Sink
 from varlogd.query.ledger import clipped
+from varlogd.runner import Runner
 from varlogd.wire.query import AskCount, Block, Entry, Outcome, Progress, Query
-from varlogd.world import Runner
 
 STEP_BLOCKS_MAX: Final = 4
 """Blocks in one step: enough that trips to the runner cost little beside the work, and a quarter of a megabyte of

@@ -14,14 +14,14 @@ import trio
 from msgspec import structs
 
 from varlogd.errors import LogReadError, ProtocolError, Unreachable
-from varlogd.logs.follow import POLL_S, Follow, News
+from varlogd.logs.following.follow import POLL_S, Follow, News
 from varlogd.logs.scan import HostLogs, Scan
 from varlogd.mesh.asking import Frame, open_question
 from varlogd.mesh.network import Network
 from varlogd.query.ledger import clipped
+from varlogd.runner import Runner
 from varlogd.wire.limits import KIB
 from varlogd.wire.query import AskFollow, Block, Ledger, Live, Notice, Place, Places, Progress
-from varlogd.world import Runner
 
 PLACES_S: Final = 10.0
 """Between two tellings of the places that have changed: a host that is asked again goes on there at the latest, and

@@ -283,8 +283,8 @@ class Places(Struct, frozen=True, tag="places"):
 
 class Notice(Struct, frozen=True, tag="notice", kw_only=True):
     """What someone who follows must know. ``dropped``: ``rows`` rows were left out because the asker reads too
-    slowly; ``lost``: the way a log is rotated has lost bytes before they could be read, or may have; ``stream``: a new
-    one; ``joined``, ``left``, ``dead``, ``failed``, ``refused``, ``back``: what has become of a host."""
+    slowly; ``lost``: the way a log is rotated has lost bytes before they could be read, or may have; ``stream``: a
+    new one; ``joined``, ``left``, ``dead``, ``failed``, ``refused``, ``back``: what has become of a host."""
 
     host: str
     event: NoticeEvent

@@ -1,0 +1,1 @@
+"""What is written from now on, through rotations of all kinds."""

@@ -1,0 +1,1 @@
+"""The systemd journal, read through `journalctl`."""

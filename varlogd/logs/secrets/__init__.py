@@ -1,0 +1,1 @@
+"""What must not leave this host is masked before it is searched."""

@@ -1,0 +1,1 @@
+"""When a line was written: formats, zones, clocks put back, and finding a time in a text."""
