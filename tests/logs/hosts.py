@@ -51,7 +51,7 @@ def chunks_of(size: int | None) -> Iterator[None]:
     """Have chunks of ``size`` bytes, however many streams there are."""
     with ExitStack() as stack:
         if size is not None:
-            for name in ("sources.CHUNK_MIN_BYTES", "stream.CHUNK_FIRST_BYTES", "timing.CHUNK_FIRST_BYTES"):
+            for name in ("sources.CHUNK_MIN_BYTES", "stream.CHUNK_FIRST_BYTES", "times.timing.CHUNK_FIRST_BYTES"):
                 stack.enter_context(mock.patch(f"varlogd.logs.{name}", size))
             stack.enter_context(mock.patch("varlogd.logs.sources.HELD_MAX_BYTES", 1))
         yield

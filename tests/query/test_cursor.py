@@ -230,7 +230,7 @@ def test_newcomers_begin_where_the_furthest_page_has_come_to() -> None:
     cursor = decode_cursor(text)
     assert cursor.place_of("newcomer") == HostPlace(Place(key=3), {})
     assert cursor.place_of("a") == HostPlace(Place(key=3, stream="s"), {})
-    assert cursor.place_of("b") == HostPlace(Place(key=5, stream="s"), {})
+    assert cursor.place_of("b") == HostPlace(Place(key=5, stream="s"), {}, {"s": Place(key=5, stream="s")})
 
 
 def crowd(paging: Paging, streams: int) -> tuple[str, str]:

@@ -12,6 +12,10 @@ answer has come to, so that it is right for exhausted hosts and for newcomers to
 that was ordered otherwise (its stream has no times, or it stands far out of order) may have another place tomorrow;
 its stream goes on by file and offset, which last.
 
+*What are anchors?* The last delivered rows of the other streams. What is appended later, by a clock that was set
+back, may have any times: a stream goes on there, and what is further ahead of it is not looked at. Anchors are the
+first to be left out of a cursor that gets too long; what is appended far out of order may then move the rest.
+
 A cursor belongs to one question: it holds a digest of all that decides which rows there are, and in which order. It
 is text for a URL: base64 of a check sum and of compressed JSON. Lists of names compress well, and JSON is decoded
 straight into its type: a small text that unpacks to much is given up at the first thing in it that does not fit.
@@ -23,9 +27,10 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Mapping, Set
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from varlogd.errors import ProtocolError, QueryError
 from varlogd.query.block import last_rows, order_key_at
@@ -81,16 +86,18 @@ class HostPlace(NamedTuple):
     rows if it is None; a place without a stream lies before all streams of its key, in ascending order.
 
     But of the ``streams`` named here those rows are wanted that are strictly behind that file and offset, in the
-    order of the stream, whatever their keys."""
+    order of the stream, whatever their keys. ``anchors``: the last rows delivered of other streams, as far as known.
+    """
 
     after: Place | None
     streams: Mapping[str, Place]
+    anchors: Mapping[str, Place] = MappingProxyType({})
 
 
 class Cursor(Struct, frozen=True, array_like=True):
     """``default``: where every host goes on that is not named; None: at the beginning. ``others``: places, and the
     hosts that go on there. ``streams``: by host, those with a place of their own. ``exhausted``: hosts that have
-    nothing more."""
+    nothing more. ``anchors``: by host, the last rows delivered of other streams."""
 
     version: int
     question: bytes
@@ -99,6 +106,7 @@ class Cursor(Struct, frozen=True, array_like=True):
     others: tuple[tuple[Mark | None, tuple[Name, ...]], ...] = ()
     streams: dict[Name, tuple[Mark, ...]] = {}
     exhausted: tuple[Name, ...] = ()
+    anchors: dict[Name, tuple[Mark, ...]] = {}
 
     def place_of(self, host: str) -> HostPlace | None:
         """Where ``host`` goes on; None if it is exhausted."""
@@ -106,7 +114,8 @@ class Cursor(Struct, frozen=True, array_like=True):
             return None
         mark = self.marks().get(host, self.default)
         after = None if mark is None else _place_for(mark, host, newest_first=self.newest_first)
-        return HostPlace(after, {mark.stream: _place_of(mark) for mark in self.streams.get(host, ())})
+        streams, anchors = self.streams.get(host, ()), self.anchors.get(host, ())
+        return HostPlace(after, _places_of(streams), _places_of(anchors))
 
     def marks(self) -> dict[str, Mark | None]:
         """The places of hosts that do not go on at the default."""
@@ -196,6 +205,7 @@ class Paging:
         self._furthest: Mark | None = None
         self._last: dict[str, Mark] = {}
         self._streams = {host: {mark.stream: mark for mark in marks} for host, marks in before.streams.items()}
+        self._anchors = {host: {mark.stream: mark for mark in marks} for host, marks in before.anchors.items()}
         self._crowded: set[str] = set()
 
     @property
@@ -252,14 +262,11 @@ class Paging:
             self._newest_first,
             default,
             tuple((mark, tuple(hosts)) for mark, hosts in groups.items()),
-            {
-                host: tuple(marks.values())
-                for host, marks in sorted(self._streams.items())
-                if marks and host not in exhausted
-            },
+            _by_host(self._streams, exhausted),
             tuple(sorted(exhausted)),
+            _by_host(self._anchors, exhausted),
         )
-        text = "" if self._crowded - exhausted else encode_cursor(cursor)
+        text = "" if self._crowded - exhausted else _encoded_with_anchors(cursor)
         return text, "" if text else self._why_none(cursor)
 
     def _why_none(self, cursor: Cursor) -> str:
@@ -294,13 +301,39 @@ class Paging:
 
     def _note_stream(self, mark: Mark, *, irregular: bool) -> None:
         streams = self._streams.setdefault(mark.host, {})
+        anchors = self._anchors.setdefault(mark.host, {})
         streams.pop(mark.stream, None)
-        if not irregular or mark.host in self._crowded:
+        anchors.pop(mark.stream, None)  # the last come last
+        if not irregular:
+            anchors[mark.stream] = mark
+            if len(anchors) > STREAM_PLACES_MAX:
+                del anchors[next(iter(anchors))]
+            return
+        if mark.host in self._crowded:
             return
         streams[mark.stream] = mark
         if len(streams) > STREAM_PLACES_MAX:
             self._crowded.add(mark.host)
             streams.clear()
+
+
+def _by_host(streams: Mapping[str, Mapping[str, Mark]], exhausted: Set[str]) -> dict[Name, tuple[Mark, ...]]:
+    """The places of streams of hosts that are not exhausted."""
+    return {
+        host: tuple(marks.values()) for host, marks in sorted(streams.items()) if marks and host not in exhausted
+    }
+
+
+def _encoded_with_anchors(cursor: Cursor) -> str:
+    """The text of a cursor with as many of each host's last anchors as fit; empty if it is too long without."""
+    while not (text := encode_cursor(cursor)) and cursor.anchors:
+        fewer = {host: marks[len(marks) // 2 + 1 :] for host, marks in cursor.anchors.items()}
+        cursor = structs.replace(cursor, anchors={host: marks for host, marks in fewer.items() if marks})
+    return text
+
+
+def _places_of(marks: tuple[Mark, ...]) -> dict[str, Place]:
+    return {mark.stream: _place_of(mark) for mark in marks}
 
 
 def _place_of(mark: Mark) -> Place:
