@@ -10,8 +10,12 @@ Such rows keep their times, but are ordered where the file has them: their place
 the order, and **no row of theirs has its own time for a key**. By that a cursor knows that the stream goes on by file
 and offset, from where the page before ended; what is ordered by time goes on by time.
 
-Which row is the first one out of order does not depend on where reading began, as long as what it is measured against
-has been read: so rows that have been given already are given to this all the same, and left out when they come out.
+**Going on later.** By then lines may have been appended, with any times. So a stream of which rows have been given goes
+on at its *anchor*, the last one of them that came out by time. What stands `SORTED_BYTES` or more before it has been
+given or was not there, and nothing that stands so far behind it has. Between, rows that sort before the mark have been
+given: none of them is out of order, for the anchor would not have come out by time. Hence a row comes out by time only
+when `SORTED_BYTES` behind it are known. Of a stream without an anchor nothing has been given: all rows count, and
+those before the mark that are in order are left out.
 
 **Places** and **the bound** are those of `order`.
 """
@@ -41,17 +45,29 @@ class FileOrder:
     """The rows of one stream, chunk by chunk, into the order of their places.
 
     ``first``: of what is ordered by time, rows before it are left out. ``floor``: no row comes out before it.
-    ``in_file_order``: from the first row on. ``displaced`` counts rows that stand elsewhere than their times say.
+    ``in_file_order``: from the first row on. ``anchored``: rows wait until `anchor` is called. ``displaced`` counts
+    rows that stand elsewhere than their times say.
     """
 
-    def __init__(self, first: First | None = None, floor: int = NOWHERE, *, in_file_order: bool = False) -> None:
+    def __init__(
+        self,
+        first: First | None = None,
+        floor: int = NOWHERE,
+        *,
+        in_file_order: bool = False,
+        anchored: bool = False,
+    ) -> None:
         self.in_file_order = in_file_order
+        self._is_waiting = anchored
+        self._anchor: int | None = None
         self.displaced = 0
         self._first = first
         self._start = floor if first is None else first[0]
         self._bound = NOWHERE
         self._last_low: int | None = None
-        self._last_out = NOWHERE
+        self._last_out = self._start if anchored else NOWHERE
+        self._out_way = NOWHERE  # how much had been read before the last row that is out
+        self._held_way = NOWHERE  # and before the last one that is held
         self._held: list[Held] = []  # sorted, or in the order of the files
         self._recent: list[Held] = []  # the last rows, and
         self._top = NOWHERE  # the highest place of all before them
@@ -74,6 +90,11 @@ class FileOrder:
         """Sequences of rows of a file, plus ``shift``, say how much had been read before them."""
         self._shifts[source] = shift
 
+    def anchor(self, way: int) -> None:
+        """So much had been read before the row at which the stream goes on."""
+        self._is_waiting = False
+        self._anchor = way
+
     def add(self, rows: list[Held], low: int | None, size_bytes: int, *, timed: bool = True) -> list[Held]:
         """The rows that are certain now that a next chunk of ``size_bytes`` has ``rows``, in order.
 
@@ -84,7 +105,7 @@ class FileOrder:
         self._gathered_bytes += size_bytes
         lows = [each for each in (low, self._gathered_low) if each is not None]
         self._gathered_low = min(lows, default=None)
-        if self._began and timed and self._gathered_bytes < SORTED_BYTES:
+        if self._is_waiting or (self._began and timed and self._gathered_bytes < SORTED_BYTES):
             return []
         self._began = True
         return self._taken(timed=timed)
@@ -99,13 +120,31 @@ class FileOrder:
         return certain + self._out(rest)
 
     def _taken(self, *, timed: bool) -> list[Held]:
-        rows, self._gathered = sorted(self._gathered), []
+        rows, self._gathered = sorted(self._not_given(self._gathered, timed=timed)), []
         low, self._gathered_low = self._gathered_low, None
         self._gathered_bytes = 0
         lows = [*map(_place_of, rows[:1]), *([] if low is None else [low])]
         certain = self._file_order(rows) if self.in_file_order else self._time_order(rows, timed=timed)
+        if self._held and not self.in_file_order:
+            lows.append(self._held[0][0])
         self._see(min(lows, default=None))
         return certain
+
+    def _not_given(self, rows: list[Held], *, timed: bool) -> list[Held]:
+        """Without those that have been given, as far as the anchor says it."""
+        anchor, first = self._anchor, self._first
+        if anchor is None or first is None:
+            return rows
+        ways = list(map(self._way, rows))
+        if ways and min(ways) >= anchor + SORTED_BYTES:
+            self._anchor = self._first = None  # and so is everything that comes
+            return rows
+        return [
+            row
+            for row, way in zip(rows, ways, strict=True)
+            if way >= anchor + SORTED_BYTES
+            or (way > anchor - SORTED_BYTES and (row >= first or (not timed and row[3] is None)))
+        ]
 
     def _see(self, low: int | None) -> None:
         if low is None:
@@ -124,8 +163,9 @@ class FileOrder:
         if at == len(rows):
             self._top = max(self._top, max(map(_place_of, self._recent), default=NOWHERE))
             self._recent = in_file
-            certain, rest = parted(self._held, rows[0][0] if rows else None)
+            certain, rest = self._parted(rows)
             self._held = merged(rest, rows)
+            self._held_way = max(map(self._way, rows), default=self._held_way)
             return self._out(certain)
         self.in_file_order = True
         before = sorted((*self._held, *in_file[:at]), key=self._way)
@@ -134,10 +174,24 @@ class FileOrder:
         return self._out(sorted(before[:from_here]))
 
     def _first_displaced(self, before: list[Held], far: Held) -> int:
-        """The index of the first row that ``far`` should have come before, if not even earlier rows are out."""
-        if far[0] < self._read_to or far[3] is None:
+        """The index of the first row that ``far`` should have come before, and that no row is out that is behind."""
+        if far[3] is None:
             return len(before)
-        return next((index for index, row in enumerate(before) if row[0] > far[0]), len(before))
+        places = (
+            index for index, row in enumerate(before) if row[0] > far[0] and self._way(row) > self._out_way
+        )
+        return next(places, len(before))
+
+    def _parted(self, rows: list[Held]) -> tuple[list[Held], list[Held]]:
+        """Of what is held: what comes out now that ``rows``, sorted, are known, and what does not."""
+        certain, rest = parted(self._held, rows[0][0] if rows else None)
+        if not rows or not certain:
+            return certain, rest
+        known = max(self._held_way, *map(self._way, rows)) - SORTED_BYTES
+        at = len(certain)
+        if self._held_way > known:
+            at = next((index for index, row in enumerate(certain) if self._way(row) > known), at)
+        return certain[:at], certain[at:] + rest
 
     def _continues(self, rows: list[Held]) -> bool:
         """Whether rows, sorted by time, are in the order of their file and behind all before: nearly always."""
@@ -168,7 +222,8 @@ class FileOrder:
         if not certain:
             return certain
         self._last_out = certain[-1][0]
-        if self._first is None:
+        self._out_way = max(self._out_way, *map(self._way, certain))
+        if self._first is None or self._anchor is not None:
             return certain
         return certain[bisect_left(certain, self._first) :]
 

@@ -2,8 +2,9 @@
 
 **By time.** A stream in the order of time goes on from the key of the place: the time range is narrowed to begin
 there, so that `seek` finds it, and what it finds begins early enough for all that stands out of order. Rows up to the
-place are left out when they come out in order (`file_order`). Only among rows of that very key their streams count,
-and in the place's own stream the position, for which its file must be found again.
+place are left out (`file_order`). Only among rows of that very key their streams count, and in the place's own stream
+the position, for which its file must be found again. But a stream of which rows have been given goes on at the last
+one, its *anchor*: reading begins there, and no file behind it is left unread that the question itself does not leave.
 
 **By file and offset.** A stream whose last row was not ordered by its own time goes on there, in the order of its
 files, and the key of the place is the least that a row can get (going backwards, the greatest).
@@ -14,7 +15,7 @@ time as well as it can, and the account says so.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Final, NamedTuple
 
 from msgspec import structs
@@ -22,7 +23,7 @@ from msgspec import structs
 from varlogd.logs.account import Account
 from varlogd.logs.asked import Asked
 from varlogd.logs.catalogue import LogStream
-from varlogd.logs.file_order import First
+from varlogd.logs.file_order import SORTED_BYTES, First
 from varlogd.logs.files import OpenFiles
 from varlogd.logs.identity import FileIdentity, resolve
 from varlogd.logs.order import NOWHERE, ranked
@@ -35,16 +36,44 @@ from varlogd.wire.query import Place, Query
 
 GONE: Final = "the file in which the last page ended is not found again: it goes on by time, and rows may be missing"
 
+PACKED_TO_TEXT: Final = 4
+"""A compressed file has at least its size divided by this of text, however little that is."""
+
 
 class Resume(NamedTuple):
     """How a stream goes on. ``query``: for what is to be read. ``first``: of what is ordered by time, rows before it
-    have been given. ``behind``: if not None, the stream goes on by file, behind ``offset`` of it."""
+    have been given. ``behind``: if not None, the stream goes on at ``offset`` of that file; by time if ``by_time``, and
+    else strictly behind."""
 
     query: Query
     first: First | None = None
     floor: int = NOWHERE
     behind: Planned | None = None
     offset: int = 0
+    by_time: bool = True
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether ``query`` asks for less than the asker does."""
+        return self.first is not None and self.behind is None
+
+    def files(self, chain: Sequence[Planned], *, backwards: bool) -> list[Planned]:
+        """The files to read, of all from old to new, in the order of reading.
+
+        By time, with those before that have a row less than `SORTED_BYTES` from the place.
+        """
+        files = list(reversed(chain)) if backwards else list(chain)
+        if self.behind is None:
+            return files
+        at, file = files.index(self.behind), self.behind.listed
+        if not self.by_time:
+            return files[at:]
+        near = self.offset if not backwards else 0 if file.packing else file.size_bytes - self.offset
+        while at > 0 and near < SORTED_BYTES:
+            at -= 1
+            file = files[at].listed
+            near += file.size_bytes // PACKED_TO_TEXT if file.packing else file.size_bytes
+        return files[at:]
 
 
 def resume_of(
@@ -56,13 +85,16 @@ def resume_of(
         return Resume(asked.query)
     own = place.streams.get(stream.name)
     if own is None:
-        return Resume(asked.query) if place.after is None else _by_time(asked, stream, place.after, account)
+        if place.after is None:
+            return Resume(asked.query)
+        own_after = place.after if place.after.stream == stream.name else None
+        return _by_time(asked, stream, place.after, place.anchors.get(stream.name, own_after), account)
     found = _found(own, stream, account)
     if found is None:
-        return _by_time(asked, stream, own, account)
+        return _by_time(asked, stream, own, None, account)
     if (yield from _is_by_time(own, found, asked, files, written)):
-        return _by_time(asked, stream, own, account)
-    return Resume(asked.query, None, asked.sign * own.key, found, own.offset)
+        return _by_time(asked, stream, own, own, account)
+    return Resume(asked.query, None, asked.sign * own.key, found, own.offset, by_time=False)
 
 
 def early_enough(text: Text, times: FileTimes, offset: int) -> int:
@@ -71,15 +103,25 @@ def early_enough(text: Text, times: FileTimes, offset: int) -> int:
     return min(lines[0].offset, offset) if lines and offset > DISORDER_MAX_BYTES else 0
 
 
-def _by_time(asked: Asked, stream: LogStream, place: Place, account: Account) -> Resume:
+def late_enough(text: Text, times: FileTimes, offset: int) -> int:
+    """Where to begin reading backwards, so that all is read that begins less than `SORTED_BYTES` behind ``offset``."""
+    lines = Probe(text, times.of_lines).lines_from(offset + SORTED_BYTES)
+    return lines[0].offset if lines else text.size_bytes
+
+
+def _by_time(asked: Asked, stream: LogStream, place: Place, anchor: Place | None, account: Account) -> Resume:
     query = asked.query
+    first = _first(asked, stream, place, account)
+    found = None if anchor is None else _found(anchor, stream, account)
+    if found is not None and anchor is not None:
+        return Resume(query, first, behind=found, offset=anchor.offset)
     if asked.backwards:
         end = place.key + 1 if query.end_ns is None else min(place.key + 1, query.end_ns)
         query = structs.replace(query, end_ns=end)
     else:
         start = place.key if query.start_ns is None else max(place.key, query.start_ns)
         query = structs.replace(query, start_ns=start)
-    return Resume(query, _first(asked, stream, place, account))
+    return Resume(query, first)
 
 
 def _first(asked: Asked, stream: LogStream, place: Place, account: Account) -> First:

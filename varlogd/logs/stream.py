@@ -35,7 +35,7 @@ from varlogd.logs.reader import (
     is_binary,
     is_known_no_log,
 )
-from varlogd.logs.resume import Resume, early_enough, resume_of
+from varlogd.logs.resume import Resume, early_enough, late_enough, resume_of
 from varlogd.logs.times.timing import FileTimes
 from varlogd.query.scanner import LineScanner
 from varlogd.wire.limits import KIB, LINE_MAX_BYTES
@@ -86,6 +86,7 @@ class StreamRows:
         self._cut_unmatched = 0
         self._way = 0  # how much of the stream lies behind reading
         self._unordered_bytes = 0
+        self._is_before_place = True  # what is read stands before where the stream goes on
         self._is_left = False  # the range ends in a file that was read
         self._steps = self._all_files()
 
@@ -124,10 +125,10 @@ class StreamRows:
         for listed, base in (yield from self._resumed()):
             if not self._may_have_rows(listed):
                 self._way += listed.size_bytes
-                if self._resume.first is None:
-                    self._break_off()
-                else:
+                if self._resume.narrowed:
                     self._dating.given_before()
+                else:
+                    self._break_off()
                 yield None
                 continue
             try:
@@ -135,6 +136,7 @@ class StreamRows:
             except LogReadError as error:
                 self._account.missing(f"{self.stream.name_of(listed)}: {error}")
                 self._break_off()
+                self._enter_place(listed, self._way)
         rows = self._not_given(self._dating.given_up())
         self.rows += self._order.finish(rows, timed=self._dating.timed)
 
@@ -143,11 +145,20 @@ class StreamRows:
         files = chain(self.stream)
         resume = yield from resume_of(self._asked, self.stream, self._files, self._account, self._written)
         self._resume = resume
-        self._order = FileOrder(resume.first, resume.floor, in_file_order=resume.behind is not None)
-        if resume.behind is not None:
-            at = files.index(resume.behind)
-            files = files[: at + 1] if self._asked.backwards else files[at:]
-        return files[::-1] if self._asked.backwards else files
+        self._order = FileOrder(
+            resume.first,
+            resume.floor,
+            in_file_order=not resume.by_time,
+            anchored=resume.by_time and resume.behind is not None,
+        )
+        return resume.files(files, backwards=self._asked.backwards)
+
+    def _enter_place(self, listed: LogFile, way: int) -> None:
+        """If the stream goes on in this file, tell that so much had been read before the place."""
+        behind = self._resume.behind
+        if behind is not None and behind.listed == listed and self._resume.by_time:
+            self._order.anchor(way)
+            self._is_before_place = False
 
     def _may_have_rows(self, listed: LogFile) -> bool:
         if listed.packing and self._is_left:
@@ -173,7 +184,9 @@ class StreamRows:
             source = Source(self._asked.host, self.stream.name, str(identity_of(listed, text)), base)
             times = FileTimes(text, self._asked.zone, listed.mtime_ns, self._written)
             size = text.size_bytes
+            offset = self._resume.offset
             self._order.enter(source, self._way + (base + size if self._asked.backwards else -base))
+            self._enter_place(listed, self._way + (size - offset if self._asked.backwards else offset))
             self._way += size
             yield from self._chunks(ReadFile(listed, source, text, times))
         finally:
@@ -208,12 +221,29 @@ class StreamRows:
         """What of a file is to be read."""
         stretch = stretch_of(file.text, file.times, self._resume.query)
         behind, offset = self._resume.behind, self._resume.offset
-        if behind is None or behind.listed != file.listed:
+        if behind is None:
+            return stretch
+        if self._resume.by_time:
+            return self._near_place(file, stretch)
+        if behind.listed != file.listed:
             return stretch
         (start, end), why = stretch
         if self._asked.backwards:
             return Stretch(Span(min(start, offset), min(end, offset)), why)
         return Stretch(Span(max(start, min(end, early_enough(file.text, file.times, offset))), end), why)
+
+    def _near_place(self, file: ReadFile, stretch: Stretch) -> Stretch:
+        """What of a file is to be read that has or is near the place where the stream goes on by time, or behind."""
+        is_there = self._resume.behind is not None and self._resume.behind.listed == file.listed
+        if not is_there and not self._is_before_place:
+            return stretch
+        (start, end), why = stretch
+        offset, size = self._resume.offset, file.text.size_bytes
+        if self._asked.backwards:
+            late = late_enough(file.text, file.times, offset if is_there else 0)
+            return Stretch(Span(min(start, late), min(end, late)), why)
+        early = early_enough(file.text, file.times, offset if is_there else size)
+        return Stretch(Span(max(start, min(end, early)), end), why)
 
     def _count_cut(self, file: ReadFile, chunk: Chunk) -> None:
         """A line too long to be read whole, if it may belong to the answer: what it lacks is told at the end.
@@ -266,7 +296,7 @@ class StreamRows:
     def _not_given(self, rows: list[Held]) -> list[Held]:
         """Without the rows that have been given, where the stream goes on by file."""
         behind = self._resume.behind
-        if behind is None or self._asked.backwards:
+        if behind is None or self._resume.by_time or self._asked.backwards:
             return rows
         given = behind.base + self._resume.offset
         return [row for row in rows if row[2] > given]
