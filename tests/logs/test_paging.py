@@ -39,6 +39,7 @@ def small() -> Iterator[None]:
     with (
         mock.patch("varlogd.logs.file_order.SORTED_BYTES", SORTED),
         mock.patch("varlogd.logs.resume.SORTED_BYTES", SORTED),
+        mock.patch("varlogd.logs.stream.SORTED_BYTES", SORTED),
         mock.patch("varlogd.logs.resume.DISORDER_MAX_BYTES", 4 * SORTED),
         mock.patch("varlogd.logs.times.seek.DISORDER_MAX_BYTES", 4 * SORTED),
         mock.patch("varlogd.logs.times.seek.RESOLUTION_BYTES", SORTED),

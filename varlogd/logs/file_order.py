@@ -10,12 +10,12 @@ Such rows keep their times, but are ordered where the file has them: their place
 the order, and **no row of theirs has its own time for a key**. By that a cursor knows that the stream goes on by file
 and offset, from where the page before ended; what is ordered by time goes on by time.
 
-**Going on later.** By then lines may have been appended, with any times. So a stream of which rows have been given goes
-on at its *anchor*, the last one of them that came out by time. What stands `SORTED_BYTES` or more before it has been
-given or was not there, and nothing that stands so far behind it has. Between, rows that sort before the mark have been
-given: none of them is out of order, for the anchor would not have come out by time. Hence a row comes out by time only
-when `SORTED_BYTES` behind it are known. Of a stream without an anchor nothing has been given: all rows count, and
-those before the mark that are in order are left out.
+**Going on later.** By then lines may have been appended, with any times. So a stream of which rows have been given
+goes on at its *anchor*, the last one of them that came out by time. What stands `SORTED_BYTES` or more before it has
+been given or was not there, and nothing that stands so far behind it has. Between, rows that sort before the mark
+have been given: none of them is out of order, for the anchor would not have come out by time. Hence a row comes out
+by time only when `SORTED_BYTES` behind it are known. Of a stream without an anchor nothing has been given: all rows
+count, and those before the mark that are in order are left out.
 
 **Places** and **the bound** are those of `order`.
 """
@@ -60,6 +60,7 @@ class FileOrder:
         self.in_file_order = in_file_order
         self._is_waiting = anchored
         self._anchor: int | None = None
+        self._ahead_bytes = 0  # to be read until all is known that may have been given
         self.displaced = 0
         self._first = first
         self._start = floor if first is None else first[0]
@@ -90,10 +91,16 @@ class FileOrder:
         """Sequences of rows of a file, plus ``shift``, say how much had been read before them."""
         self._shifts[source] = shift
 
-    def anchor(self, way: int) -> None:
-        """So much had been read before the row at which the stream goes on."""
+    def anchor(self, source: Source, sequence: int, ahead_bytes: int) -> None:
+        """The stream goes on at this row; what is less than `SORTED_BYTES` behind it is known when so much
+        more has been read."""
         self._is_waiting = False
-        self._anchor = way
+        self._anchor = sequence + self._shifts[source]
+        self._ahead_bytes = ahead_bytes
+
+    def no_anchor(self) -> None:
+        """The row at which the stream goes on cannot be read."""
+        self._is_waiting = False
 
     def add(self, rows: list[Held], low: int | None, size_bytes: int, *, timed: bool = True) -> list[Held]:
         """The rows that are certain now that a next chunk of ``size_bytes`` has ``rows``, in order.
@@ -106,6 +113,9 @@ class FileOrder:
         lows = [each for each in (low, self._gathered_low) if each is not None]
         self._gathered_low = min(lows, default=None)
         if self._is_waiting or (self._began and timed and self._gathered_bytes < SORTED_BYTES):
+            return []
+        self._ahead_bytes -= size_bytes
+        if self._ahead_bytes > 0:
             return []
         self._began = True
         return self._taken(timed=timed)
@@ -135,16 +145,18 @@ class FileOrder:
         anchor, first = self._anchor, self._first
         if anchor is None or first is None:
             return rows
-        ways = list(map(self._way, rows))
-        if ways and min(ways) >= anchor + SORTED_BYTES:
-            self._anchor = self._first = None  # and so is everything that comes
-            return rows
-        return [
-            row
-            for row, way in zip(rows, ways, strict=True)
-            if way >= anchor + SORTED_BYTES
-            or (way > anchor - SORTED_BYTES and (row >= first or (not timed and row[3] is None)))
-        ]
+        self._anchor = self._first = None  # all that comes later is behind
+        wanted: list[Held] = []
+        for row in rows:
+            way = self._way(row)
+            if way >= anchor + SORTED_BYTES:
+                wanted.append(row)
+            elif way > anchor - SORTED_BYTES:
+                if row < first and (timed or row[3] is not None):
+                    self._out_way = max(self._out_way, way)
+                else:
+                    wanted.append(row)
+        return wanted
 
     def _see(self, low: int | None) -> None:
         if low is None:
@@ -177,9 +189,7 @@ class FileOrder:
         """The index of the first row that ``far`` should have come before, and that no row is out that is behind."""
         if far[3] is None:
             return len(before)
-        places = (
-            index for index, row in enumerate(before) if row[0] > far[0] and self._way(row) > self._out_way
-        )
+        places = (index for index, row in enumerate(before) if row[0] > far[0] and self._way(row) > self._out_way)
         return next(places, len(before))
 
     def _parted(self, rows: list[Held]) -> tuple[list[Held], list[Held]]:
@@ -223,7 +233,7 @@ class FileOrder:
             return certain
         self._last_out = certain[-1][0]
         self._out_way = max(self._out_way, *map(self._way, certain))
-        if self._first is None or self._anchor is not None:
+        if self._first is None:
             return certain
         return certain[bisect_left(certain, self._first) :]
 

@@ -42,8 +42,8 @@ PACKED_TO_TEXT: Final = 4
 
 class Resume(NamedTuple):
     """How a stream goes on. ``query``: for what is to be read. ``first``: of what is ordered by time, rows before it
-    have been given. ``behind``: if not None, the stream goes on at ``offset`` of that file; by time if ``by_time``, and
-    else strictly behind."""
+    have been given. ``behind``: if not None, the stream goes on at ``offset`` of that file; by time if ``by_time``,
+    and else strictly behind."""
 
     query: Query
     first: First | None = None
@@ -104,8 +104,9 @@ def early_enough(text: Text, times: FileTimes, offset: int) -> int:
 
 
 def late_enough(text: Text, times: FileTimes, offset: int) -> int:
-    """Where to begin reading backwards, so that all is read that begins less than `SORTED_BYTES` behind ``offset``."""
-    lines = Probe(text, times.of_lines).lines_from(offset + SORTED_BYTES)
+    """Where to begin reading backwards, so that all is read that is less than `SORTED_BYTES` behind ``offset``."""
+    offset += SORTED_BYTES
+    lines = Probe(text, times.of_lines).lines_from(offset) if offset < text.size_bytes else []
     return lines[0].offset if lines else text.size_bytes
 
 

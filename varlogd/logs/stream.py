@@ -18,7 +18,7 @@ from varlogd.logs.account import Account
 from varlogd.logs.asked import Asked
 from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.dating import Dating, Passed, ReadFile, chunk_times, sample
-from varlogd.logs.file_order import FileOrder
+from varlogd.logs.file_order import SORTED_BYTES, FileOrder
 from varlogd.logs.files import OpenFiles
 from varlogd.logs.groups import Groups
 from varlogd.logs.identity import identity_of
@@ -136,7 +136,8 @@ class StreamRows:
             except LogReadError as error:
                 self._account.missing(f"{self.stream.name_of(listed)}: {error}")
                 self._break_off()
-                self._enter_place(listed, self._way)
+                if self._is_place(listed):
+                    self._order.no_anchor()
         rows = self._not_given(self._dating.given_up())
         self.rows += self._order.finish(rows, timed=self._dating.timed)
 
@@ -153,12 +154,9 @@ class StreamRows:
         )
         return resume.files(files, backwards=self._asked.backwards)
 
-    def _enter_place(self, listed: LogFile, way: int) -> None:
-        """If the stream goes on in this file, tell that so much had been read before the place."""
-        behind = self._resume.behind
-        if behind is not None and behind.listed == listed and self._resume.by_time:
-            self._order.anchor(way)
-            self._is_before_place = False
+    def _is_place(self, listed: LogFile) -> bool:
+        """Whether the stream goes on in this file."""
+        return self._resume.behind is not None and self._resume.behind.listed == listed
 
     def _may_have_rows(self, listed: LogFile) -> bool:
         if listed.packing and self._is_left:
@@ -184,9 +182,7 @@ class StreamRows:
             source = Source(self._asked.host, self.stream.name, str(identity_of(listed, text)), base)
             times = FileTimes(text, self._asked.zone, listed.mtime_ns, self._written)
             size = text.size_bytes
-            offset = self._resume.offset
             self._order.enter(source, self._way + (base + size if self._asked.backwards else -base))
-            self._enter_place(listed, self._way + (size - offset if self._asked.backwards else offset))
             self._way += size
             yield from self._chunks(ReadFile(listed, source, text, times))
         finally:
@@ -225,7 +221,7 @@ class StreamRows:
             return stretch
         if self._resume.by_time:
             return self._near_place(file, stretch)
-        if behind.listed != file.listed:
+        if not self._is_place(file.listed):
             return stretch
         (start, end), why = stretch
         if self._asked.backwards:
@@ -234,16 +230,21 @@ class StreamRows:
 
     def _near_place(self, file: ReadFile, stretch: Stretch) -> Stretch:
         """What of a file is to be read that has or is near the place where the stream goes on by time, or behind."""
-        is_there = self._resume.behind is not None and self._resume.behind.listed == file.listed
+        is_there = self._is_place(file.listed)
         if not is_there and not self._is_before_place:
             return stretch
         (start, end), why = stretch
         offset, size = self._resume.offset, file.text.size_bytes
         if self._asked.backwards:
             late = late_enough(file.text, file.times, offset if is_there else 0)
-            return Stretch(Span(min(start, late), min(end, late)), why)
-        early = early_enough(file.text, file.times, offset if is_there else size)
-        return Stretch(Span(max(start, min(end, early)), end), why)
+            span, ahead = Span(min(start, late), min(end, late)), late - offset
+        else:
+            early = early_enough(file.text, file.times, offset if is_there else size)
+            span, ahead = Span(max(start, min(end, early)), end), offset - early
+        if is_there:
+            self._is_before_place = False
+            self._order.anchor(file.source, self._sign * (file.source.base + offset), ahead + SORTED_BYTES)
+        return Stretch(span, why)
 
     def _count_cut(self, file: ReadFile, chunk: Chunk) -> None:
         """A line too long to be read whole, if it may belong to the answer: what it lacks is told at the end.

@@ -319,9 +319,7 @@ class Paging:
 
 def _by_host(streams: Mapping[str, Mapping[str, Mark]], exhausted: Set[str]) -> dict[Name, tuple[Mark, ...]]:
     """The places of streams of hosts that are not exhausted."""
-    return {
-        host: tuple(marks.values()) for host, marks in sorted(streams.items()) if marks and host not in exhausted
-    }
+    return {host: tuple(marks.values()) for host, marks in sorted(streams.items()) if marks and host not in exhausted}
 
 
 def _encoded_with_anchors(cursor: Cursor) -> str:
