@@ -22,7 +22,7 @@ count, and those before the mark that are in order are left out.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from operator import itemgetter
 from typing import Final
 
@@ -181,16 +181,28 @@ class FileOrder:
             return self._out(certain)
         self.in_file_order = True
         before = sorted((*self._held, *in_file[:at]), key=self._way)
-        from_here = self._first_displaced(before, in_file[at])
+        from_here = self._first_displaced(before, in_file[at:])
         self._held, self._recent = before[from_here:] + in_file[at:], []
         return self._out(sorted(before[:from_here]))
 
-    def _first_displaced(self, before: list[Held], far: Held) -> int:
-        """The index of the first row that ``far`` should have come before, and that no row is out that is behind."""
-        if far[3] is None:
-            return len(before)
-        places = (index for index, row in enumerate(before) if row[0] > far[0] and self._way(row) > self._out_way)
-        return next(places, len(before))
+    def _first_displaced(self, before: list[Held], behind: list[Held]) -> int:
+        """The index of the first row that is to come out as the file has it, as all ``behind`` do.
+
+        The first one should have come behind one of those. No row of which one behind it is out can be the first.
+        Rows come out by time only if `SORTED_BYTES` behind them are known, and none of these should come before.
+        """
+        ways = list(map(self._way, before))
+        known = self._way(behind[-1]) - SORTED_BYTES
+        near = ways[-1] + SORTED_BYTES if ways else NOWHERE
+        least = min([behind[0][0], *(row[0] for row in behind if self._way(row) < near)])
+        first = len(before)
+        seen = least
+        for index in range(len(before) - 1, bisect_right(ways, self._out_way) - 1, -1):
+            place = before[index][0]
+            seen = min(seen, place)
+            if ways[index] > known or place > least:
+                first, least = index, seen
+        return first
 
     def _parted(self, rows: list[Held]) -> tuple[list[Held], list[Held]]:
         """Of what is held: what comes out now that ``rows``, sorted, are known, and what does not."""
