@@ -112,6 +112,13 @@ def test_1_a_stream_that_is_there_and_has_nothing_to_show(three: Processes) -> N
         assert three.varlog(*words, at=three.daemons["a"]).status == 1
 
 
+def test_1_a_stream_that_was_taken_for_the_pattern(three: Processes) -> None:
+    asked = three.varlog("count", "app.log", at=three.daemons["a"])
+    assert asked.status == 1
+    assert asked.err.splitlines()[-1] == "varlog: app.log is a stream, and was the pattern: '' stands for every line"
+    assert "stream" not in three.varlog("count", "no.log", at=three.daemons["a"]).err
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("words", [["members"], ["files", "--json"], ["tail"], ["grep", "line"]])
 def test_2_a_full_disk(three: Processes, words: list[str]) -> None:

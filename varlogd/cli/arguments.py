@@ -76,6 +76,12 @@ class Command:
     literal: tuple[str, ...]
 
     @property
+    def pattern(self) -> str:
+        """The one pattern that is asked for, or an empty text."""
+        patterns = [pattern for each in self.query.filters for pattern in each.patterns]
+        return patterns[0] if len(patterns) == 1 else ""
+
+    @property
     def context(self) -> bool:
         """Whether rows come with lines around them."""
         return bool(self.query.before or self.query.after)

@@ -33,6 +33,8 @@ async def conclude(
     if (nowhere := slip(command, ledger)) and (files is not None or not await _is_listed(command, ledger)):
         output.tell(f"varlog: {nowhere}")
         return exit_status.ERROR
+    if await _is_a_stream(command):
+        output.tell(f"varlog: {safe(command.pattern)} is a stream, and was the pattern: '' stands for every line")
     return exit_status.NOTHING
 
 
@@ -58,6 +60,20 @@ async def _is_listed(command: Command, ledger: Ledger) -> bool:
         found, _ = await client.files(command.url, Query(matchers=command.query.matchers))
     except VarlogdError:  # then nobody can say that they are not
         return True
+    return bool(found)
+
+
+async def _is_a_stream(command: Command) -> bool:
+    """Whether the first word, which is the pattern, and was nowhere found, names a stream, as it would for `tail`."""
+    from varlogd import client
+    from varlogd.query.match import stream_glob_matcher
+
+    if command.streams or not ("/" in command.pattern or ".log" in command.pattern):
+        return False
+    try:
+        found, _ = await client.files(command.url, Query(matchers=(stream_glob_matcher([command.pattern]),)))
+    except VarlogdError:
+        return False
     return bool(found)
 
 
