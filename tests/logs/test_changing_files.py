@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -166,6 +167,19 @@ def test_rotation_under_the_reader_loses_and_repeats_nothing(tmp_path: Path) -> 
         (tmp_path / "x.log").write_text(line(99_999, "new"))
         rows += [row for block in scan if block is not None for row in rows_of(block)]
     assert [row.time for row in rows] == [at_ns(number) for number in range(9999, -1, -1)]
+    assert not scan.truncated
+
+
+@pytest.mark.parametrize("query", [Query(), OLDEST], ids=["newest", "oldest"])
+def test_a_file_copied_and_truncated_under_the_reader_is_read_on_in_the_copy(tmp_path: Path, query: Query) -> None:
+    log = tmp_path / "x.log"
+    log.write_text("".join(line(number, "." * 100) for number in range(10_000)))
+    with logs_of(tmp_path).scan(query, lambda: None) as scan:
+        rows = first_block(scan)
+        shutil.copy(log, tmp_path / "x.log.1")
+        log.write_text(line(99_999, "new"))
+        rows += [row for block in scan if block is not None for row in rows_of(block)]
+    assert sorted(row.time or 0 for row in rows) == [at_ns(number) for number in range(10_000)]
     assert not scan.truncated
 
 

@@ -17,9 +17,10 @@ from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
 from varlogd.logs.asked import Asked
 from varlogd.logs.catalogue import LogFile, LogStream
+from varlogd.logs.copied import Lasting
 from varlogd.logs.dating import Dating, Passed, ReadFile, chunk_times, sample
 from varlogd.logs.file_order import SORTED_BYTES, FileOrder
-from varlogd.logs.files import OpenFiles
+from varlogd.logs.files import Opened, OpenFiles, Plain
 from varlogd.logs.groups import Groups
 from varlogd.logs.identity import identity_of
 from varlogd.logs.order import Held, Mark, ranked
@@ -170,16 +171,20 @@ class StreamRows:
             self._give(rows, None)
 
     def _one_file(self, base: int, listed: LogFile) -> Generator[None, None, None]:
-        text = yield from self._files.open(listed)
+        opened = yield from self._files.open(listed)
+        text: Opened | Lasting = opened
         name = self.stream.name_of(listed)
-        if text.note:
-            self._account.missing(f"{name}: {text.note}")
+        if opened.note:
+            self._account.missing(f"{name}: {opened.note}")
         try:
             if is_binary(text):
                 tell = self._account.note if is_known_no_log(text) else self._account.missing
                 tell(f"{name}: binary, not searched")
                 return
-            source = Source(self._asked.host, self.stream.name, str(identity_of(listed, text)), base)
+            identity = identity_of(listed, text)
+            source = Source(self._asked.host, self.stream.name, str(identity), base)
+            if isinstance(opened, Plain):
+                text = Lasting(self._files, listed, opened, identity)
             times = FileTimes(text, self._asked.zone, listed.mtime_ns, self._written)
             size = text.size_bytes
             self._order.enter(source, self._way + (base + size if self._asked.backwards else -base))
