@@ -234,9 +234,11 @@ def test_pages_have_every_row_once(
         ("outliers", "oldest_first", Query(), 530),
         # a compressed file was last changed before the place in time
         ("stepping", "oldest_first", Query(), 5),
+        # a page begins amid lines without a time, and so does the file
+        ("traces", "newest_first", MARKED, 144),
     ],
 )
-def test_clocks_that_were_set_do_not_repeat_or_hide_rows(
+def test_seeds_that_once_repeated_or_hid_rows(
     tmp_path: Path, kind: str, direction: Direction, query: Query, seed: int
 ) -> None:
     with small():

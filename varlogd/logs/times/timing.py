@@ -104,15 +104,16 @@ class FileTimes:
         return [time for time in self.of_lines(*zip(*lines, strict=True)) if time is not None]
 
     def _none_at_the_ends(self, chunk: Chunk) -> bool:
-        """Whether neither the chunk nor the other end has a time.
+        """Whether neither the chunk nor either end has a time: where a cursor goes on, a chunk is from the middle.
 
         A file that is read in one chunk has no other end: its lines may yet inherit the time of another file's.
         """
         size = self._text.size_bytes
         if len(chunk.data) >= size or self.learn(chunk.data.split(b"\n")):
             return False
-        other = 0 if chunk.start else size - min(size, CHUNK_FIRST_BYTES)
-        return not self.learn(self._text.read_at(other, min(size - other, CHUNK_FIRST_BYTES)).split(b"\n"))
+        end_bytes = min(size, CHUNK_FIRST_BYTES)
+        others = [offset for offset in (0, size - end_bytes) if not chunk.start <= offset < chunk.end]
+        return not any(self.learn(self._text.read_at(offset, end_bytes).split(b"\n")) for offset in others)
 
     def _spread(self, chunk: Chunk, count: int) -> list[tuple[int, bytes]]:
         """Up to ``count`` lines evenly spread, first and last among them: where they begin, and their beginnings."""
