@@ -18,7 +18,6 @@ import trio
 from msgspec import structs
 
 from varlogd.config import Config, is_wildcard, split_address
-from varlogd.errors import CannotListen
 from varlogd.logs.catalogue import Served
 from varlogd.logs.journal.source import JournalSource
 from varlogd.logs.reading import Budget
@@ -27,6 +26,7 @@ from varlogd.logs.secrets.redaction import Redactor
 from varlogd.mesh import http
 from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import QUERY_PATH
+from varlogd.mesh.background import background
 from varlogd.mesh.gossip import GossipLoop
 from varlogd.mesh.links import GOSSIP_PATH
 from varlogd.mesh.network import join_address
@@ -233,9 +233,8 @@ async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_S
     """
     daemon = Daemon(_within_files_limit(config), real_world(config.query.scans_max))
     graceful = True
-    failure: CannotListen | None = None
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
+        async with background() as nursery:
 
             @nursery.start_soon
             async def obey() -> None:
@@ -247,11 +246,5 @@ async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_S
                 log.warning("second signal: stopping at once")
                 nursery.cancel_scope.cancel()
 
-            try:
-                await daemon.run(task_status=task_status)
-            except CannotListen as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            await daemon.run(task_status=task_status)
     return graceful

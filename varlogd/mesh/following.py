@@ -23,6 +23,7 @@ import trio
 from msgspec import structs
 
 from varlogd.errors import ProtocolError, QueryError, Refused, VarlogdError
+from varlogd.mesh.background import background
 from varlogd.mesh.live_part import LiveSink
 from varlogd.mesh.outbox import Outbox
 from varlogd.mesh.places import move, places_behind, resumed
@@ -132,15 +133,8 @@ class MeshFollowing:
 
     async def run(self) -> Ledger:
         """Follow until this daemon leaves; then a ledger. Raises what ``emit`` raises or `stop` was given."""
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            try:
-                await self._follow(nursery)
-            except Exception as error:
-                failure = error  # raised as it is below: a nursery would make a group of it
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        async with background() as nursery:
+            await self._follow(nursery)
         return self._ledger()
 
     def stop(self, error: VarlogdError) -> None:

@@ -25,6 +25,7 @@ import trio
 from msgspec import structs
 
 from varlogd.errors import ProtocolError, Refused, VarlogdError
+from varlogd.mesh.background import background
 from varlogd.mesh.sink import Sink
 from varlogd.query.block import row_count
 from varlogd.query.counts import COUNT_ROWS_MAX, Tally, check_cells, why_left_out
@@ -124,17 +125,10 @@ class Gather:
 
     async def run(self) -> Ledger:
         """Ask, emit the whole answer, and return the ledger. Raises what ``emit`` raises or `stop` was given."""
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
+        async with background() as nursery:
             for part in self._parts.values():
                 nursery.start_soon(self._run_part, part)
-            try:
-                await self._pump()
-            except Exception as error:
-                failure = error  # raised as it is below: a nursery would make a group of it
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+            await self._pump()
         self._settle()
         while self._ready:
             await self._deliver(self._ready.popleft())

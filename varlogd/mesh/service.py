@@ -22,6 +22,7 @@ from varlogd.config import QueryConfig
 from varlogd.errors import Closed, QueryError, Refused, VarlogdError
 from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import ask_host
+from varlogd.mesh.background import background
 from varlogd.mesh.following import MeshFollowing, check_follow
 from varlogd.mesh.host_following import HostFollowing
 from varlogd.mesh.live_part import LiveSink, follow_peer
@@ -104,17 +105,17 @@ class _Running:
     """A question under way. It ends with its scope."""
 
     ask: AskPart | AskFollow
-    gather: Answering
+    work: Answering
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def end(self, why: str) -> None:
         """Stop all work and say why, to an asker who listens; one who does not is cut off in mid-frame."""
-        self.gather.stop(Refused(why))
+        self.work.stop(Refused(why))
         self.scope.deadline = trio.current_time() + CLOSE_TIMEOUT_S
 
     async def ledger(self) -> Ledger:
         """Answer all but the ledger, which is the result."""
-        ledger = await self.gather.run()
+        ledger = await self.work.run()
         if self.ask.scope == "mesh" or isinstance(self.ask, AskFollow):
             return ledger
         return structs.replace(ledger, limit_reached=ledger.rows == self.ask.query.limit)
@@ -163,15 +164,15 @@ class QueryService:
                 log.info("asker is dead: its question is cancelled", extra={"fields": {"asker": member.name}})
                 running.end("cancelled: the daemon that asked is dead")
             else:
-                running.gather.died(member.name, since_ns)
+                running.work.died(member.name, since_ns)
 
     async def drain(self, drain_s: float) -> None:
         """Refuse new questions, let the running ones end for up to ``drain_s``, then cancel the rest and let them
         say so. Who follows is told at once."""
         self._leaving = True
         for running in self._running:
-            if isinstance(running.gather, MeshFollowing | HostFollowing):
-                running.gather.leave()
+            if isinstance(running.work, MeshFollowing | HostFollowing):
+                running.work.leave()
         with trio.move_on_after(drain_s):
             await self._idle.wait()
         for running in self._running:
@@ -215,7 +216,7 @@ class QueryService:
             raise Refused("leaving: this daemon is shutting down")
         if len(self._running) >= self._queries_max:
             raise Refused(f"busy: {len(self._running)} questions are being answered, and the limit is queries_max")
-        running = _Running(ask, self._gather(ask, voice))
+        running = _Running(ask, self._work(ask, voice))
         self._running[running] = None
         self._idle = trio.Event()
         try:
@@ -225,7 +226,7 @@ class QueryService:
             if not self._running:
                 self._idle.set()
 
-    def _gather(self, ask: AskPart | AskFollow, voice: Voice) -> Answering:
+    def _work(self, ask: AskPart | AskFollow, voice: Voice) -> Answering:
         if isinstance(ask, AskFollow):
             return self._following(ask, voice)
         return self._host_gather(ask, voice) if ask.scope == "host" else self._mesh_gather(ask, voice)
@@ -348,27 +349,22 @@ class _View:
 
 async def _work(running: _Running, websocket: WebSocket, voice: Voice) -> None:
     """Answer, with a beat of progress, until the answer ends or the asker hangs up."""
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    async with background() as nursery:
         nursery.start_soon(_watch_hangup, websocket, nursery.cancel_scope)
-        nursery.start_soon(_beat, running.gather, voice)
+        nursery.start_soon(_beat, running.work, voice)
         try:
             await voice.say(await running.ledger())
-        except Exception as error:
-            failure = error  # raised as it is below: a nursery would make a group of it
-        await voice.finish_frame()
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        finally:
+            await voice.finish_frame()
 
 
-async def _beat(gather: Answering, voice: Voice) -> None:
+async def _beat(work: Answering, voice: Voice) -> None:
     while True:
         await trio.sleep(BEAT_S)
         if voice.busy:
             continue
         try:
-            await voice.say(gather.progress())
+            await voice.say(work.progress())
         except Closed:
             return
 

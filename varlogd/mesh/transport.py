@@ -28,6 +28,7 @@ import trio_websocket
 from varlogd.auth import Admit, everybody
 from varlogd.errors import Closed, RejectedHandshake, Unreachable, VarlogdError
 from varlogd.mesh import http
+from varlogd.mesh.background import background
 from varlogd.mesh.network import Network
 from varlogd.mesh.watched import WatchedStream, linger
 from varlogd.wire.limits import (
@@ -155,33 +156,25 @@ async def open_websocket(
 
     Raises Unreachable or RejectedHandshake. Whatever the body raises comes out as it is, not in a group.
     """
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            async with _dialled(network, address) as (dialled, deadline):
-                stream = WatchedStream(dialled, message_max_bytes)
-                reader = _GuardedReader(nursery)
-                connection = await reader.unless_ended(
-                    trio_websocket.wrap_client_stream(
-                        reader,  # type: ignore[arg-type]
-                        stream,  # type: ignore[arg-type]
-                        address,
-                        path,
-                        subprotocols=[subprotocol],
-                        message_queue_size=QUEUE_MESSAGES_MAX,
-                        max_message_size=message_max_bytes,
-                        receive_buffer_size=ANSWER_BUFFER_BYTES,
-                    )
-                )
-                if connection is None:
-                    raise _rejection(address, reader.error)
-                deadline.deadline = float("inf")
-                yield WebSocket(connection, stream)
-        except Exception as error:
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    async with background() as nursery, _dialled(network, address) as (dialled, deadline):
+        stream = WatchedStream(dialled, message_max_bytes)
+        reader = _GuardedReader(nursery)
+        connection = await reader.unless_ended(
+            trio_websocket.wrap_client_stream(
+                reader,  # type: ignore[arg-type]
+                stream,  # type: ignore[arg-type]
+                address,
+                path,
+                subprotocols=[subprotocol],
+                message_queue_size=QUEUE_MESSAGES_MAX,
+                max_message_size=message_max_bytes,
+                receive_buffer_size=ANSWER_BUFFER_BYTES,
+            )
+        )
+        if connection is None:
+            raise _rejection(address, reader.error)
+        deadline.deadline = float("inf")
+        yield WebSocket(connection, stream)
 
 
 @asynccontextmanager
@@ -301,21 +294,16 @@ class Server:
 
     async def _upgrade(self, accepted: trio.abc.Stream, head: bytes, route: Route) -> None:
         stream = WatchedStream(accepted, route.message_max_bytes, seen=head)
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            reader = _GuardedReader(nursery)
-            try:
+        try:
+            async with background() as nursery:
+                reader = _GuardedReader(nursery)
                 heard = partial(self._strangers.pop, accepted, None)
                 websocket = await self._handshake(reader, stream, route, heard)
                 if websocket is not None:
                     await _handle(websocket, route.handler)
                     await reader.finish()
-            except Exception as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-        await linger(accepted)
-        if failure is not None:
-            raise failure
+        finally:
+            await linger(accepted)
 
     async def _handshake(
         self, reader: _GuardedReader, stream: WatchedStream, route: Route, heard: Callable[[], object]
