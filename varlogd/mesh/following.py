@@ -1,9 +1,10 @@
 """Following the mesh: history like any answer, then rows as they are written, from every host there is and will be.
 
-Each member that the question's matchers choose has a task of its own, which asks it to follow its logs (`live_part`).
-What a host sends before it says that it is live is history, and goes through a `Gather`: merged, newest first, up to
-the limit, without waiting for ever for a slow host. What it sends after that goes into the `Outbox`, and from there,
-once the asker has been told that it is live, to the asker, in the order of time as far as it comes together.
+Each member that the question's matchers choose has a task of its own, which asks it to follow its logs (`live_part`),
+and a `FollowedPart`, which says what became of it. What a host sends before it says that it is live is history, and
+goes through a `Gather`: merged, newest first, up to the limit, without waiting for ever for a slow host. What it
+sends after that goes into the `Outbox`, and from there, once the asker has been told that it is live, to the asker,
+in the order of time as far as it comes together.
 
 **A host that does not answer any more** is asked again, with longer and longer pauses, for as long as the mesh has it
 alive: it goes on behind the last row that came from it. The asker is told of both. What became of a member in the
@@ -15,24 +16,23 @@ Nothing here grows with time but the places of streams, of which a host has a bo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 import trio
 from msgspec import structs
 
-from varlogd.errors import ProtocolError, QueryError, Refused, VarlogdError
+from varlogd.errors import QueryError, Refused, VarlogdError
 from varlogd.mesh.background import background
+from varlogd.mesh.followed_part import WHY_GONE, FollowedPart, PartSink, notice_of
 from varlogd.mesh.live_part import LiveSink
 from varlogd.mesh.outbox import Outbox
-from varlogd.mesh.places import move, places_behind, resumed
+from varlogd.mesh.places import resumed
 from varlogd.mesh.scatter import Gather
 from varlogd.mesh.sink import Sink
-from varlogd.query.block import check_block, row_count, rows_of
-from varlogd.query.ledger import LedgerBook, clipped
+from varlogd.query.block import row_count, rows_of
+from varlogd.query.ledger import LedgerBook
 from varlogd.swim.state import COUNT_MAX
-from varlogd.wire.limits import STREAMS_PER_HOST_MAX
 from varlogd.wire.query import (
     AskFollow,
     AskRows,
@@ -42,7 +42,6 @@ from varlogd.wire.query import (
     Live,
     Notice,
     Outcome,
-    Place,
     Places,
     Progress,
 )
@@ -58,8 +57,6 @@ AGAIN_FIRST_S: Final = 0.2
 AGAIN_MOST_S: Final = 5.0
 """Pauses before a host is asked again, doubled from the first to the longest: a link that broke is up again in no
 time, a host that refuses is not to be pestered."""
-
-WHY_GONE: Final = {"dead": "the mesh holds it dead", "left": "it has left the mesh"}
 
 Told = Block | Live | Places | Notice
 AskHost = Callable[[str, AskFollow, LiveSink], Awaitable[None]]
@@ -85,24 +82,6 @@ class View(Protocol):
         """Why there may be others; empty if there is no reason."""
 
 
-@dataclass(eq=False)
-class _Part:
-    """One host's part. ``places``: where its streams could be resumed, those that were written to last at the end."""
-
-    host: str
-    asked: bool = False
-    state: str = "joined"
-    why: str = ""
-    rows: int = 0
-    known: Progress = field(default_factory=Progress)
-    places: dict[str, Place] = field(default_factory=dict)
-    history: Sink | None = None
-    is_gathered: trio.Event = field(default_factory=trio.Event)
-    pushing: trio.CancelScope = field(default_factory=trio.CancelScope)
-    is_live: trio.Event = field(default_factory=trio.Event)
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-
-
 class MeshFollowing:
     """One question that is followed over the mesh. Make one, `run` it once."""
 
@@ -122,7 +101,7 @@ class MeshFollowing:
         self._ask_host = ask_host
         self._emit = emit
         self._stall_s = stall_s
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[str, FollowedPart] = {}
         self._outbox = Outbox()
         self._changed = trio.Event()
         self._delivered: Counter[str] = Counter()
@@ -160,18 +139,18 @@ class MeshFollowing:
         return Progress(
             bytes_scanned=min(sum(part.known.bytes_scanned for part in parts), COUNT_MAX),
             rows=sum(self._delivered.values()),
-            hosts_done=sum(part.state not in ("joined", "back") for part in parts),
+            hosts_done=sum(not part.is_giving for part in parts),
             hosts=len(self._parts),
         )
 
     async def _follow(self, nursery: trio.Nursery) -> None:
         for host, state in self._view.states().items():
             if state in WHY_GONE:
-                self._parts[host] = _Part(host, state=state, why=WHY_GONE[state])
+                self._parts[host] = FollowedPart(host, state=state, why=WHY_GONE[state])
                 if state == "dead":
-                    self._tell(host, "dead", WHY_GONE[state])
+                    self._tell(notice_of(host, "dead", WHY_GONE[state]))
             else:
-                self._start(nursery, _Part(host), history=self._ask.query.limit is not None)
+                self._start(nursery, FollowedPart(host), history=self._ask.query.limit is not None)
         if self._ask.query.limit is not None:
             await self._give_history()
         else:
@@ -198,24 +177,12 @@ class MeshFollowing:
         for entry in ledger.members:
             self._parts[entry.host].is_gathered.set()
             if entry.outcome == Outcome.LATE:
-                self._tell(entry.host, "failed", f"history: {entry.why}")
+                self._tell(notice_of(entry.host, "failed", f"history: {entry.why}"))
             elif entry.outcome == Outcome.TRUNCATED:
-                self._tell(entry.host, "lost", f"history: {entry.why}")
+                self._tell(notice_of(entry.host, "lost", f"history: {entry.why}"))
 
     async def _history_of(self, host: str, sink: Sink) -> Entry:
-        part = self._parts[host]
-        part.history = sink
-        part.is_gathered.set()
-        try:
-            await part.is_live.wait()
-        finally:
-            part.history = None
-            part.pushing.cancel()  # nobody takes it any more
-        missing = part.known.missing
-        if part.state not in ("joined", "back"):
-            return Entry(host=host, outcome=Outcome.FAILED, why=part.why, rows=part.rows)
-        outcome = Outcome.TRUNCATED if missing else Outcome.ANSWERED
-        return Entry(host=host, outcome=outcome, why=missing, rows=part.rows)
+        return await self._parts[host].gather(sink)
 
     async def _emit_history(self, certain: object) -> None:
         if isinstance(certain, Block):
@@ -224,10 +191,10 @@ class MeshFollowing:
 
     # --- hosts ---
 
-    def _live_parts(self) -> list[_Part]:
+    def _live_parts(self) -> list[FollowedPart]:
         return [part for part in self._parts.values() if part.asked]
 
-    def _start(self, nursery: trio.Nursery, part: _Part, *, history: bool = False) -> None:
+    def _start(self, nursery: trio.Nursery, part: FollowedPart, *, history: bool = False) -> None:
         part.asked = True
         part.scope = trio.CancelScope()
         if not history:
@@ -235,7 +202,7 @@ class MeshFollowing:
         self._parts[part.host] = part
         nursery.start_soon(self._run_part, part, history)
 
-    async def _run_part(self, part: _Part, history: bool) -> None:
+    async def _run_part(self, part: FollowedPart, history: bool) -> None:
         """Ask a host, and ask it again, until it is gone."""
         pause_s = AGAIN_FIRST_S
         with part.scope:
@@ -243,7 +210,7 @@ class MeshFollowing:
                 began = trio.current_time()
                 ask = self._question(part, history=history)
                 try:
-                    await self._ask_host(part.host, ask, _PartSink(self, part))
+                    await self._ask_host(part.host, ask, PartSink(part, ask.query.before, self._take, self._tell))
                     self._ended(part, "failed", "it ended")
                 except VarlogdError as error:
                     self._ended(part, "refused" if isinstance(error, Refused) else "failed", str(error))
@@ -253,29 +220,21 @@ class MeshFollowing:
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, AGAIN_MOST_S)
 
-    def _question(self, part: _Part, *, history: bool) -> AskFollow:
+    def _question(self, part: FollowedPart, *, history: bool) -> AskFollow:
         limit = self._ask.query.limit if history else None
         query = structs.replace(self._ask.query, limit=limit)
         resume = resumed(part.places)
         if resume and len(resume) < len(part.places):
             left_out = len(part.places) - len(resume) + 1
-            self._tell(part.host, "lost", f"{left_out} streams go on from now: too many to tell where each stood")
+            why = f"{left_out} streams go on from now: too many to tell where each stood"
+            self._tell(notice_of(part.host, "lost", why))
         return AskFollow(query, scope="host", asker=self._us, resume=resume)
 
-    def _ended(self, part: _Part, event: str, why: str) -> None:
+    def _ended(self, part: FollowedPart, event: str, why: str) -> None:
         """A host gives nothing any more; that is told once."""
-        if part.state in ("joined", "back") and self._view.states().get(part.host) not in WHY_GONE:
-            self._tell(part.host, event, why)
-        if part.state not in WHY_GONE:
-            part.state, part.why = event, why
-        part.is_live.set()
-
-    def _lives(self, part: _Part) -> None:
-        """A host is live."""
-        if part.state not in ("joined", "back"):
-            part.state, part.why = "back", ""
-            self._tell(part.host, "back")
-        part.is_live.set()
+        if part.is_giving and self._view.states().get(part.host) not in WHY_GONE:
+            self._tell(notice_of(part.host, event, why))
+        part.gives_no_more(event, why)
 
     async def _watch_mesh(self, nursery: trio.Nursery) -> None:
         """Tell of what becomes of members, and ask those that join."""
@@ -290,17 +249,17 @@ class MeshFollowing:
             if part is not None and part.state != state:
                 part.scope.cancel()
                 part.asked, part.state, part.why = False, state, WHY_GONE[state]
-                self._tell(host, state, WHY_GONE[state])
+                self._tell(notice_of(host, state, WHY_GONE[state]))
         elif part is None:
-            self._tell(host, "joined")
-            self._start(nursery, _Part(host))
+            self._tell(notice_of(host, "joined"))
+            self._start(nursery, FollowedPart(host))
         elif not part.asked:
             self._start(nursery, part)
 
     # --- rows ---
 
-    def _tell(self, host: str, event: str, why: str = "") -> None:
-        self._outbox.tell(Notice(host=host, event=event, why=clipped(why)))  # type: ignore[arg-type]
+    def _tell(self, notice: Notice) -> None:
+        self._outbox.tell(notice)
         self._changed.set()
 
     def _take(self, host: str, block: Block) -> None:
@@ -338,65 +297,8 @@ class MeshFollowing:
         """What became of every host's part."""
         hosts = sorted({*self._parts, *self._delivered})
         book = LedgerBook(self._us, dict.fromkeys(hosts), self._view.doubt())
-        outcomes = {
-            "joined": Outcome.ANSWERED,
-            "back": Outcome.ANSWERED,
-            "left": Outcome.LEFT,
-            "dead": Outcome.DEAD,
-            "refused": Outcome.REFUSED,
-        }
         for host in hosts:
-            part = self._parts.get(host) or _Part(host)
-            outcome = outcomes.get(part.state, Outcome.FAILED)
-            scanned = part.known.bytes_scanned
-            book.told(Entry(host=host, outcome=outcome, why=part.why, bytes_scanned=scanned, notes=part.known.notes))
+            part = self._parts.get(host) or FollowedPart(host)
+            book.told(part.entry())
         elapsed_s = trio.current_time() - self._began
         return book.close(self._delivered, elapsed_s=elapsed_s, limit_reached=False)
-
-
-class _PartSink:
-    """Where one host's part goes. Its rows are judged here: it is a stranger's word."""
-
-    def __init__(self, following: MeshFollowing, part: _Part) -> None:
-        self._following = following
-        self._part = part
-        self._live = False
-
-    async def block(self, block: Block) -> None:
-        part = self._part
-        if any(source.host != part.host for source in block.sources):
-            raise ProtocolError(f"{part.host} sent rows of another host")
-        if not self._live:
-            await part.is_gathered.wait()
-            if part.history is not None:
-                part.rows += row_count(block)
-                with trio.CancelScope() as part.pushing:
-                    await part.history.block(block)
-            return
-        check_block(block, "oldest_first")
-        for place in places_behind(block, before=self._following._ask.query.before):
-            move(part.places, place)
-        self._following._take(part.host, block)
-
-    async def live(self) -> None:
-        self._live = True
-        self._following._lives(self._part)
-
-    async def notice(self, notice: Notice) -> None:
-        if notice.event in ("lost", "stream", "dropped"):
-            told = structs.replace(notice, host=self._part.host, why=clipped(notice.why))
-            self._following._outbox.tell(told)
-            self._following._changed.set()
-
-    async def places(self, places: Sequence[Place]) -> None:
-        for place in places:
-            move(self._part.places, place)
-        if len(self._part.places) > STREAMS_PER_HOST_MAX:
-            raise ProtocolError(f"{self._part.host} follows more than {STREAMS_PER_HOST_MAX} streams")
-
-    async def progress(self, progress: Progress) -> None:
-        before, self._part.known = self._part.known, progress
-        if self._live and progress.missing and progress.missing != before.missing:
-            self._following._tell(self._part.host, "lost", progress.missing)
-        if self._part.history is not None:
-            self._part.history.progress(progress)
