@@ -197,7 +197,12 @@ class FileOrder:
         least = min([behind[0][0], *(row[0] for row in behind if self._way(row) < near)])
         first = len(before)
         seen = least
-        for index in range(len(before) - 1, bisect_right(ways, self._out_way) - 1, -1):
+        start = bisect_right(ways, self._out_way)  # those before come out by time, and all that they are far ahead of
+        if start:
+            most = max(map(_place_of, before[:start]))
+            end = bisect_left(ways, ways[start - 1] + SORTED_BYTES)
+            start = max([start, *(index + 1 for index in range(start, end) if before[index][0] < most)])
+        for index in range(len(before) - 1, start - 1, -1):
             place = before[index][0]
             seen = min(seen, place)
             if ways[index] > known or place > least:
