@@ -27,6 +27,13 @@ def line(seconds: float, text: str = "x") -> str:
     return f"{(EPOCH + timedelta(seconds=seconds)).strftime('%Y-%m-%dT%H:%M:%S.%fZ')} {text}\n"
 
 
+def make(root: Path, *names: str) -> None:
+    """Files below ``root``, each with its name as its only line."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name + "\n")
+
+
 def logs_of(root: Path) -> HostLogs:
     """The logs under ``root`` of a host called web1."""
     return HostLogs("web1", {"role": "web"}, [root], zone=UTC)

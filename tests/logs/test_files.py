@@ -17,8 +17,9 @@ import pytest
 from varlogd.errors import LogReadError
 from varlogd.logs import files as files_module
 from varlogd.logs.account import NOTES_MAX, Account
-from varlogd.logs.catalogue import LogFile, compressed_since
+from varlogd.logs.catalogue import LogFile
 from varlogd.logs.files import EXTENT_BYTES, OPEN_FILES_MAX, Opened, OpenFiles, Plain
+from varlogd.logs.opening import compressed_since
 from varlogd.logs.packing import PIECE_BYTES
 from varlogd.logs.rotation import place_of
 

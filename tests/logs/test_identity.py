@@ -18,9 +18,10 @@ from tests.logs.hosts import NEWEST, OLDEST, line, scanned
 from varlogd.errors import QueryError
 from varlogd.logs import identity as identity_module
 from varlogd.logs.account import Account
-from varlogd.logs.catalogue import LogFile, LogStream, read_catalogue
+from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.files import OpenFiles, Plain
 from varlogd.logs.identity import HEAD_BYTES, MARK_AT_MAX_BYTES, FileIdentity, identity_of, resolve
+from varlogd.logs.walk import read_catalogue
 from varlogd.wire.limits import FILE_IDENTITY_MAX_CHARS
 
 if sys.version_info >= (3, 14):

@@ -50,7 +50,7 @@ def test_the_listing_tells_size_files_and_newest_entry(tmp_path: Path) -> None:
 def test_the_listing_says_when_it_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         (tmp_path / f"{number}.log").write_text(line(1))
-    monkeypatch.setattr("varlogd.logs.catalogue.ENTRIES_MAX", 4)
+    monkeypatch.setattr("varlogd.logs.walk.ENTRIES_MAX", 4)
     assert "more than 4" in logs_of(tmp_path).files(Query(), lambda: None).missing
     _, scan = scanned(tmp_path)
     assert "more than 4" in scan.truncated

@@ -19,7 +19,8 @@ from typing import IO, Final, cast
 
 from varlogd.errors import LogReadError
 from varlogd.logs.account import Account
-from varlogd.logs.catalogue import LogFile, LogGone, compressed_since, open_listed, reason
+from varlogd.logs.catalogue import LogFile, reason
+from varlogd.logs.opening import LogGone, compressed_since, open_listed
 from varlogd.logs.packing import PIECE_BYTES, PackingError, unpacked
 from varlogd.wire.limits import MIB
 

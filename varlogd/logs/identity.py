@@ -28,8 +28,9 @@ from hashlib import blake2b
 from typing import Final
 
 from varlogd.errors import LogReadError, QueryError
-from varlogd.logs.catalogue import LogFile, LogStream, open_listed, reason
+from varlogd.logs.catalogue import LogFile, LogStream, reason
 from varlogd.logs.files import beginning
+from varlogd.logs.opening import open_listed
 from varlogd.logs.reader import Text
 from varlogd.wire.limits import KIB, MIB
 

@@ -6,8 +6,9 @@ import os
 from datetime import tzinfo
 
 from varlogd.errors import LogReadError
-from varlogd.logs.catalogue import LogFile, LogStream, open_listed
+from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.files import OpenFiles, Plain
+from varlogd.logs.opening import open_listed
 from varlogd.logs.reader import is_binary
 from varlogd.logs.times.timing import FileTimes
 from varlogd.wire.limits import LABEL_MAX_CHARS

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 
 from varlogd.logs.account import Account
 from varlogd.logs.asked import FOUND_OUT, Asked
-from varlogd.logs.catalogue import Catalogue, LogStream, Served, read_catalogue
+from varlogd.logs.catalogue import Catalogue, LogStream, Served
 from varlogd.logs.containers.unwrapping import unwrapped_of
 from varlogd.logs.files import OpenFiles
 from varlogd.logs.identity import without_copy
@@ -24,6 +24,7 @@ from varlogd.logs.merge import Reader
 from varlogd.logs.reader import Transform
 from varlogd.logs.stream import StreamRows
 from varlogd.logs.times.written import WrittenFormats
+from varlogd.logs.walk import read_catalogue
 from varlogd.query.match import matches_stream
 from varlogd.wire.limits import KIB, MIB
 from varlogd.wire.query import Query, StreamInfo

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from varlogd.errors import LogReadError
-from varlogd.logs.catalogue import LogFile, open_listed, reason
+from varlogd.logs.catalogue import LogFile, reason
 from varlogd.logs.files import OpenFiles, Unpacked
 from varlogd.logs.identity import HEAD_BYTES, FileIdentity, identity_of
+from varlogd.logs.opening import open_listed
 from varlogd.logs.reader import Chunk, Text
 from varlogd.wire.limits import LINE_MAX_BYTES
 
