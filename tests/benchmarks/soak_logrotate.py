@@ -106,7 +106,7 @@ def _line(number: int) -> bytes:
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
     mark = " MARK " if number % MARK_EVERY == 0 else " "
-    return f"{stamp}.{int(now % 1 * 1e6):06}Z app[7]: INFO{mark}request done, status=200 number={number}\n".encode()
+    return f"{stamp}.{int(now % 1 * 1e6):06}Z app[7]: INFO{mark}request done, status=200 number={number};\n".encode()
 
 
 class Counted:
@@ -178,8 +178,14 @@ def _plain(path: Path) -> IO[bytes]:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
-def number_of(line: bytes) -> int:
-    return int(line.rpartition(b"=")[2])
+def number_of(line: bytes) -> int | None:
+    """Which line it is; None of one that was copied while it was written, and so is torn."""
+    whole, end, _ = line.rstrip(b"\n").rpartition(b";")
+    return int(whole.rpartition(b"number=")[2]) if end else None
+
+
+def numbers_of(lines: Iterable[bytes]) -> list[int]:
+    return [number for number in map(number_of, lines) if number is not None]
 
 
 # --- what is asked meanwhile ----------------------------------------------------------------------------------------
@@ -237,7 +243,7 @@ class Run:
             rows, ledger = await _ask(self.url, cursor)
             whole &= self._is_whole(ledger)
             for row in rows:
-                found[row.host].append(number_of(row.line))
+                found[row.host] += numbers_of([row.line])
             self.pages += 1
             cursor = ledger.cursor
             if not cursor:
@@ -280,7 +286,7 @@ class Run:
 
     def _take(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            self.followed.setdefault(row.host, []).append(number_of(row.line))
+            self.followed.setdefault(row.host, []).extend(numbers_of([row.line]))
 
 
 async def _ask(url: str, cursor: str) -> tuple[list[Row], Ledger]:
@@ -317,12 +323,13 @@ async def _judge(run: Run, began: dict[str, int], live: dict[str, int]) -> dict[
     counted = {cell.labels[0]: cell.rows for cell in cells}
     lost = 0
     for name, host in run.hosts.items():
-        there = Counter(number_of(line) for line in host.lines())
+        numbers = [number_of(line) for line in host.lines()]
+        there = Counter(number for number in numbers if number is not None)
         lost += host.written() - len(there)
         if max(there.values()) > 1:
             raise Fault(f"{name}: logrotate itself has left lines twice")
-        if counted[name] != len(there):
-            raise Fault(f"{name}: {counted[name]} rows counted at the end, and there are {len(there)} lines")
+        if counted[name] != len(numbers):
+            raise Fault(f"{name}: {counted[name]} rows counted at the end, and there are {len(numbers)} lines")
         marked = {number for number in there if number % MARK_EVERY == 0}
         if set(walked[name]) != marked:
             raise Fault(

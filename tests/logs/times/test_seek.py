@@ -183,8 +183,9 @@ def test_what_is_sought_is_what_reading_everything_finds(seed: int) -> None:
         data = data.removesuffix(b"\n")
     low_ns, high_ns = sorted(random.choice(made)[0] + random.choice([-1, 0, 1]) for _ in range(2))
     start, end = small(data, low_ns), small(data, high_ns)
-    assert not start.why
-    assert not end.why
+    for found in (start, end):  # the small probes of this test may all meet the long beginning and the long lines
+        assert found.why in ("", "no line with a time was found in it")
+        assert not found.why or (found.low, found.high) == (0, len(data))
     part = (start.low, end.high)
     assert in_range(data, part, low_ns, high_ns) == in_range(data, (0, len(data)), low_ns, high_ns)
     for place in (start.low, end.high):
