@@ -1,6 +1,6 @@
 """Configuration: frozen structs in which every key has a default, a meaning, and a hint on how to choose it.
 
-Units end a name. Values are validated once, where they come in (`cli.settings`); nothing downstream checks them
+Units end a name. Values are validated once, where they come in (`cli.values`); nothing downstream checks them
 again. What one value alone cannot tell, each struct checks when it is made: keys that contradict each other.
 """
 
@@ -148,7 +148,7 @@ class QueryConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything one daemon is told. `cli.settings.load` makes it from a file, the environment and flags.
+    """Everything one daemon is told. `cli.effective.load` makes it from a file, the environment and flags.
 
     Raises ValueError when values contradict each other.
     """

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 import varlogd
 from varlogd.cli import exit_status
-from varlogd.cli.settings import SETTINGS, load
+from varlogd.cli.effective import load
+from varlogd.cli.settings import SETTINGS
 from varlogd.cli.varlogd import EXIT_CLEAN, EXIT_CONFIG, EXIT_FAILED, run, to_toml
 from varlogd.config import Config
 from varlogd.errors import CannotListen, ConfigError, Unreachable

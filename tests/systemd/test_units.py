@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from varlogd.cli.settings import SETTINGS, load
+from varlogd.cli.effective import load
+from varlogd.cli.settings import SETTINGS
 from varlogd.config import Config
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"

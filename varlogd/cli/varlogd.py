@@ -14,8 +14,10 @@ from typing import Final
 
 from varlogd import __version__
 from varlogd.cli import exit_status, output
+from varlogd.cli.effective import Effective, load
 from varlogd.cli.log_format import escaped, set_up
-from varlogd.cli.settings import SETTINGS, Effective, Setting, Texts, load
+from varlogd.cli.settings import SETTINGS, Setting
+from varlogd.cli.values import Texts
 from varlogd.config import Config
 from varlogd.errors import ConfigError, VarlogdError
 
