@@ -4,8 +4,8 @@
 rename leaves it as it is, so that its rest is read from it wherever it went; deleting it, or compressing it and then
 deleting it, takes nothing from who holds it; and while it is held nothing else can get its inode. What its name says
 is only looked at to notice that a rotation has happened. Then the chain is listed, the file is found in it again
-(`identity`), and **what the chain has newer than it has not been read**: those files follow, from old to new, each
-from its start, however many rotations there were since the last look.
+(`identity`), and **what the chain has newer than it has not been read** (`following.known`): those files follow, from
+old to new, each from its start, however many rotations there were since the last look.
 
 **Truncation in place** (copytruncate) is the one thing that takes text from who holds it: the file is shorter than
 what was read of it, or the bytes before the place where reading stopped are others. The rest is then in the copy,
@@ -25,20 +25,18 @@ What is given of lines that are too long, and of holes, `logs.following.followed
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from varlogd.errors import LogReadError
 from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.files import SPOOL_MAX_BYTES, OpenFiles
 from varlogd.logs.following.followed import FileKey, Followed, Truncated
+from varlogd.logs.following.known import KnownFiles, is_copy_of_all
 from varlogd.logs.identity import FileIdentity, resolve
 from varlogd.logs.reader import Chunk
-from varlogd.logs.rotation import place_of
 
 ROTATED_PAUSE_S: Final = 1.0
 """How long the last, incomplete line of a file that was renamed or deleted may still be completed by its writer."""
@@ -50,9 +48,6 @@ COPY_PAUSE_S: Final = 0.15
 """How long the copy of a truncated file is sought: it is there before the truncation, but in the very moment in which
 it is renamed or compressed a listing may miss it. So there is a second."""
 
-LEFT_MAX: Final = 8
-"""Files read to their end that are known again by their text: as many rotations as may come between two listings."""
-
 IN_PLACE: Final = "truncated in place: what was written between its copy and the truncation is in no file"
 NO_COPY: Final = "truncated, and no copy of it is there: what was written since it was last read is lost"
 GONE: Final = "it is gone, and with it what was written since it was last read"
@@ -63,14 +58,6 @@ class Lost(NamedTuple):
 
     why: str
     size_bytes: int = 0
-
-
-class _Known(NamedTuple):
-    """A file that is not followed, as it was last seen; ``identity`` if it may still be written to."""
-
-    size_bytes: int
-    mtime_ns: int
-    identity: FileIdentity | None = None
 
 
 class Tail:
@@ -85,8 +72,7 @@ class Tail:
         self.lost: list[Lost] = []
         self._queue: list[Followed] = []  # those being read, from old to new; the last is the current one
         self._lingering: list[Followed] = []  # read to their end, and perhaps still written to
-        self._known: dict[FileKey, _Known] = {}
-        self._left: deque[FileIdentity] = deque(maxlen=LEFT_MAX)  # of those read to their end
+        self._known = KnownFiles()
         self._at_name: FileKey | None = None
         self._truncated_at: float | None = None
 
@@ -94,7 +80,7 @@ class Tail:
     def begin(cls, stream: LogStream) -> Tail:
         """Follow from the end of the last complete line."""
         tail = cls(stream)
-        tail._know(stream.files)
+        tail._known.see(stream.files)
         newest = stream.files[0] if stream.files else None
         if newest is not None and not newest.packing:
             file = tail._follow(newest, _size_of(stream.files[1:]))
@@ -118,7 +104,7 @@ class Tail:
             )
             return tail
         index = stream.files.index(found)
-        tail._know(stream.files[index:])
+        tail._known.see(stream.files[index:])
         file = tail._follow(found, _size_of(stream.files[index + 1 :]))
         try:
             file.start_at(offset)
@@ -147,14 +133,17 @@ class Tail:
     @property
     def identities(self) -> dict[FileKey, FileIdentity]:
         """What its plain files are known by."""
-        known = {key: known.identity for key, known in self._known.items() if known.identity is not None}
         followed = ((file.key, file.last_identity()) for file in self._queue)
-        return known | {key: identity for key, identity in followed if identity is not None}
+        return self._known.identities | {key: identity for key, identity in followed if identity is not None}
 
     @property
     def first(self) -> Followed | None:
         """The file that is being read."""
         return self._queue[0] if self._queue else None
+
+    @property
+    def _followed(self) -> tuple[Followed, ...]:
+        return (*self._queue, *self._lingering)
 
     def look(self) -> bool:
         """See what has changed; whether the chain must be listed."""
@@ -194,11 +183,12 @@ class Tail:
             self._leave_truncated(chain, index)
         if current is not None and index is not None:
             self._read_before(current, self._copies(current, chain[index + 1 :]))
-        newer = chain[:index] if index is not None else self._unknown(chain)
+        newer = chain[:index] if index is not None else self._known.unknown(chain, self._followed)
         if newer and current is not None and current.rotated_at is None:
             current.rotated_at = now
         self._follow_all(newer)
-        self._know_growth(chain, now)
+        for grown, size_bytes in self._known.see_again(chain, self._followed):
+            self._linger_again(grown, size_bytes, now)
 
     def read(self, now: float, files: OpenFiles) -> Iterator[tuple[Followed, Chunk]]:
         """What is new, in the order of the files. Raises what the check of ``files`` raises."""
@@ -222,7 +212,7 @@ class Tail:
 
     def close(self) -> None:
         """Let go of all files."""
-        for file in (*self._queue, *self._lingering):
+        for file in self._followed:
             file.close()
         self._queue, self._lingering = [], []
 
@@ -298,45 +288,15 @@ class Tail:
         except LogReadError as error:
             self._tell(str(error))
 
-    def _unknown(self, chain: tuple[LogFile, ...]) -> tuple[LogFile, ...]:
-        """The files newer than all that were known when the chain was last listed.
-
-        The one that has the stream's own name now never was known by another, even if its inode was.
-        """
-        followed = {file.key for file in (*self._queue, *self._lingering)}
-        for index, file in enumerate(chain):
-            is_rotated = any(place_of(Path(file.path).name).age)
-            is_known = (file.device, file.inode) in followed or self._is_known(file)
-            if is_rotated and (is_known or (file.packing and self._is_of_ours(file))):
-                return chain[:index]
-        return chain
-
-    def _is_known(self, file: LogFile) -> bool:
-        """Whether it is the one that had its inode before, perhaps with something added to it."""
-        known = self._known.get((file.device, file.inode))
-        if known is None:
-            return False
-        if (known.size_bytes, known.mtime_ns) == (file.size_bytes, file.mtime_ns):
-            return True
-        return known.identity is not None and self._is_alone(known.identity, file)
-
-    def _is_alone(self, identity: FileIdentity, file: LogFile) -> bool:
-        return resolve(identity, 0, replace(self.stream, files=(file,))) is not None
-
-    def _is_of_ours(self, file: LogFile) -> bool:
-        """Whether it is a copy, compressed or not, of a file that is, or lately was, followed or known."""
-        followed = (*self._queue, *self._lingering)
-        identities = [identity for each in followed for identity in (each.last_identity(), _identity_now(each))]
-        identities += [*self._left, *(known.identity for known in self._known.values())]
-        return any(identity and self._is_alone(identity, file) for identity in identities)
-
     def _copies(self, current: Followed, older: tuple[LogFile, ...]) -> tuple[LogFile, ...]:
         """Copies of a file that was truncated before they were read in it, which nothing else betrays."""
-        unknown = () if current not in self._queue else self._unknown(older)
+        unknown = () if current not in self._queue else self._known.unknown(older, self._followed)
         return tuple(
             file
             for file in unknown
-            if file.size_bytes and not self._is_of_ours(file) and not _is_copy_of_all(file, current)
+            if file.size_bytes
+            and not self._known.has_copied(file, self._followed)
+            and not is_copy_of_all(file, current)
         )
 
     def _read_before(self, current: Followed, copies: tuple[LogFile, ...]) -> None:
@@ -362,28 +322,9 @@ class Tail:
     def _follow(self, listed: LogFile, base: int) -> Followed:
         file = Followed(listed, base)
         self._at_name = file.key
-        self._known.pop(file.key, None)
+        self._known.forget(file)
         self._queue.append(file)
         return file
-
-    def _know(self, chain: tuple[LogFile, ...]) -> None:
-        for file in chain:
-            identity = None if file.packing else _identity_of(file)
-            self._known[(file.device, file.inode)] = _Known(file.size_bytes, file.mtime_ns, identity)
-
-    def _know_growth(self, chain: tuple[LogFile, ...], now: float) -> None:
-        """Remember what is listed, and read what was written to old files after they were let go."""
-        followed = {file.key for file in (*self._queue, *self._lingering)}
-        known: dict[FileKey, _Known] = {}
-        for listed in chain:
-            key = (listed.device, listed.inode)
-            if key in followed:
-                continue
-            before = self._known.get(key) if self._is_known(listed) else None
-            known[key] = _Known(listed.size_bytes, listed.mtime_ns, before.identity if before else None)
-            if before and before.size_bytes < listed.size_bytes and not listed.packing:
-                self._linger_again(listed, before.size_bytes, now)
-        self._known = known
 
     def _linger_again(self, listed: LogFile, offset: int, now: float) -> None:
         file = Followed(listed, max(0, (self.current.base if self.current else 0) - listed.size_bytes))
@@ -406,8 +347,7 @@ class Tail:
     def _leave(self, file: Followed, now: float) -> None:
         self._queue.remove(file)
         file.rotated_at = now if file.rotated_at is None else file.rotated_at
-        if identity := file.last_identity():
-            self._left.append(identity)
+        self._known.remember_text(file)
         if self._queue:
             self._queue[0].base = file.base + file.size_bytes
         if file.final or not self._queue:
@@ -417,8 +357,7 @@ class Tail:
 
     def _forget(self, file: Followed) -> None:
         """Let go of a file that has been read to its end."""
-        size = file.listed.size_bytes if file.listed.packing else file.size_bytes
-        self._known[file.key] = _Known(size, file.mtime_ns, file.last_identity())
+        self._known.remember(file)
         file.close()
 
     def _read_lingering(self, now: float, files: OpenFiles) -> Iterator[tuple[Followed, Chunk]]:
@@ -455,37 +394,6 @@ class Tail:
 
     def _tell(self, why: str) -> None:
         self.lost.append(Lost(why))
-
-
-def _identity_now(file: Followed) -> FileIdentity | None:
-    """What a file that is held is known by with what of it was not given yet."""
-    try:
-        return file.identity_of_all() if file.is_held and file.is_partial else None
-    except LogReadError:
-        return None
-
-
-def _identity_of(listed: LogFile) -> FileIdentity | None:
-    file = Followed(listed, 0)
-    try:
-        return file.identity_of_all()
-    except LogReadError:
-        return None
-    finally:
-        file.close()
-
-
-def _is_copy_of_all(listed: LogFile, current: Followed) -> bool:
-    """Whether a file has no more text than the one that is followed: the copy before the truncation."""
-    copy = Followed(listed, 0)
-    try:
-        if listed.packing:
-            return False
-        return copy.identity_of_all().is_of(current)
-    except LogReadError:
-        return False
-    finally:
-        copy.close()
 
 
 def _size_of(files: tuple[LogFile, ...]) -> int:
