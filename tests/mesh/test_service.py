@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -12,37 +11,26 @@ import trio
 import trio.testing
 
 from tests.daemons import until
-from varlogd.config import QueryConfig
+from tests.mesh.nodes import EVERYTHING, conversation, forever, nodes, rows_script, talking
 from varlogd.errors import Closed, LogReadError
 from varlogd.mesh import service
-from varlogd.mesh.asking import QUERY_PATH
-from varlogd.mesh.network import TcpNetwork
-from varlogd.mesh.service import QueryService
 from varlogd.mesh.sink import Sink
-from varlogd.mesh.transport import Route, Server, WebSocket, open_websocket
 from varlogd.mesh.watched import WatchedStream
 from varlogd.query.block import Row, block_of, rows_of
 from varlogd.query.cursor import cursor_of
 from varlogd.query.json_rows import json_row_of
 from varlogd.swim.state import Member, State
-from varlogd.wire.codec import decode_cbor, encode_cbor
+from varlogd.wire.codec import encode_cbor
 from varlogd.wire.limits import (
-    ANSWER_FRAME_MAX_BYTES,
     CBOR_SUBPROTOCOL,
     JSON_SUBPROTOCOL,
     LINE_MAX_BYTES,
     REQUEST_MAX_BYTES,
 )
 from varlogd.wire.query import (
-    Answer,
-    AskCount,
     AskFiles,
     AskMembers,
     AskRows,
-    Block,
-    Cell,
-    Counts,
-    Entry,
     Files,
     Ledger,
     LineFilter,
@@ -51,171 +39,7 @@ from varlogd.wire.query import (
     Outcome,
     Progress,
     Query,
-    StreamInfo,
 )
-
-NETWORK = TcpNetwork()
-EVERYTHING: dict[str, Any] = {"type": "query", "query": {}}
-
-Script = Callable[[Query, Sink], Awaitable[None]]
-
-
-def rows_script(*rows: Row) -> Script:
-    async def script(_query: Query, sink: Sink) -> None:
-        await sink.block(block_of(rows))
-
-    return script
-
-
-async def five(_query: Query, sink: Sink) -> None:
-    await sink.block(block_of([Row(5, "a", "s", 0, 5, b"five")]))
-
-
-async def forever(_query: Query, _sink: Sink) -> None:
-    await trio.sleep_forever()
-
-
-class Logs:
-    """Stands for this host's logs."""
-
-    def __init__(self, host: str, script: Script) -> None:
-        self.host = host
-        self.script = script
-        self.streams = 1
-        self.cells: list[list[Cell]] = []
-        self.asked: list[Query] = []
-
-    async def rows(self, query: Query, sink: Sink) -> Entry:
-        self.asked.append(query)
-        counting = _Counting(sink)
-        await self.script(query, counting)
-        return Entry(host=self.host, outcome=Outcome.ANSWERED, rows=counting.rows, streams=1, notes=("a note",))
-
-    async def files(self, _query: Query, sink: Sink) -> Entry:
-        found = [
-            StreamInfo(host=self.host, stream=f"{number}.log", files=1, size_bytes=10, newest_ns=None)
-            for number in range(self.streams)
-        ]
-        await sink.files(found)
-        return Entry(host=self.host, outcome=Outcome.ANSWERED, streams=self.streams)
-
-    async def counts(self, ask: AskCount, sink: Sink) -> Entry:
-        self.asked.append(ask.query)
-        for cells in self.cells:
-            await sink.counts(cells)
-        rows = sum(cell.rows for cells in self.cells for cell in cells)
-        return Entry(host=self.host, outcome=Outcome.ANSWERED, rows=rows, streams=1)
-
-
-class _Counting:
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.rows = 0
-
-    async def block(self, block: Block) -> None:
-        self.rows += len(block.keys) // 8
-        await self._sink.block(block)
-
-    async def files(self, found: Sequence[StreamInfo]) -> None:
-        await self._sink.files(found)
-
-    async def counts(self, cells: Sequence[Cell]) -> None:
-        await self._sink.counts(cells)
-
-    def progress(self, progress: Progress) -> None:
-        self._sink.progress(progress)
-
-
-class Node:
-    """A query service behind a socket, in a mesh that is a table."""
-
-    def __init__(self, name: str, members: dict[str, Member], script: Script, limits: QueryConfig) -> None:
-        self.name = name
-        self.logs = Logs(name, script)
-        self._members = members
-        self.service = QueryService(name, self, self.logs, NETWORK, limits)  # type: ignore[arg-type]
-        self.address = ""
-
-    def members(self) -> dict[str, Member]:
-        return self._members
-
-    def joined(self) -> bool:
-        return True
-
-    def wall_ns(self, at: float) -> int:
-        return round(at)
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        route = Route(
-            self.service.serve, (CBOR_SUBPROTOCOL, JSON_SUBPROTOCOL), REQUEST_MAX_BYTES, default=JSON_SUBPROTOCOL
-        )
-        listeners, self.address = await NETWORK.listen("127.0.0.1:0")
-        self.join(self.name)
-        task_status.started()
-        await Server({QUERY_PATH: route}, {}, 100).serve(listeners)
-
-    def join(self, name: str, state: State = State.ALIVE, **tags: str) -> None:
-        """Put a member into the table."""
-        self._members[name] = Member(name, 1, 0, state, self.address, tags, since=7.0)
-
-
-@asynccontextmanager
-async def nodes(*names: str, script: Script = five, **limits: Any) -> AsyncIterator[list[Node]]:
-    members: dict[str, Member] = {}
-    made = [Node(name, members, script, QueryConfig(**limits)) for name in names]
-    async with trio.open_nursery() as nursery:
-        for node in made:
-            await nursery.start(node.run)
-        with trio.fail_after(10):
-            yield made
-        nursery.cancel_scope.cancel()
-
-
-class Conversation:
-    """What a client and a node say to each other."""
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self.websocket = websocket
-        self.closed = Closed(0)
-
-    async def say(self, message: msgspec.Struct | dict[str, Any] | str | bytes) -> None:
-        if isinstance(message, dict):
-            message = msgspec.json.encode(message).decode()
-        elif isinstance(message, msgspec.Struct):
-            message = encode_cbor(message)
-        await self.websocket.send(message, 5)
-
-    async def hear(self) -> Any:
-        data = await self.websocket.receive()
-        return msgspec.json.decode(data) if isinstance(data, str) else decode_cbor(data, Answer)
-
-    async def rest(self) -> list[Any]:
-        """Every frame up to the close, but for signs of life; `closed` is how it closed."""
-        heard = []
-        while True:
-            try:
-                frame = await self.hear()
-            except Closed as closed:
-                self.closed = closed
-                return heard
-            if not (isinstance(frame, Progress) or (isinstance(frame, dict) and frame["type"] == "progress")):
-                heard.append(frame)
-
-
-@asynccontextmanager
-async def talking(node: Node, subprotocol: str = JSON_SUBPROTOCOL) -> AsyncIterator[Conversation]:
-    async with open_websocket(NETWORK, node.address, QUERY_PATH, subprotocol, ANSWER_FRAME_MAX_BYTES) as websocket:
-        yield Conversation(websocket)
-
-
-async def conversation(
-    node: Node, message: msgspec.Struct | dict[str, Any] | str | bytes, subprotocol: str = JSON_SUBPROTOCOL
-) -> tuple[list[Any], Closed]:
-    """Say one thing; everything heard but the hello, and the close."""
-    async with talking(node, subprotocol) as talk:
-        await talk.say(message)
-        _hello, *heard = await talk.rest()
-        return heard, talk.closed
 
 
 async def test_a_hello_comes_first_and_a_ledger_and_a_close_last() -> None:
@@ -603,81 +427,6 @@ async def test_one_filter_of_many_patterns_is_heard() -> None:
     async with nodes("a", script=notes) as (a,):
         await conversation(a, AskRows(query, scope="host"), CBOR_SUBPROTOCOL)
     assert heard_by_logs == [query]
-
-
-# Counts
-
-COUNT = {"type": "count", "query": {}, "by": ["unit"], "bucket_ns": 1_000_000}
-
-
-async def test_counts_of_all_hosts_are_added_up() -> None:
-    async with nodes("a", "b") as (a, b):
-        a.logs.cells = [[Cell(("ssh",), 0, 2)], [Cell(("ssh",), 0, 1), Cell(("cron",), None, 5)]]
-        b.logs.cells = [[Cell(("ssh",), 0, 10), Cell(("ssh",), 1_000_000, 20)]]
-        heard, closed = await conversation(a, COUNT)
-        [counts, ledger] = heard
-        assert counts["cells"] == [[["cron"], None, 5], [["ssh"], 0, 13], [["ssh"], 1_000_000, 20]]
-        assert [entry["rows"] for entry in ledger["members"]] == [8, 30]
-        assert (ledger["complete"], ledger["rows"], ledger["limit_reached"], closed.close_code) == (
-            True,
-            38,
-            False,
-            1000,
-        )
-        [counts, _], _ = await conversation(a, AskCount(Query(), ("unit",), 1_000_000), CBOR_SUBPROTOCOL)
-        assert counts == Counts((Cell(("cron",), None, 5), Cell(("ssh",), 0, 13), Cell(("ssh",), 1_000_000, 20)))
-
-
-async def test_a_host_alone_gives_its_counts_as_they_come() -> None:
-    async with nodes("a") as (a,):
-        a.logs.cells = [[Cell(("ssh",), 0, 2)], [Cell(("ssh",), 0, 1)]]
-        [first, second, ledger], _ = await conversation(a, {**COUNT, "scope": "host"})
-        assert (first["cells"], second["cells"]) == ([[["ssh"], 0, 2]], [[["ssh"], 0, 1]])
-        assert (ledger["complete"], ledger["rows"]) == (True, 3)
-
-
-async def test_nothing_counted_is_a_whole_answer() -> None:
-    async with nodes("a") as (a,):
-        [ledger], _ = await conversation(a, COUNT)
-        assert (ledger["complete"], ledger["rows"]) == (True, 0)
-
-
-async def test_rows_in_no_cell_are_in_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("varlogd.query.counts.COUNT_CELLS_MAX", 2)
-    async with nodes("a", "b") as (a, b):
-        a.logs.cells = [[Cell((unit,), None, 10) for unit in "xyz"]]
-        b.logs.cells = [[Cell((unit,), None, 1) for unit in "xyz"]]
-        [counts, ledger], _ = await conversation(a, COUNT)
-        assert len(counts["cells"]) == 2
-        assert sum(rows for _, _, rows in counts["cells"]) == ledger["rows"] == 22
-        assert {entry["outcome"] for entry in ledger["members"]} == {"truncated"}
-        assert sorted(entry["why"].partition(":")[0] for entry in ledger["members"]) == [
-            "1 row is in no cell", "10 rows are in no cell",
-        ]  # fmt: skip
-
-
-async def test_many_cells_come_in_several_frames() -> None:
-    async with nodes("a") as (a,):
-        a.logs.cells = [[Cell((f"unit {number} " + "\x01" * 1000,), None, 1) for number in range(2000)]]
-        heard, _ = await conversation(a, COUNT)
-        *counts, ledger = heard
-        assert len(counts) > 1
-        assert sum(len(each["cells"]) for each in counts) == ledger["rows"] == 2000
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"query": {"limit": 3}}, "no limit"),
-        ({"query": {"before": 1}}, "context"),
-        ({"by": ["host", "host"]}, "twice"),
-    ],
-)
-async def test_what_cannot_be_counted_is_told_why(change: dict[str, Any], told: str) -> None:
-    async with nodes("a") as (a,):
-        [error], closed = await conversation(a, {**COUNT, **change})
-        assert (error["code"], closed.close_code) == ("bad_query", 4400)
-        assert told in error["message"]
 
 
 # Cursors
