@@ -15,6 +15,9 @@ mark (at `MARK_AT_MAX_BYTES`, or where the text ended when the identity was made
 them make that impossible in practice; a log without times that repeats itself at every start can do it, as long as it
 has grown past the offset again on the same inode. An identity made of an empty file is nothing but its inode, and one
 made of a very short file little more.
+
+**What it must not tell.** An asker sees identities in cursors and may make up others, so a plain hash would confirm
+guesses of what stands in a log, secrets that are masked included. The hashes are keyed by what no asker knows.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
+from pathlib import Path
 from typing import Final
 
 from varlogd.errors import LogReadError, QueryError
@@ -51,6 +55,9 @@ COPY_MAX_NS: Final = 60 * 10**9
 
 _DIGEST_BYTES: Final = {"head": 12, "mark": 4}
 """A false match of heads is then less likely than a broken disk; a mark only tells apart what has the same head."""
+
+MACHINE_ID: Final = Path("/etc/machine-id")
+"""What systemd calls confidential, and wants hashed with a key before it is used. The same after a restart."""
 
 _FORM: Final = re.compile(
     r"(?P<device>[0-9a-f]{1,16})-(?P<inode>[0-9a-f]{1,16})-(?P<head_bytes>[0-9a-f]{1,3})-(?P<head>[0-9a-f]{24})"
@@ -221,4 +228,14 @@ class _Bytes:
 
 
 def _hash(what: str, data: bytes) -> str:
-    return blake2b(data, digest_size=_DIGEST_BYTES[what]).hexdigest()
+    return blake2b(data, digest_size=_DIGEST_BYTES[what], key=secret_key()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def secret_key() -> bytes:
+    """The key of this host's hashes: from the machine's id, or of this process alone where it has none."""
+    try:
+        secret = MACHINE_ID.read_bytes().strip()
+    except OSError:
+        secret = b""
+    return blake2b(secret or os.urandom(32), digest_size=32, person=b"varlogd identity").digest()

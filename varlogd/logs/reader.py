@@ -181,6 +181,22 @@ def _one_line(text: Text, start: int, end: int, line_max_bytes: int) -> Chunk:
     return Chunk(start, data[:line_max_bytes] + b"\n", cut=len(data) > line_max_bytes)
 
 
+def line_begin(text: Text, offset: int) -> int:
+    """Where the line begins that ``offset`` is in; the offset itself if one begins there, or at the end of the text.
+
+    For offsets that an asker names: from the middle of a line on, what is masked in it could not be known again.
+    """
+    if offset >= text.size_bytes:
+        return text.size_bytes
+    while offset > 0:
+        start = max(0, offset - CHUNK_FIRST_BYTES)
+        found = text.read_at(start, offset - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        offset = start
+    return 0
+
+
 def _line_start(text: Text, first: int, before: int, pace: Pace) -> Generator[None, None, int]:
     """Where the line begins that goes on at ``before``, and not before ``first``."""
     while before > first:

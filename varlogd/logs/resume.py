@@ -28,7 +28,7 @@ from varlogd.logs.files import OpenFiles
 from varlogd.logs.identity import FileIdentity, resolve
 from varlogd.logs.order import NOWHERE, ranked
 from varlogd.logs.plan import Planned, chain
-from varlogd.logs.reader import Text
+from varlogd.logs.reader import Text, line_begin
 from varlogd.logs.times.probe import Probe
 from varlogd.logs.times.seek import DISORDER_MAX_BYTES
 from varlogd.logs.times.timing import FileTimes
@@ -100,7 +100,7 @@ def resume_of(
 def early_enough(text: Text, times: FileTimes, offset: int) -> int:
     """Where to begin reading forwards, so that what stands behind ``offset`` is read as it was before."""
     lines = Probe(text, times.of_lines).lines_from(max(0, offset - DISORDER_MAX_BYTES))
-    return min(lines[0].offset, offset) if lines and offset > DISORDER_MAX_BYTES else 0
+    return min(lines[0].offset, line_begin(text, offset)) if lines and offset > DISORDER_MAX_BYTES else 0
 
 
 def late_enough(text: Text, times: FileTimes, offset: int) -> int:

@@ -35,6 +35,7 @@ from varlogd.logs.reader import (
     forwards,
     is_binary,
     is_known_no_log,
+    line_begin,
 )
 from varlogd.logs.resume import Resume, early_enough, late_enough, resume_of
 from varlogd.logs.times.timing import FileTimes
@@ -229,6 +230,7 @@ class StreamRows:
         if not self._is_place(file.listed):
             return stretch
         (start, end), why = stretch
+        offset = line_begin(file.text, offset)
         if self._asked.backwards:
             return Stretch(Span(min(start, offset), min(end, offset)), why)
         return Stretch(Span(max(start, min(end, early_enough(file.text, file.times, offset))), end), why)
