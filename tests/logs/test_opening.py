@@ -12,7 +12,7 @@ import pytest
 from tests.logs.hosts import make
 from varlogd.errors import LogReadError
 from varlogd.logs.catalogue import LogFile
-from varlogd.logs.opening import open_listed
+from varlogd.logs.opening import _directory, chain_of, compressed_since, open_listed
 
 Nobody = Callable[[Path], AbstractContextManager[None]]
 
@@ -63,6 +63,32 @@ def test_a_directory_swapped_for_a_link_opens_nothing_outside(tmp_path: Path) ->
     (tmp_path / "root/dir").symlink_to(tmp_path / "outside")
     with pytest.raises(LogReadError, match="gone"):
         open_listed(file)
+
+
+@pytest.mark.parametrize("swapped", ["root/dir", "root"], ids=["the directory", "one above it"])
+def test_in_a_directory_swapped_for_a_link_nothing_is_looked_for(tmp_path: Path, swapped: str) -> None:
+    """Also not what it might have become by compression, nor a copy."""
+    make(tmp_path, "root/dir/x.log", "outside/x.log.1", "outside/x.log.1.gz", "outside/dir/x.log.1.gz")
+    file = listed(tmp_path / "root/dir/x.log")
+    for packed in tmp_path.glob("outside/**/*.gz"):
+        os.utime(packed, ns=(file.mtime_ns, file.mtime_ns))
+    (tmp_path / swapped).rename(tmp_path / "moved")
+    (tmp_path / swapped).symlink_to(tmp_path / "outside")
+    assert (chain_of(file), compressed_since(file)) == ([], None)
+    (tmp_path / swapped).unlink()
+    (tmp_path / "outside").rename(tmp_path / swapped)  # a directory that is there itself is inside the roots
+    found = compressed_since(file)
+    assert found is not None
+    assert found.path == str(tmp_path / "root/dir/x.log.1.gz")
+    os.close(open_listed(found))
+
+
+def test_directories_are_found_from_the_top_of_the_file_system_on() -> None:
+    """A root ``/`` gives paths that begin with two slashes."""
+    with _directory("//etc") as descriptor:
+        assert os.path.samestat(os.fstat(descriptor), Path("/etc").lstat())
+    with _directory("") as descriptor:
+        assert os.path.samestat(os.fstat(descriptor), Path("/").stat())
 
 
 def test_opening_what_may_not_be_read_says_so(tmp_path: Path, without_privileges: Nobody) -> None:

@@ -8,13 +8,11 @@ it fails as it would have, and that is told.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-
 from varlogd.errors import LogReadError
-from varlogd.logs.catalogue import LogFile, LogStream
+from varlogd.logs.catalogue import LogFile, LogStream, last_part
 from varlogd.logs.files import OpenFiles, Plain
 from varlogd.logs.identity import FileIdentity, resolve
+from varlogd.logs.opening import chain_of
 from varlogd.logs.rotation import place_of
 
 
@@ -51,16 +49,5 @@ class Lasting:
 
 def _copies(file: LogFile) -> LogStream:
     """The other plain files of a file's chain there are now, in no order."""
-    directory, _, name = file.path.rpartition("/")
-    base, found = place_of(name).base, []
-    with suppress(OSError), os.scandir(directory or "/") as entries:  # what cannot be listed is not found
-        for entry in entries:
-            place = place_of(entry.name)
-            if place.base != base or place.packing or not entry.is_file(follow_symlinks=False):
-                continue
-            status = entry.stat(follow_symlinks=False)
-            size, mtime_ns = status.st_size, status.st_mtime_ns
-            other = LogFile(entry.path, size, mtime_ns, status.st_dev, status.st_ino)
-            if other.which != file.which:
-                found.append(other)
-    return LogStream(base, file.path, tuple(found))
+    others = tuple(other for other in chain_of(file) if not other.packing and other.which != file.which)
+    return LogStream(place_of(last_part(file.path)).base, file.path, others)

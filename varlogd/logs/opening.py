@@ -3,14 +3,16 @@
 A file is opened without following a link, and must then be the one that was listed (device and inode). One that has
 been renamed since is found by its inode in its directory, **if it can be that file**: the inode of a deleted file is
 soon given to another, mostly the next one of the same chain. One that has been compressed is found by its time of
-change, which compressors keep.
+change, which compressors keep. What stands beside a file is looked for in the directory that was listed, and nowhere
+else, whatever its path has come to mean.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,7 @@ from varlogd.logs.catalogue import LogFile, last_part, reason
 from varlogd.logs.rotation import place_of
 
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LogGone(LogReadError):
@@ -57,19 +60,42 @@ def compressed_since(file: LogFile) -> LogFile | None:
     directory, with its time of change, which compressors keep; or, if it was still written to, the next time."""
     if file.packing:
         return None
-    directory, _, name = file.path.rpartition("/")
-    was = place_of(name)
+    was = place_of(last_part(file.path))
+    is_newest = was == place_of(was.base)
     times = {file.mtime_ns, file.mtime_ns // 1000 * 1000, file.mtime_ns // 10**9 * 10**9}
-    found: list[LogFile] = []
-    with suppress(OSError), os.scandir(directory or "/") as entries:
+    found = [
+        other
+        for other in chain_of(file)
+        if other.packing and (other.mtime_ns in times or (is_newest and other.mtime_ns > file.mtime_ns))
+    ]
+    return min(found, key=lambda each: each.mtime_ns, default=None)
+
+
+def chain_of(file: LogFile) -> list[LogFile]:
+    """The files of a listed file's chain that are in its directory now, in no order; none if that cannot be listed
+    or is not where it was."""
+    directory, _, name = file.path.rpartition("/")
+    base, found = place_of(name).base, []
+    with suppress(OSError), _directory(directory) as descriptor, os.scandir(descriptor) as entries:
         for entry in entries:
             place = place_of(entry.name)
-            if place.packing and place.base == was.base and entry.is_file(follow_symlinks=False):
+            if place.base == base and entry.is_file(follow_symlinks=False):
                 status = entry.stat(follow_symlinks=False)
-                later = was == place_of(was.base) and status.st_mtime_ns > file.mtime_ns
-                if later or status.st_mtime_ns in times:
-                    found.append(LogFile.of(entry.path, status, place.packing))
-    return min(found, key=lambda each: each.mtime_ns, default=None)
+                found.append(LogFile.of(f"{directory}/{entry.name}", status, place.packing))
+    return found
+
+
+@contextmanager
+def _directory(path: str) -> Iterator[int]:
+    """A descriptor of the directory that was listed under ``path``. Raises OSError, also if the path now leads
+    elsewhere: a listed path has no links, so one on the way was put there since, and may lead out of the roots."""
+    descriptor = os.open(path or "/", _DIRECTORY)
+    try:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() != Path("/", path.lstrip("/")):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _open_that(file: LogFile, path: str) -> int:
