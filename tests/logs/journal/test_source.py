@@ -17,6 +17,7 @@ from tests.logs.journals import SECOND_US, T0_US, Fields, logs_of, make_journal,
 from varlogd import client
 from varlogd.daemon import Daemon
 from varlogd.logs.catalogue import Served
+from varlogd.logs.journal import journalctl as journalctl_module
 from varlogd.logs.journal.journalctl import Journalctl
 from varlogd.wire.query import LineFilter, Matcher, Query
 
@@ -196,13 +197,35 @@ def test_what_goes_wrong_is_told(tmp_path: Path, script: str, lines: int, missin
         assert any(note in told for told in scan.notes)
 
 
-def test_a_host_without_a_journal_is_no_worse_for_it_unless_it_is_asked_for(tmp_path: Path) -> None:
-    logs = logs_of(Journalctl(str(tmp_path / "none")))
-    for query, told in ((asked(), ""), (asked(Matcher("unit", "=", "a.service")), "journal: there is no ")):
-        rows, scan = scanned(logs, query)
-        assert (rows, scan.notes == []) == ([], not told)
-        assert scan.truncated.startswith(told)
-        assert logs.files(query, lambda: None).missing.startswith(told)
+NAMING_IT = (Matcher("unit", "=", "a.service"), Matcher("source", "=", "journal"), Matcher("priority", "=", "err"))
+
+
+@pytest.mark.parametrize(
+    ("program", "why"), [("none", "there is no none on this host"), ("sh", "this host has no journal")]
+)
+def test_a_host_without_a_journal_lacks_nothing_and_says_so_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, why: str
+) -> None:
+    (tmp_path / "journals").mkdir()
+    monkeypatch.setattr(journalctl_module, "DIRECTORIES", (tmp_path / "journals", tmp_path / "nowhere"))
+    logs = logs_of(Journalctl(program))
+    for matchers in ((), *((matcher,) for matcher in NAMING_IT)):
+        rows, scan = scanned(logs, asked(*matchers))
+        assert (rows, scan.truncated, scan.notes) == ([], "", [f"journal: {why}"] if matchers else [])
+        assert logs.files(asked(*matchers), lambda: None).missing == ""
+
+
+def test_journals_that_nothing_here_can_read_are_missing_where_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ("0" * 32)).mkdir()
+    monkeypatch.setattr(journalctl_module, "DIRECTORIES", (tmp_path,))
+    logs = logs_of(Journalctl("none"))
+    told = "journal: there is no none on this host"
+    for matchers in ((), *((matcher,) for matcher in NAMING_IT)):
+        rows, scan = scanned(logs, asked(*matchers))
+        assert (rows, scan.truncated) == ([], told if matchers else "")
+        assert logs.files(asked(*matchers), lambda: None).missing == scan.truncated
 
 
 def test_why_there_is_no_journal_is_listed(tmp_path: Path) -> None:

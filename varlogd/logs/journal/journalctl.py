@@ -57,9 +57,11 @@ class Journalctl:
         """Why there is no journal here; empty if there is one. Starts nothing."""
         if shutil.which(self._program) is None:
             return f"there is no {self._program} on this host"
-        if self._directory is None and not any(map(_has_journals, DIRECTORIES)):
-            return "this host has no journal"
-        return ""
+        return "" if self.has_journals() else "this host has no journal"
+
+    def has_journals(self) -> bool:
+        """Whether there are journals, which somebody may read or not. Starts nothing."""
+        return self._directory is not None or any(map(_has_journals, DIRECTORIES))
 
     def export(self, matches: Sequence[str], *options: str) -> Child:
         """The entries that have ``matches`` (``FIELD=value``, ``+``), as `export` has them."""

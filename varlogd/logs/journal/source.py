@@ -84,7 +84,8 @@ class JournalSource:
         """See `LogSource`."""
         account = Account(check)
         if absence := self._journalctl.absence():
-            return Listing(self._unread(absence, query), self._absence_told(query, absence))
+            missing = self._absence_told(query, absence) if self._journalctl.has_journals() else ""
+            return Listing(self._unread(absence, query), missing)
         units = self._units(account)
         if account.truncated and not units:
             return Listing(self._unread(account.truncated.removeprefix("journal: "), query), account.truncated)
@@ -103,7 +104,8 @@ class JournalSource:
         """The same; nothing behind an entry."""
         if absence := self._journalctl.absence():
             if told := self._absence_told(asked.query, absence):
-                account.missing(told)
+                tell_of_it = account.missing if self._journalctl.has_journals() else account.note
+                tell_of_it(told)
             return []
         chosen = self.choose(asked.query, account)
         if chosen is None:
@@ -182,7 +184,8 @@ class JournalSource:
         )
 
     def _absence_told(self, query: Query, absence: str) -> str:
-        """That there is no journal, if the question names it: a host without one is no worse for it."""
+        """Why nothing of the journal is in an answer, if the question names it. An answer lacks something only if
+        there are journals: where there are none, nothing could be in it."""
         names = any(
             matcher.op in ("=", "=~") and matcher.value
             for matcher in query.matchers
