@@ -112,10 +112,10 @@ def test_a_link_out_of_the_roots_is_missing_where_it_is_asked_for_by_name(tmp_pa
     for matcher in named:
         rows, scan = scanned(root, Query(matchers=(matcher,)))
         assert (rows, scan.truncated, scan.notes) == ([], told, [told])
-    rows, scan = scanned(root)
-    assert (len(rows), scan.truncated, scan.notes) == (1, "", [told])
-    rows, scan = scanned(root, Query(matchers=(Matcher("stream", "=", "x.log"),)))
-    assert (len(rows), scan.truncated, scan.notes) == (1, "", [])
+    for matchers in ((), (Matcher("stream", "=", "x.log"),), (Matcher("stream", "!=", "y.log"),)):
+        rows, scan = scanned(root, Query(matchers=matchers))
+        assert (len(rows), scan.truncated, scan.notes) == (1, "", []), "only the listing tells of it"
+    assert "link.log" in {info.stream for info in logs_of(root).files(Query(), lambda: None).streams}
 
 
 def test_a_binary_file_of_no_known_kind_is_missing(tmp_path: Path) -> None:

@@ -164,15 +164,15 @@ class FileSource:
         return [transform for transform in made if transform is not None]
 
     def _tell_of_links(self, catalogue: Catalogue, query: Query, account: Account) -> None:
-        """Links out of the roots are no logs of this host, but who asks for one by its name must not miss it."""
+        """Links out of the roots are no logs of this host, and the listing tells of them; but who asks for one by its
+        name must not miss it."""
         names = [matcher for matcher in query.matchers if matcher.label in ("stream", "file")]
         named = any(matcher.op in ("=", "=~") for matcher in names)
         for link in catalogue.outside:
             below = (f"{link.name}/", f"{link.path}/")
-            if any(matcher.op == "=" and matcher.value.startswith(below) for matcher in names):
+            is_below = any(matcher.op == "=" and matcher.value.startswith(below) for matcher in names)
+            if is_below or (named and self.is_asked_for(link, query)):
                 account.missing(f"{link.name}: {link.note}")
-            elif self.is_asked_for(link, query):
-                (account.missing if named else account.note)(f"{link.name}: {link.note}")
 
 
 def _chunk_max_bytes(buffer_bytes: int, streams: int) -> int:
