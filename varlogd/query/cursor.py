@@ -59,7 +59,7 @@ PLAIN_MAX_BYTES: Final = 256 * KIB
 """A cursor unpacked: some thousand hosts, a few milliseconds to decode."""
 
 CHECK_BYTES: Final = 4
-"""The check sum: against slips in copying, not against forgery, which gains nothing."""
+"""The check sum: against slips in copying. It does not stop forgery, which can only choose where reading begins."""
 
 DIGEST_BYTES: Final = 8
 
@@ -178,11 +178,13 @@ def decode_cursor(text: str) -> Cursor:
 
 
 def cursor_of(query: Query) -> Cursor | None:
-    """The cursor a query came with, if any. Raises QueryError for one that is garbled or of another question."""
+    """The cursor a query came with, if any. Raises QueryError for one that is garbled, of another question or of
+    the other direction."""
     if not query.cursor:
         return None
     cursor = decode_cursor(query.cursor)
-    if cursor.question != question_digest(query):
+    turned_round = cursor.newest_first != (query.direction == "newest_first")
+    if turned_round or cursor.question != question_digest(query):
         raise QueryError(
             "the cursor is of another question: "
             "matchers, filters, times, direction, entries and context must be the same"
