@@ -75,6 +75,14 @@ def test_counts_by_host(mesh: Processes) -> None:
     assert list(ledger) == ["ledger"]
 
 
+@pytest.mark.parametrize("words", [("count",), ("count", "--json"), ("histogram", *RANGE)])
+def test_counts_by_a_label_that_no_stream_has_say_so(mesh: Processes, words: tuple[str, ...]) -> None:
+    asked = mesh.varlog(*words, "--by", "host,nosuch", at=mesh.daemons["a"])
+    assert asked.status == 0
+    assert asked.err.splitlines()[-1] == "varlog: no stream that was counted has the label nosuch"
+    assert "nosuch" not in mesh.varlog("count", "nowhere", "--by", "nosuch", at=mesh.daemons["a"]).err
+
+
 def test_a_histogram_of_every_host(mesh: Processes) -> None:
     asked = mesh.varlog("histogram", "ERROR", *RANGE, "--bucket", "5m", at=mesh.daemons["c"])
     assert asked.status == 0

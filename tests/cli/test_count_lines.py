@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varlogd.cli.buckets import Axis
-from varlogd.cli.count_lines import Canvas, cell_json, count_lines, histogram_lines, spark_lines
+from varlogd.cli.count_lines import Canvas, cell_json, count_lines, histogram_lines, labels_of_none, spark_lines
 from varlogd.wire.query import Cell
 
 S = 1_000_000_000
@@ -91,6 +91,14 @@ def test_names_cannot_move_a_terminal() -> None:
     for lines in (count_lines(cells, ("ho\x07st",), UNICODE), spark_lines(cells, ("ho\x07st",), AXIS, UNICODE)):
         assert "\x1b" not in "".join(lines)
         assert "\x07" not in "".join(lines)
+
+
+def test_a_label_that_no_row_has_is_found() -> None:
+    cells = [Cell(("a", "", ""), None, 5), Cell(("", "x", ""), None, 3)]
+    assert labels_of_none(cells, ("host", "stream", "nosuch")) == ["nosuch"]
+    assert labels_of_none(cells[:1], ("host", "role", "nosuch")) == ["role", "nosuch"]
+    assert labels_of_none([], ("nosuch",)) == [], "nothing was counted, so nothing is known"
+    assert labels_of_none([Cell((), 0, 1)], ()) == []
 
 
 @given(st.lists(st.integers(0, 1 << 60), min_size=1, max_size=20), st.integers(1, 300), st.booleans())

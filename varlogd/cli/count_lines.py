@@ -109,6 +109,11 @@ def cell_json(cell: Cell, by: Sequence[str], axis: Axis | None) -> dict[str, Any
     return shown
 
 
+def labels_of_none(cells: Sequence[Cell], by: Sequence[str]) -> list[str]:
+    """Those of the labels that no counted row has, more likely mistyped than meant; none if nothing was counted."""
+    return [label for at, label in enumerate(by) if cells and not any(cell.labels[at] for cell in cells)]
+
+
 def _buckets(found: Iterable[int | None] | Mapping[int | None, int], axis: Axis) -> list[int | None]:
     """The buckets of the axis and whatever else was found, in order; what has no time comes last."""
     found = set(found)

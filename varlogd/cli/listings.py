@@ -13,7 +13,7 @@ from varlogd import client
 from varlogd.cli import count_lines, exit_status, output, render
 from varlogd.cli.conclusion import Meter, conclude
 from varlogd.cli.count_lines import Canvas
-from varlogd.cli.terminal import json_line, speaks_unicode
+from varlogd.cli.terminal import json_line, safe, speaks_unicode
 from varlogd.wire.query import Cell
 
 if TYPE_CHECKING:
@@ -53,7 +53,10 @@ async def count(command: Command) -> int:
         await _out_json(count_lines.cell_json(cell, command.by, command.axis) for cell in cells)
     elif ledger.members:
         await _out(_count_lines(command, cells))
-    return await conclude(command, ledger, found=any(cell.rows for cell in cells))
+    status = await conclude(command, ledger, found=any(cell.rows for cell in cells))
+    for label in count_lines.labels_of_none(cells, command.by):
+        output.tell(f"varlog: no stream that was counted has the label {safe(label)}")
+    return status
 
 
 def _count_lines(command: Command, cells: Iterable[Cell]) -> list[str]:
