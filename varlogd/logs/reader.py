@@ -65,7 +65,7 @@ class Chunk(NamedTuple):
     ``cut``: it is the beginning of one line that is longer than `LINE_MAX_BYTES`. The others are of lines that do
     not stand in the text as they are here (`Transform`), and are empty or 0 if they do: ``starts``, where each line
     begins in the text; ``times`` (ns), when each was written, or None if it does not say; ``text_bytes``, how much
-    of the text they were made of.
+    of the text they were made of. ``torn``: its last line has no end in the text, so that there may be more of it.
     """
 
     start: int
@@ -74,6 +74,7 @@ class Chunk(NamedTuple):
     starts: Sequence[int] = ()
     times: Sequence[int | None] = ()
     text_bytes: int = 0
+    torn: bool = False
 
     @property
     def end(self) -> int:
@@ -130,7 +131,7 @@ def backwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES, span
             yield _one_line(text, line_start, end, line_max_bytes)
             end = line_start
             continue
-        yield Chunk(start + line, _closed(data[line:] if line else data))
+        yield _closed(start + line, data[line:] if line else data)
         end = start + line
 
 
@@ -146,7 +147,7 @@ def forwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES, span:
             yield _one_line(text, start, line_end, line_max_bytes)
             start = line_end
             continue
-        yield Chunk(start, _closed(data[:whole] if whole < size else data))
+        yield _closed(start, data[:whole] if whole < size else data)
         start += whole
 
 
@@ -169,8 +170,8 @@ def _has_nuls(data: bytes) -> bool:
     return 2 * sum(b"\0" in line for line in lines) >= len(lines)
 
 
-def _closed(data: bytes) -> bytes:
-    return data if data.endswith(b"\n") else data + b"\n"
+def _closed(start: int, data: bytes) -> Chunk:
+    return Chunk(start, data) if data.endswith(b"\n") else Chunk(start, data + b"\n", torn=True)
 
 
 def _one_line(text: Text, start: int, end: int, line_max_bytes: int) -> Chunk:
@@ -178,7 +179,7 @@ def _one_line(text: Text, start: int, end: int, line_max_bytes: int) -> Chunk:
     data = text.read_at(start, min(end - start, line_max_bytes + 1))
     if data.endswith(b"\n"):
         return Chunk(start, data)
-    return Chunk(start, data[:line_max_bytes] + b"\n", cut=len(data) > line_max_bytes)
+    return Chunk(start, data[:line_max_bytes] + b"\n", cut=len(data) > line_max_bytes, torn=True)
 
 
 def line_begin(text: Text, offset: int) -> int:

@@ -56,7 +56,7 @@ def unwrapping(wrapping: Wrapping, *, backwards: bool) -> Transform:
                 yield None
                 continue
             made: Sequence[Chunk | None] | None = None
-            if not chunk.cut and (sheet := parse_all(chunk)):
+            if not chunk.torn and (sheet := parse_all(chunk)):
                 made = joining.sheet(sheet)
             if made is None:
                 pieces = pieces_of(chunk, parse)
@@ -74,11 +74,11 @@ def unwrapping(wrapping: Wrapping, *, backwards: bool) -> Transform:
 
 
 def _chunks(source: Chunk, lines: Sequence[Piece]) -> list[Chunk]:
-    """Lines, as chunks made of ``source``: each that is cut has one for itself."""
+    """Lines, as chunks made of ``source``: each that is cut or torn has one for itself."""
     chunks: list[Chunk] = []
     run: list[Piece] = []
     for line in lines:
-        if line.cut:
+        if line.cut or line.torn:
             chunks += [_chunk(source, run), _chunk(source, [line])]
             run = []
         else:
@@ -89,7 +89,8 @@ def _chunks(source: Chunk, lines: Sequence[Piece]) -> list[Chunk]:
 def _chunk(source: Chunk, lines: Sequence[Piece]) -> Chunk:
     data = b"".join([line.text + b"\n" for line in lines])
     starts, times = [line.start for line in lines], [line.time for line in lines]
-    return Chunk(source.start, data, any(line.cut for line in lines), starts, times, source.end - source.start)
+    cut, torn = any(line.cut for line in lines), any(line.torn for line in lines)
+    return Chunk(source.start, data, cut, starts, times, source.end - source.start, torn)
 
 
 # Joining
@@ -121,7 +122,9 @@ class _Line:
     def joined(self) -> Piece:
         """The whole line, as if it were one piece."""
         text = b"".join(self._texts)
-        return self.first._replace(text=text[:LINE_MAX_BYTES], cut=self._bytes > LINE_MAX_BYTES)
+        cut = self._bytes > LINE_MAX_BYTES
+        torn = cut or self.last.goes_on or self.last.torn
+        return self.first._replace(text=text[:LINE_MAX_BYTES], cut=cut, torn=torn)
 
 
 class _Forwards:

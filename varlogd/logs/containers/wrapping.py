@@ -24,7 +24,7 @@ SECONDS_KEPT: Final = 4096
 
 class Piece(NamedTuple):
     """A wrapped line: where it is in the text, of which stream (empty: it is not wrapped), whether the line goes on
-    in another piece, when it was written, and what."""
+    in another piece, when it was written, and what. ``cut`` and ``torn`` are as of a chunk that has it alone."""
 
     start: int
     end: int
@@ -33,6 +33,7 @@ class Piece(NamedTuple):
     time: int | None
     text: bytes
     cut: bool = False
+    torn: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -75,6 +76,8 @@ def pieces_of(chunk: Chunk, parse: Parser) -> list[Piece]:
     lines = chunk.data.split(b"\n")[:-1]
     starts = _starts(chunk, lines)
     pieces = [piece for line, start in zip(lines, starts, strict=False) for piece in parse(line, start)]
+    if chunk.torn and pieces:
+        pieces[-1] = pieces[-1]._replace(torn=True)
     return [piece._replace(cut=True) for piece in pieces] if chunk.cut else pieces
 
 

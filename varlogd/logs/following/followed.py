@@ -151,7 +151,7 @@ class Followed:
         start = self.offset
         data = self.read_at(start, min(LINE_MAX_BYTES, self.size_bytes - start))
         self._go_on_behind(data)
-        return Chunk(start, data + b"\n")
+        return Chunk(start, data + b"\n", torn=True)
 
     def close(self) -> None:
         """Let go of it; it is opened again when it has changed."""
@@ -236,7 +236,8 @@ class Followed:
             return None
         self._go_on_behind(data)
         self._skipping = True
-        return Chunk(start, data + b"\n", cut=self.read_at(start + len(data), 1) != b"\n")
+        cut = self.read_at(start + len(data), 1) != b"\n"
+        return Chunk(start, data + b"\n", cut=cut, torn=cut)
 
     def _go_on_behind(self, data: bytes) -> None:
         self.offset += len(data)

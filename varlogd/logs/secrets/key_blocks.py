@@ -41,13 +41,18 @@ _BEFORE: Final = (b" ", b"\t", b'"', b"'", b">", b"|", b":")
 _AFTER: Final = b"\r\n\t \"',\\"
 """and behind it."""
 
+_TORN_END: Final = re.compile(rb"""(?:^|[ \t"'>|:])(?:-{1,5}|-----E|-----EN|-----END|-----END [A-Z0-9 ]*)$""")
+"""The last line of a text may be a part of the mark: its file may be one that is being written."""
+
 # Kinds of lines: begin, end, header (or blank), full, short, other.
 _BELOW_BEGIN: Final = re.compile("h{0,6}(f+(?:s(?=e))?)")
 _BELOW_BEGIN_TO_EDGE: Final = re.compile("h{0,6}(f+(?:s(?=e|$))?)")
 _ABOVE_END: Final = re.compile("((?:s(?=f))?f+)")  # upwards, as the next
 _OPEN_END: Final = re.compile("(?:s(?=f))?f+(?:h{0,6}b)?|h{0,6}b")
 _OPEN_START: Final = re.compile("h{0,6}f+(?:s?e|s$)?|s?e")
-_NOTHING_ELSE: Final = re.compile("h*(f+s?)$")
+_BEGUN_BODY: Final = re.compile("sh{0,6}b")  # upwards
+_SHORT_TO_EDGE: Final = re.compile("h{0,6}s")
+_NOTHING_ELSE: Final = re.compile("(f+s?)$")
 
 
 def bodies(text: bytes, marks: Sequence[Span], *, from_edge: bool, to_edge: bool) -> set[Body]:
@@ -69,6 +74,12 @@ def bodies(text: bytes, marks: Sequence[Span], *, from_edge: bool, to_edge: bool
     return found - {()}
 
 
+def begun_body(text: bytes, start: int, end: int) -> Span | None:
+    """Where the beginning of a body is, if the line at ``start:end``, which goes on, is the first of one."""
+    _, kinds = _gathered(text, _upwards(text, end))
+    return _word(text, start, end) if _BEGUN_BODY.match(kinds) else None
+
+
 def open_end(text: bytes) -> int:
     """How many bytes at the end of ``text`` may be part of a key that goes on behind it."""
     lines, kinds = _gathered(text, _upwards(text, len(text)))
@@ -80,7 +91,7 @@ def open_end(text: bytes) -> int:
 def open_start(text: bytes, *, to_edge: bool) -> int:
     """How many bytes at the beginning of ``text`` may be part of a key that begins before it."""
     lines, kinds = _gathered(text, _downwards(text, 0))
-    if to_edge and kinds == "s" and lines[0][1] == len(text):
+    if to_edge and _SHORT_TO_EDGE.fullmatch(kinds) and lines[-1][1] == len(text):
         return len(text)
     match = _OPEN_START.match(kinds)
     size = lines[match.end() - 1][1] if match else 0
@@ -138,6 +149,8 @@ def _kind(text: bytes, start: int, end: int) -> str:
     word = text[first:last]
     if not word:
         return "h"
+    if end == len(text) and _TORN_END.search(text[start:end].rstrip(_AFTER)):
+        return "e"
     if not word.strip(_BASE64):
         return "f" if len(word) >= FULL_MIN_CHARS and _is_mixed(word) else "s"
     line = text[start:end]

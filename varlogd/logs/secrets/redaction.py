@@ -10,6 +10,10 @@ one sweep; only then are the matching rules run to find where. A chunk without s
 **Keys in several lines** (`key_blocks`) may lie across chunks. The lines at the far edge of a chunk that may belong
 to one are held back until the next chunk has shown if they do; at most `key_blocks.BLOCK_MAX_BYTES` of them. So what
 is masked, and how much is counted, does not depend on how the text was cut into chunks.
+
+**A line without an end** (`Chunk.torn`: being written, or longer than is given) may end within a secret, which the
+rules then do not know for one: its `@` or its length is missing. In such lines alone, what may have been begun is
+masked too (`begun_rules`).
 """
 
 from __future__ import annotations
@@ -24,8 +28,8 @@ from varlogd.logs.account import Account
 from varlogd.logs.asked import Asked
 from varlogd.logs.catalogue import LogStream
 from varlogd.logs.reader import Chunk, Steps, Transform
-from varlogd.logs.secrets.key_blocks import MARK, Body, Span, bodies, open_end, open_start
-from varlogd.logs.secrets.rules import Rule, builtin_rules
+from varlogd.logs.secrets.key_blocks import MARK, Body, Span, begun_body, bodies, open_end, open_start
+from varlogd.logs.secrets.rules import Rule, begun_rules, builtin_rules
 from varlogd.query.pattern import GroupsPattern
 from varlogd.query.vectors import PresentVectors, VectorsError
 from varlogd.wire.limits import KIB
@@ -65,7 +69,7 @@ class Redactor:
 
     def mask(self, text: bytes) -> tuple[bytes, int]:
         """A text that stands for itself (a message of the journal), masked, and how many secrets were in it."""
-        return self._mask(text, from_edge=False, to_edge=False)
+        return self._mask(text, (), from_edge=False, to_edge=False)
 
     @cached_property
     def _mark(self) -> GroupsPattern | None:
@@ -86,16 +90,17 @@ class Redactor:
         in_order = chunks[::-1] if backwards else chunks
         text = b"".join(chunk.data for chunk in in_order) if len(chunks) > 1 else chunks[0].data
         from_edge, to_edge = (at_end, at_start) if backwards else (at_start, at_end)
-        masked, count = self._mask(text, from_edge=from_edge, to_edge=to_edge)
+        masked, count = self._mask(text, _torn_lines(in_order, text), from_edge=from_edge, to_edge=to_edge)
         account.redacted += count
         if count:
             in_order = _cut_up(in_order, masked)
         yield from reversed(in_order) if backwards else in_order
 
-    def _mask(self, text: bytes, *, from_edge: bool, to_edge: bool) -> tuple[bytes, int]:
+    def _mask(self, text: bytes, torn: Iterable[Span], *, from_edge: bool, to_edge: bool) -> tuple[bytes, int]:
         spans = [span for gate in self._gates for rule in gate.present(text) for span in _secrets(rule, text)]
         keys: set[Body] = set()
         if self._mark is not None:
+            spans += [span for line in torn for span in _begun(text, *line)]
             marks = list(self._mark.spans(text))
             keys = bodies(text, marks, from_edge=from_edge, to_edge=to_edge)
         if not spans and not keys:
@@ -162,6 +167,11 @@ _builtin_gate = cache(_BuiltinGate)
 """One for the process: its rules are always the same."""
 
 
+@cache
+def _begun_gate() -> _Gate:
+    return _Re2Gate(begun_rules())
+
+
 def _parted(chunks: Sequence[Chunk], *, backwards: bool, at_start: bool) -> tuple[list[Chunk], list[Chunk]]:
     """Chunks, in the order of reading, whose keys are known, and those that wait for the next.
 
@@ -185,14 +195,14 @@ def _parted(chunks: Sequence[Chunk], *, backwards: bool, at_start: bool) -> tupl
 
 def _cut_in_two(chunk: Chunk, at: int) -> tuple[Chunk, Chunk]:
     """The lines of a chunk before ``at`` in its data, and those from there on."""
-    start, data, cut, starts, times, text_bytes = chunk
+    start, data, cut, starts, times, text_bytes, torn = chunk
     if not starts:
-        return Chunk(start, data[:at], cut), Chunk(start + at, data[at:], cut)
+        return Chunk(start, data[:at], cut), Chunk(start + at, data[at:], cut, torn=torn)
     lines = data.count(b"\n", 0, at)
     middle = starts[lines]
     return (
         Chunk(start, data[:at], cut, starts[:lines], times[:lines], middle - start),
-        Chunk(middle, data[at:], cut, starts[lines:], times[lines:], text_bytes - (middle - start)),
+        Chunk(middle, data[at:], cut, starts[lines:], times[lines:], text_bytes - (middle - start), torn),
     )
 
 
@@ -200,6 +210,26 @@ def _cut_up(chunks: Sequence[Chunk], text: bytes) -> list[Chunk]:
     """The chunks with the bytes of ``text`` in place of theirs."""
     ends = accumulate(len(chunk.data) for chunk in chunks)
     return [chunk._replace(data=text[end - len(chunk.data) : end]) for chunk, end in zip(chunks, ends, strict=True)]
+
+
+def _torn_lines(chunks: Iterable[Chunk], text: bytes) -> list[Span]:
+    """Where in ``text``, which is that of ``chunks``, the lines stand that have no end."""
+    torn, end = [], 0
+    for chunk in chunks:
+        end += len(chunk.data)
+        if chunk.torn:
+            torn.append((text.rfind(b"\n", 0, end - 1) + 1, end))
+    return torn
+
+
+def _begun(text: bytes, start: int, end: int) -> Iterator[Span]:
+    """The secrets that begin in a line without an end, and may go on behind it."""
+    line = text[start:end]
+    for rule in _begun_gate().present(line):
+        for first, last in _secrets(rule, line):
+            yield start + first, start + last
+    if (word := begun_body(text, start, end)) is not None:
+        yield word
 
 
 def _secrets(rule: Rule, text: bytes) -> Iterator[Span]:

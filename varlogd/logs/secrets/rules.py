@@ -39,6 +39,11 @@ def builtin_rules() -> tuple[Rule, ...]:
     return tuple(Rule(name, GroupsPattern(text), judge) for name, text, judge in _BUILTIN)
 
 
+def begun_rules() -> tuple[Rule, ...]:
+    """The rules for the end of a line that may go on: secrets of which only the beginning is there."""
+    return tuple(Rule(name, GroupsPattern(f"(?:{text})$"), judge) for name, text, judge in _BEGUN)
+
+
 def _is_no_word(secret: bytes) -> bool:
     """Whether a token is more than words: ``required``, ``invalid_token`` and ``Unauthorized`` are none."""
     return bool((secret[:1].lower() + secret[1:]).strip(_WORD))
@@ -68,6 +73,12 @@ _IS: Final = rf"{_QUOTE}[ \t]*(?:=>|[:=])[ \t]*\[?{_QUOTE}"
 _GAP: Final = r"(?:[ \t]|%20|\+)+"
 _AWS_ID: Final = r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}"
 _AWS_NAMES: Final = r"secret[_-]?access[_-]?key|(?:aws|amz|amazon)[a-z0-9_.-]*(?:secret|key|token)|secretkey"
+_USER: Final = r"""://[^\s/?#:@\[\]"'<>|\\^`]*:"""
+_PASSWORD: Final = r"""[^\s/?#"'<>]+|[^\s@"'<>]+"""
+_KEY_HEAD: Final = (
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
+    r"""(?:\\+[nr]|[ \t]|(?:Proc-Type|DEK-Info|Version|Comment):[^\n"]*?\\+n)*"""
+)
 
 _BUILTIN: Final[tuple[tuple[str, str, Callable[[bytes], bool]], ...]] = (
     (
@@ -94,7 +105,7 @@ _BUILTIN: Final[tuple[tuple[str, str, Callable[[bytes], bool]], ...]] = (
     ("aws signature", r"(?i)x-amz-(?:security-token|signature)=([a-z0-9%+/=_-]{16,})", bool),
     (
         "password in a url",
-        r"""://[^\s/?#:@\[\]"'<>|\\^`]*:([^\s/?#"'<>]+|[^\s@"'<>]+)@""",
+        rf"{_USER}({_PASSWORD})@",
         _is_no_port,
     ),
     (
@@ -104,10 +115,24 @@ _BUILTIN: Final[tuple[tuple[str, str, Callable[[bytes], bool]], ...]] = (
     ),
     (
         "key in a line",
-        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
-        r"""(?:\\+[nr]|[ \t]|(?:Proc-Type|DEK-Info|Version|Comment):[^\n"]*?\\+n)*"""
-        r"([A-Za-z0-9+/]{16,}(?:[A-Za-z0-9+/=]|\\+[nr/]|[ \t][A-Za-z0-9+/=]{16,})*)",
+        _KEY_HEAD + r"([A-Za-z0-9+/]{16,}(?:[A-Za-z0-9+/=]|\\+[nr/]|[ \t][A-Za-z0-9+/=]{16,})*)",
         bool,
     ),
     ("key in base64", _key_in_base64(), bool),
+)
+
+_BEGUN: Final[tuple[tuple[str, str, Callable[[bytes], bool]], ...]] = (
+    # Whether it is a word cannot be told yet, nor whether it is a hash.
+    ("authorization without a scheme", rf"(?i)authorization{_IS}([a-z0-9._~+/=-]+)", bool),
+    ("bearer", rf"(?i)\bbearer(?:[:=]|{_GAP})+([a-z0-9._~+/-]+=*)", bool),
+    ("token", rf"(?i)\b(?:access|refresh|id|auth|bearer)_?token{_IS}([a-z0-9._~+/%-]+=*)", bool),
+    ("jwt", r"\b(eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*){0,2})", bool),
+    ("aws key id", r"\b((?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{0,15})", bool),
+    ("aws key", rf"(?i)(?:{_AWS_NAMES})(?:{_IS}|>)([a-z0-9/+]{{1,40}}=?)", bool),
+    ("aws key beside its id", rf"{_AWS_ID}" r"""["']?[ \t,:;|]+["']?([A-Za-z0-9/+]{1,40})""", bool),
+    ("aws session", rf"(?i)session[_-]?token(?:{_IS}|>)([a-z0-9/+]+=*)", bool),
+    ("aws signature", r"(?i)x-amz-(?:security-token|signature)=([a-z0-9%+/=_-]+)", bool),
+    # It may have an @ in it: then what looks like the host is a part of it.
+    ("password in a url", rf"{_USER}({_PASSWORD})", _is_no_port),
+    ("key in a line", rf"{_KEY_HEAD}([A-Za-z0-9+/](?:[A-Za-z0-9+/= \t]|\\+[nr/]?)*)", bool),
 )
