@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from varlogd.logs.containers.labels import Wrapping
 from varlogd.logs.containers.unwrapping import unwrapping
 from varlogd.logs.following.followed import Followed
 from varlogd.logs.reader import Chunk, Pace, Steps, backwards, forwards
+from varlogd.logs.scan import HostLogs
+from varlogd.query.block import rows_of
 from varlogd.wire.limits import LINE_MAX_BYTES
+from varlogd.wire.query import Direction, LineFilter, Query
 
 KNOWN_LETTERS = ("eyJ", "AKIA")
 """What such a secret begins with is public, and with fewer letters any word may."""
@@ -163,3 +167,24 @@ def test_lines_of_containers_that_have_no_end_are_torn(wrapping: Wrapping, text:
     assert b"at https://u:**********\n" in out
     assert b"before\n" in out
     assert count == 1
+
+
+@pytest.mark.parametrize("direction", ["newest_first", "oldest_first"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_no_filter_finds_what_a_line_has_of_a_secret_that_it_breaks_off_in(
+    tmp_path: Path, cut: bool, direction: Direction
+) -> None:
+    begun = b"at https://u:PartialPw1"
+    filling = LINE_MAX_BYTES * b"." if cut else b""
+    text = filling[len(begun) :] + begun + (999 * b"x" + b"@host\n" if cut else b"")
+    (tmp_path / "app.log").write_bytes(text)
+    host = HostLogs("web1", {}, [tmp_path], zone=UTC, transforms=[BUILTIN.transform_of])
+
+    def found(word: str) -> list[bytes]:
+        query = Query(filters=(LineFilter("|=", (word,)),), direction=direction)
+        with host.scan(query, lambda: None) as scan:
+            return [row.line for block in scan if block is not None for row in rows_of(block)]
+
+    assert found("PartialPw1") == found("Par") == []
+    (line,) = found("https")
+    assert line == text[:LINE_MAX_BYTES].replace(b"PartialPw1", b"**********")
