@@ -35,7 +35,7 @@ from varlogd.errors import LogReadError, QueryError
 from varlogd.logs.catalogue import LogFile, LogStream, reason
 from varlogd.logs.files import beginning
 from varlogd.logs.opening import open_listed
-from varlogd.logs.reader import Text
+from varlogd.logs.reader import BytesText, Text
 from varlogd.wire.limits import KIB, MIB
 
 HEAD_BYTES: Final = 1 * KIB
@@ -178,7 +178,7 @@ def _fits(identity: FileIdentity, offset: int, file: LogFile) -> bool:
 def _is_packed_of(identity: FileIdentity, file: LogFile) -> bool:
     if _hash("head", _packed_head(file)[: identity.head_bytes]) != identity.head:
         return False
-    return identity.is_of(_Bytes(beginning(file, max(identity.head_bytes, identity.mark_at))))
+    return identity.is_of(BytesText(beginning(file, max(identity.head_bytes, identity.mark_at))))
 
 
 @lru_cache(maxsize=HEADS_KEPT)
@@ -211,20 +211,6 @@ class _Opened:
 
     def expect(self, offset: int, size_bytes: int) -> None:
         """So little needs no announcing."""
-
-
-class _Bytes:
-    """The beginning of a text that is in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.size_bytes = len(data)
-
-    def read_at(self, offset: int, size_bytes: int) -> bytes:
-        return self._data[offset : offset + size_bytes]
-
-    def expect(self, offset: int, size_bytes: int) -> None:
-        """It is there."""
 
 
 def _hash(what: str, data: bytes) -> str:

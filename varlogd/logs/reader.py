@@ -59,6 +59,21 @@ class Text(Protocol):
         """A hint that these bytes will be read soon."""
 
 
+class BytesText:
+    """A text that is in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size_bytes = len(data)
+
+    def read_at(self, offset: int, size_bytes: int) -> bytes:
+        """See `Text`."""
+        return self._data[offset : offset + size_bytes]
+
+    def expect(self, offset: int, size_bytes: int) -> None:
+        """It is there."""
+
+
 class Chunk(NamedTuple):
     """Whole lines, each closed by a line feed; ``start`` is where they begin in the text.
 

@@ -12,24 +12,10 @@ from hypothesis import strategies as st
 from varlogd.logs.containers.labels import Wrapping
 from varlogd.logs.containers.unwrapping import GAP_MAX_BYTES, unwrapping
 from varlogd.logs.containers.wrapping import time_ns, times_ns
-from varlogd.logs.reader import Chunk, Pace, backwards, forwards
+from varlogd.logs.reader import BytesText, Chunk, Pace, backwards, forwards
 from varlogd.wire.limits import LINE_MAX_BYTES
 
 FIRST_NS = 1_475_713_029_669_794_202  # 2016-10-06T00:17:09.669794202Z
-
-
-class Bytes:
-    """A text in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.size_bytes = len(data)
-
-    def read_at(self, offset: int, size_bytes: int) -> bytes:
-        return self.data[offset : offset + size_bytes]
-
-    def expect(self, offset: int, size_bytes: int) -> None:
-        pass
 
 
 Line = tuple[int, int | None, bytes, bool]
@@ -39,7 +25,7 @@ Line = tuple[int, int | None, bytes, bool]
 def lines_of(text: bytes, wrapping: Wrapping, chunk_bytes: int, *, newest_first: bool) -> list[Line]:
     """The unwrapped lines in the order of the text."""
     read = backwards if newest_first else forwards
-    steps = read(Bytes(text), Pace(chunk_bytes, chunk_bytes))
+    steps = read(BytesText(text), Pace(chunk_bytes, chunk_bytes))
     lines: list[Line] = []
     for chunk in unwrapping(wrapping, backwards=newest_first)(steps):
         if chunk is not None:
@@ -191,7 +177,7 @@ def test_what_is_not_wrapped_is_given_as_it_is(wrapping: Wrapping, newest_first:
 @pytest.mark.parametrize("newest_first", [False, True])
 def test_a_file_that_is_not_wrapped_at_all_goes_through(newest_first: bool) -> None:
     text = b"2026-01-01 00:00:00 a\nb\n" * 100
-    steps = list((backwards if newest_first else forwards)(Bytes(text), Pace(256, 256)))
+    steps = list((backwards if newest_first else forwards)(BytesText(text), Pace(256, 256)))
     assert list(unwrapping("cri", backwards=newest_first)(iter(steps))) == steps
 
 

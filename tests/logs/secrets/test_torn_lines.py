@@ -14,7 +14,7 @@ from varlogd.logs.catalogue import LogFile
 from varlogd.logs.containers.labels import Wrapping
 from varlogd.logs.containers.unwrapping import unwrapping
 from varlogd.logs.following.followed import Followed
-from varlogd.logs.reader import Chunk, Pace, Steps, backwards, forwards
+from varlogd.logs.reader import BytesText, Chunk, Pace, Steps, backwards, forwards
 from varlogd.logs.scan import HostLogs
 from varlogd.query.block import rows_of
 from varlogd.wire.limits import LINE_MAX_BYTES
@@ -22,20 +22,6 @@ from varlogd.wire.query import Direction, LineFilter, Query
 
 KNOWN_LETTERS = ("eyJ", "AKIA")
 """What such a secret begins with is public, and with fewer letters any word may."""
-
-
-class Bytes:
-    """A text in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.size_bytes = len(data)
-
-    def read_at(self, offset: int, size_bytes: int) -> bytes:
-        return self.data[offset : offset + size_bytes]
-
-    def expect(self, offset: int, size_bytes: int) -> None:
-        pass
 
 
 def masked(steps: Steps, *, from_end: bool) -> tuple[bytes, int]:
@@ -47,7 +33,7 @@ def masked(steps: Steps, *, from_end: bool) -> tuple[bytes, int]:
 
 def read(text: bytes, *, from_end: bool, chunk_bytes: int = 1 << 18) -> tuple[bytes, int]:
     way = backwards if from_end else forwards
-    return masked(way(Bytes(text), Pace(chunk_bytes, chunk_bytes)), from_end=from_end)
+    return masked(way(BytesText(text), Pace(chunk_bytes, chunk_bytes)), from_end=from_end)
 
 
 def beginnings(line: str) -> Iterator[tuple[bytes, bytes, int]]:
@@ -162,7 +148,7 @@ def test_lines_of_containers_that_have_no_end_are_torn(wrapping: Wrapping, text:
     way = backwards if from_end else forwards
     whole = b'{"log":"before\\n","stream":"stdout","time":"%s"}\n' % STAMP
     before = whole if wrapping == "docker" else STAMP + b" stdout F before\n"
-    steps = unwrapping(wrapping, backwards=from_end)(way(Bytes(before + text), Pace()))
+    steps = unwrapping(wrapping, backwards=from_end)(way(BytesText(before + text), Pace()))
     out, count = masked(steps, from_end=from_end)
     assert b"at https://u:**********\n" in out
     assert b"before\n" in out

@@ -5,28 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from tests.logs.hosts import at_ns, line
+from tests.logs.texts import Bytes
 from varlogd.logs.reader import CHUNK_FIRST_BYTES, Chunk
 from varlogd.logs.times.timing import SAMPLE_LINES, FileTimes
 
 MTIME_NS = int(datetime(2026, 2, 1, tzinfo=UTC).timestamp()) * 10**9
 PLAIN = b"no time in this line\n" * 2000
-
-
-class Bytes:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.reads = 0
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.data)
-
-    def read_at(self, offset: int, size_bytes: int) -> bytes:
-        self.reads += 1
-        return self.data[offset : offset + size_bytes]
-
-    def expect(self, offset: int, size_bytes: int) -> None:
-        raise AssertionError("nobody reads on")
 
 
 def first_chunk(data: bytes) -> Chunk:
@@ -52,12 +36,12 @@ def test_few_lines_are_looked_at_and_the_ends_are_among_them() -> None:
 def test_the_nearest_time_above_and_below() -> None:
     data = ("a\n" + line(1) + "b\nc\n" + line(2) + "d\n").encode()
     times = times_of(data)
-    assert times.first_in(data) == at_ns(1)
-    assert times.last_in(data, 0, len(data)) == at_ns(2)
+    assert times.first_in(data, 0) == at_ns(1)
+    assert times.last_in(data, 0, len(data), 0) == at_ns(2)
     before_second = data.index(b"c\n") + 2
-    assert times.last_in(data, 0, before_second) == at_ns(1)
-    assert times.last_in(data, 0, 2) is None
-    assert times.first_in(b"a\nb\n") is None
+    assert times.last_in(data, 0, before_second, 0) == at_ns(1)
+    assert times.last_in(data, 0, 2, 0) is None
+    assert times.first_in(b"a\nb\n", 0) is None
 
 
 def test_a_file_with_times_at_neither_end_has_none() -> None:

@@ -23,7 +23,7 @@ from varlogd.logs.dating import NOTHING, Dating, Passed, ReadFile, sample
 from varlogd.logs.following.followed import Followed
 from varlogd.logs.groups import Groups
 from varlogd.logs.order import Held
-from varlogd.logs.reader import Chunk, Steps, Transform, is_binary
+from varlogd.logs.reader import BytesText, Chunk, Steps, Transform, is_binary
 from varlogd.logs.times.timing import FileTimes
 from varlogd.wire.query import Source
 
@@ -97,7 +97,7 @@ class LiveRows:
     def _is_binary(self, file: Followed, chunk: Chunk) -> bool:
         """Whether neither a chunk nor its file is one of lines; that is told once."""
         try:
-            binary = is_binary(_Bytes(chunk.data)) and is_binary(file)
+            binary = is_binary(BytesText(chunk.data)) and is_binary(file)
         except LogReadError:  # it was truncated in this moment: the chunk is all there is to go by
             binary = True
         if binary and not self._told_binary:
@@ -159,18 +159,3 @@ class _Pipe:
     def _fed(self) -> Steps:
         while self._waiting or not self._ended:
             yield self._waiting.popleft() if self._waiting else None
-
-
-class _Bytes:
-    """A text that is in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.size_bytes = len(data)
-
-    def read_at(self, offset: int, size_bytes: int) -> bytes:
-        """See `reader.Text`."""
-        return self._data[offset : offset + size_bytes]
-
-    def expect(self, offset: int, size_bytes: int) -> None:
-        """It is there."""

@@ -73,7 +73,7 @@ class FileTimes:
             self.absent = not times and self._none_at_the_ends(chunk)
         return times
 
-    def first_in(self, data: bytes, at: int = 0) -> int | None:
+    def first_in(self, data: bytes, at: int) -> int | None:
         """The time of the first line in ``data`` (whole lines) that has one; ``at`` is where it is in the text."""
         start = 0
         while start < len(data):
@@ -83,7 +83,7 @@ class FileTimes:
             start = end + 1
         return None
 
-    def last_in(self, data: bytes, start: int, end: int, at: int = 0) -> int | None:
+    def last_in(self, data: bytes, start: int, end: int, at: int) -> int | None:
         """The time of the last line in ``data[start:end]`` (whole lines) that has one."""
         while end > start:
             line = data.rfind(b"\n", start, end - 1) + 1 or start
