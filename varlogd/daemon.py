@@ -118,7 +118,7 @@ class Daemon:
             if not Path(root).exists():
                 log.warning("no such root: answers are partial until it is there", extra={"fields": {"root": root}})
         answer = HostAnswer(config.name, host_logs(config, world), world.runner)
-        self.gossip = GossipLoop(swim, world.network, config.query.links_max, self._on_event)
+        self.gossip = GossipLoop(swim, world.network, config.query.links_max, world.wall_ns, self._on_event)
         self.queries = QueryService(config.name, self, answer, world.network, config.query)
 
     def _advertised(self, bound: str) -> str:

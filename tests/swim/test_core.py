@@ -31,7 +31,7 @@ claims = st.builds(
 some_claims = st.lists(claims, max_size=4).map(tuple)
 messages = st.one_of(
     st.builds(Ping, counts, names, some_claims),
-    st.builds(Ack, counts, some_claims),
+    st.builds(Ack, counts, some_claims, counts),
     st.builds(Nack, counts),
     st.builds(PingReq, counts, names, addresses, some_claims),
     st.builds(Gossip, some_claims),

@@ -26,7 +26,7 @@ claims = st.builds(
 some_claims = st.lists(claims, max_size=4).map(tuple)
 gossip = st.one_of(
     st.builds(Ping, seq=st.integers(0, 2**40), target=st.text(min_size=1, max_size=9), claims=some_claims),
-    st.builds(Ack, seq=st.integers(0, 2**40), claims=some_claims),
+    st.builds(Ack, seq=st.integers(0, 2**40), claims=some_claims, wall_us=st.integers(0, 2**61)),
     st.builds(Nack, seq=st.integers(0, 2**40)),
     st.builds(Gossip, claims=some_claims),
     st.builds(PushPull, reply=st.booleans(), claims=some_claims),

@@ -26,10 +26,21 @@ LEAVE_FLUSH_S: Final = 1.0
 
 
 class GossipLoop:
-    """Runs one core over one network. `on_event` hears of every change, synchronously: keep it short."""
+    """Runs one core over one network. `on_event` hears of every change, synchronously: keep it short.
 
-    def __init__(self, swim: Swim, network: Network, links_max: int, on_event: Callable[[Event], None]) -> None:
+    ``wall_ns`` is the wall clock, in nanoseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        swim: Swim,
+        network: Network,
+        links_max: int,
+        wall_ns: Callable[[], int],
+        on_event: Callable[[Event], None],
+    ) -> None:
         self.swim = swim
+        self._wall_ns = wall_ns
         self.links = Links(network, self._hello(), self, links_max)
         self._on_event = on_event
         self._timers: list[tuple[float, int, Timer]] = []
@@ -40,7 +51,7 @@ class GossipLoop:
         """Gossip until cancelled; started once the first messages are on their way."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.links.run)
-            self._do(self.swim.start(trio.current_time()))
+            self._do(self.swim.start(self._now()))
             task_status.started()
             await self._run_timers()
 
@@ -50,21 +61,21 @@ class GossipLoop:
 
     async def leave(self) -> None:
         """Tell the mesh that this node goes, and give the news a bounded time to get out."""
-        self._do(self.swim.leave(trio.current_time()))
+        self._do(self.swim.leave(self._now()))
         with trio.move_on_after(LEAVE_FLUSH_S):
             await self.links.flush()
 
     def on_message(self, src: str, message: GossipMessage) -> None:
-        self._do(self.swim.on_message(trio.current_time(), src, message))
+        self._do(self.swim.on_message(self._now(), src, message))
 
     def on_link_lost(self, address: str) -> None:
-        self._do(self.swim.on_link_lost(trio.current_time(), address))
+        self._do(self.swim.on_link_lost(self._now(), address))
 
     def on_unreachable(self, address: str) -> None:
-        self._do(self.swim.on_unreachable(trio.current_time(), address))
+        self._do(self.swim.on_unreachable(self._now(), address))
 
     def on_self_dialled(self, address: str) -> None:
-        self._do(self.swim.on_self_dialled(trio.current_time(), address))
+        self._do(self.swim.on_self_dialled(self._now(), address))
 
     def _do(self, directives: Sequence[Directive]) -> None:
         for directive in directives:
@@ -80,6 +91,12 @@ class GossipLoop:
                         self.links.hello = self._hello()
                     self._on_event(event)
 
+    def _now(self) -> float:
+        """The moment of an entry into the core, which is told what the wall clock shows at it."""
+        now = trio.current_time()
+        self.swim.wall_ahead_us = (self._wall_ns() - round(now * 1e9)) // 1000
+        return now
+
     def _hello(self) -> Hello:
         me = self.swim.me
         return Hello(PROTOCOL_VERSION, me.name, me.epoch, me.address)
@@ -90,7 +107,7 @@ class GossipLoop:
             due = self._timers[0][0] if self._timers else float("inf")
             with trio.move_on_at(due):
                 await self._sooner.wait()
-            now = trio.current_time()
+            now = self._now()
             while self._timers and self._timers[0][0] <= now:
                 _at, _order, timer = heapq.heappop(self._timers)
                 self._do(self.swim.on_timer(now, timer))

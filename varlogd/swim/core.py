@@ -10,6 +10,7 @@ The parts, each with its own theory at the top of its file:
     view           the member table                      identity     answering what is said of ourselves
     probe, relay   who does not answer                   suspicion    from not answering to dead
     dissemination  which news rides on which message     join, exchange   whole views: joining, healing
+    timing         round trips, and others' clocks
     effects        now, chance, alarms, and the directives being written
 
 Everything heard or found out passes through `_hear`: claims from messages, our own accusations and our own
@@ -35,8 +36,9 @@ from varlogd.swim.identity import Identity
 from varlogd.swim.join import Join
 from varlogd.swim.probe import Prober
 from varlogd.swim.relay import Relays
-from varlogd.swim.state import Member, State, merge, rank, restate
+from varlogd.swim.state import COUNT_MAX, Member, State, merge, rank, restate
 from varlogd.swim.suspicion import Suspicions
+from varlogd.swim.timing import MICROSECONDS, Timing, Timings
 from varlogd.swim.view import View
 from varlogd.wire.gossip import Ack, Claim, Gossip, GossipMessage, Nack, Ping, PingReq, PushPull
 from varlogd.wire.limits import MEMBERS_MAX
@@ -70,6 +72,9 @@ class Swim:
     ) -> None:
         self._config = config
         self._name = name
+        self.wall_ahead_us: int | None = None
+        """The wall clock, in microseconds since 1970, less ``now`` in microseconds, as of the present entry. Whoever
+        drives the core keeps it up to date; None: untold, and then no clock is compared."""
         self._left = False
         self._gossip_armed = False
         self._corrections: dict[str, Claim] = {}
@@ -78,7 +83,10 @@ class Swim:
         self._news = Dissemination(config.retransmit_factor)
         self._health = LocalHealth()
         self._identity = Identity(self._effects, self._view, self._health, self._announce, self._news.queue)
-        self._prober = Prober(config, self._effects, self._view, self._health, self._piggyback, self._accuse)
+        self._timings = Timings()
+        self._prober = Prober(
+            config, self._effects, self._view, self._health, self._timings, self._piggyback, self._accuse
+        )
         self._relays = Relays(config, self._effects, self._piggyback, self._prober.next_seq)
         self._suspicions = Suspicions(config, self._effects, self._view, self._warn, self._condemn)
         self._join = Join(config, self._effects, [seed for seed in seeds if seed != address], self._call)
@@ -98,6 +106,11 @@ class Swim:
     def joined(self) -> bool:
         """Whether another member has been known, or there is nobody to look for."""
         return self._join.joined_at is not None
+
+    def timing(self, name: str) -> Timing | None:
+        """What probes have measured of a live member; None until it has answered one."""
+        ahead_s = None if self.wall_ahead_us is None else self.wall_ahead_us / MICROSECONDS
+        return self._timings.of(name, self._effects.now, ahead_s)
 
     def start(self, now: float) -> list[Directive]:
         """Begin: call the seeds, and set the clocks going. Once."""
@@ -167,9 +180,9 @@ class Swim:
         match message:
             case Ping(seq, target):
                 if target == self._name:
-                    self._effects.send(src, Ack(seq, self._piggyback(src)))
+                    self._effects.send(src, Ack(seq, self._piggyback(src), self._wall_us()))
             case Ack(seq):
-                self._prober.on_ack(seq, src)
+                self._prober.on_ack(src, message)
                 self._relays.on_ack(seq, src)
             case Nack(seq):
                 self._prober.on_nack(seq, src)
@@ -177,6 +190,12 @@ class Swim:
                 self._relays.on_ping_req(src, message)
             case PushPull(False):
                 self._exchange.answer(src)
+
+    def _wall_us(self) -> int:
+        """What our wall clock shows now; 0, which means untold, where we do not know it."""
+        if self.wall_ahead_us is None:
+            return 0
+        return max(0, min(round(self._effects.now * MICROSECONDS) + self.wall_ahead_us, COUNT_MAX))
 
     def _piggyback(self, to: str) -> tuple[Claim, ...]:
         """The claims for a message to this address.
@@ -291,6 +310,8 @@ class Swim:
             self._join.succeed()
         elif was_live and not member.live:
             self._prober.forget(claim.name)
+        if previous is not None and _is_elsewhere(member, previous):
+            self._timings.forget(claim.name)
         if _revived(member, previous):
             self._exchange.hasten()
         self._suspicions.recount()
@@ -354,6 +375,11 @@ def _old_loss(held: Claim | None, claim: Claim) -> bool:
 def _revived(member: Member, previous: Member | None) -> bool:
     """Whether one that was held dead was alive all along: views had come apart, as in a split."""
     return previous is not None and previous.state is State.DEAD and member.live and member.epoch == previous.epoch
+
+
+def _is_elsewhere(member: Member, previous: Member) -> bool:
+    """Whether what was measured of a member says nothing of it any more."""
+    return not member.live or (member.epoch, member.address) != (previous.epoch, previous.address)
 
 
 def _differ(member: Member, previous: Member | None) -> bool:

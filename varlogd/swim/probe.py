@@ -26,8 +26,9 @@ from varlogd.config import MembershipConfig
 from varlogd.swim.effects import Effects
 from varlogd.swim.health import LocalHealth
 from varlogd.swim.state import State
+from varlogd.swim.timing import MICROSECONDS, Timings
 from varlogd.swim.view import View
-from varlogd.wire.gossip import Claim, Ping, PingReq
+from varlogd.wire.gossip import Ack, Claim, Ping, PingReq
 
 Piggyback = Callable[[str], tuple[Claim, ...]]
 """The claims to put on a message to an address."""
@@ -60,11 +61,12 @@ class Ring:
 class _Probe:
     """One probe in flight. ``target`` is what we held of the member at its start; a failure accuses that."""
 
-    __slots__ = ("alarm", "asked", "deadline", "indirect", "nacked", "refused", "seq", "target", "waiting")
+    __slots__ = ("alarm", "asked", "deadline", "indirect", "nacked", "refused", "sent_at", "seq", "target", "waiting")
 
-    def __init__(self, seq: int, target: Claim, deadline: float) -> None:
+    def __init__(self, seq: int, target: Claim, sent_at: float, deadline: float) -> None:
         self.seq = seq
         self.target = target
+        self.sent_at = sent_at
         self.deadline = deadline
         self.alarm = 0
         self.refused = False
@@ -83,6 +85,7 @@ class Prober:
         effects: Effects,
         view: View,
         health: LocalHealth,
+        timings: Timings,
         piggyback: Piggyback,
         accuse: Callable[[Claim], None],
     ) -> None:
@@ -90,6 +93,7 @@ class Prober:
         self._effects = effects
         self._view = view
         self._health = health
+        self._timings = timings
         self._piggyback = piggyback
         self._accuse = accuse
         self.ring = Ring(view, effects.rng)
@@ -128,12 +132,18 @@ class Prober:
         else:
             self._effects.alarm(allowed_at, "hint", partial(self._probe, name))
 
-    def on_ack(self, seq: int, src: str) -> None:
-        """An answer, from the target or through a helper."""
-        probe = self._by_seq.get(seq)
-        if probe is not None and (src == probe.target.address or src in probe.asked):
+    def on_ack(self, src: str, ack: Ack) -> None:
+        """An answer, from the target or through a helper. One that was slow, but direct, is measured all the same."""
+        probe = self._by_seq.get(ack.seq)
+        if probe is None:
+            return
+        direct = src == probe.target.address
+        if direct or src in probe.asked:
             self._end(probe)
             self._health.better()
+        if direct:
+            wall_s = ack.wall_us / MICROSECONDS if ack.wall_us else None
+            self._timings.add(probe.target.name, probe.sent_at, self._effects.now, wall_s)
 
     def on_nack(self, seq: int, src: str) -> None:
         """A helper could not reach the target either."""
@@ -173,7 +183,7 @@ class Prober:
         if target is None or name in self._by_name or not self._view.is_live(name):
             return
         now = self._effects.now
-        probe = _Probe(self.next_seq(), target, now + self.interval_s())
+        probe = _Probe(self.next_seq(), target, now, now + self.interval_s())
         self._by_seq[probe.seq] = self._by_name[name] = probe
         direct_s = self._config.probe_timeout_s * self._health.multiplier
         probe.alarm = self._effects.alarm(now + direct_s, "ping", partial(self._ask_helpers, probe))

@@ -64,10 +64,14 @@ class Ping(Struct, frozen=True, array_like=True, tag=1):
 
 
 class Ack(Struct, frozen=True, array_like=True, tag=2):
-    """The answer to the ping or ping-req with this ``seq``."""
+    """The answer to the ping or ping-req with this ``seq``.
+
+    ``wall_us`` is what the answerer's wall clock shows, in microseconds since 1970; 0 where it is not told.
+    """
 
     seq: Count
     claims: Claims = ()
+    wall_us: Count = 0
 
 
 class Nack(Struct, frozen=True, array_like=True, tag=3):
