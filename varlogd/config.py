@@ -35,9 +35,9 @@ class MembershipConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     a node sends about two messages per interval. It is the unit of the suspicion time-out as well."""
 
     probe_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 0.5
-    """How long a ping may go unanswered before other members are asked to try. Several times the worst round
-    trip, pauses of the Python process included, and at most 5/9 of the interval, so that the helpers' nacks
-    (at 80 % of it) come within the interval. A LAN answers in 1 ms; a busy host needs the rest."""
+    """The longest time a ping may go unanswered before other members are asked to try. Less is waited, down to
+    0.1 s, where that member's last answers all came sooner. Several times the worst round trip, pauses of the
+    Python process included, and at most 5/9 of the interval, so that helpers have time for a try of their own."""
 
     indirect_probes: Annotated[int, Meta(ge=0, le=16)] = 3
     """How many members are asked to probe one that did not answer us (k in the SWIM paper). Three make it
@@ -46,9 +46,9 @@ class MembershipConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     suspicion_alpha: Annotated[float, Meta(gt=0, le=100)] = 2.5
     """Min, the shortest suspicion time-out, is alpha x max(1, log10(nodes)) probe intervals: 2.5 s at 5 nodes,
     3.3 s at 20. It is nearly all of the detection time of a killed process, since every survivor then
-    notices at once and confirms. It is also the pause a healthy node may make: suspicion starts 0.9 s after an
+    notices at once and confirms. It is also the pause a healthy node may make: suspicion starts 0.8 s after an
     unanswered ping (0.5 s at two nodes, where nobody can be asked), so a node that was stopped for 3 s is
-    back before 0.9 + 2.5 s are over. Raise it for hosts that stall longer: 5 is what the Lifeguard paper and
+    back before 0.8 + 2.5 s are over. Raise it for hosts that stall longer: 5 is what the Lifeguard paper and
     wide-area meshes use."""
 
     suspicion_beta: Annotated[float, Meta(ge=1, le=100)] = 6.0

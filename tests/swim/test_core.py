@@ -33,7 +33,7 @@ messages = st.one_of(
     st.builds(Ping, counts, names, some_claims),
     st.builds(Ack, counts, some_claims, counts),
     st.builds(Nack, counts),
-    st.builds(PingReq, counts, names, addresses, some_claims),
+    st.builds(PingReq, counts, names, addresses, some_claims, counts),
     st.builds(Gossip, some_claims),
     st.builds(PushPull, st.booleans(), some_claims),
 )

@@ -3,8 +3,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from varlogd.swim.probe import Ring
+import pytest
+
+from varlogd.swim.probe import DIRECT_MIN_S, Ring
 from varlogd.swim.state import State
+from varlogd.swim.timing import SAMPLES_MAX
 from varlogd.swim.view import View
 from varlogd.wire.gossip import Ack, Claim, Gossip, Nack, Ping, PingReq
 
@@ -94,9 +97,9 @@ def test_an_answered_ping_accuses_nobody(solo) -> None:
 def test_silence_makes_helpers_be_asked_and_then_a_suspicion(solo) -> None:
     node = quiet(solo, "a", "b", "c", "d", "e")
     ping = next_ping(node, "a")
-    node.run(0.495)
+    node.run(DIRECT_MIN_S - 0.015)
     assert node.take(PingReq) == []
-    node.run(0.01)
+    node.run(0.02)
     asked = node.take(PingReq)
     assert len(asked) == 3
     assert {(send.message.seq, send.message.target, send.message.address) for send in asked} == {
@@ -108,6 +111,52 @@ def test_silence_makes_helpers_be_asked_and_then_a_suspicion(solo) -> None:
     assert node.state("a") is State.ALIVE
     node.hear(asked[2].to, Nack(ping.seq))
     assert node.state("a") is State.SUSPECT
+
+
+def patience_s(node, target):
+    """How long the direct stage lasts, to a hundredth of a second, and what the helpers are told to take."""
+    next_ping(node, target)
+    for step in range(200):
+        if requests := node.take(PingReq):
+            return step / 100, requests[0].message.wait_ms
+        node.run(0.01)
+    raise AssertionError("no helper was asked")
+
+
+@pytest.mark.parametrize(("rtt_s", "direct_s"), [(0.001, DIRECT_MIN_S), (0.2, 0.2), (0.45, 0.45), (0.8, 0.5)])
+def test_the_direct_stage_lasts_as_long_as_answers_take_within_bounds(solo, rtt_s, direct_s) -> None:
+    node = quiet(solo, "a", "b", "c")
+    for _ in range(SAMPLES_MAX):
+        node.core._timings.add("a", node.now, node.now + rtt_s, None)
+    lasted_s, wait_ms = patience_s(node, "a")
+    assert lasted_s == pytest.approx(direct_s, abs=0.011)
+    assert wait_ms == pytest.approx(1000 * (1.0 - direct_s), abs=1)  # the helpers have the rest
+
+
+def test_while_little_was_measured_it_lasts_for_the_whole_time_out(solo) -> None:
+    node = solo("a", "b", "c")
+    node.start()
+    assert patience_s(node, "a")[0] == pytest.approx(0.5, abs=0.011)
+
+
+def test_local_health_multiplies_both_stages(solo) -> None:
+    node = quiet(solo, "a", "b", "c")
+    node.core._health.score = 3
+    node.do(node.core.on_link_lost(node.now, "a:1"))
+    node.run(4 * DIRECT_MIN_S - 0.01)
+    assert node.take(PingReq) == []
+    node.run(0.02)
+    assert {send.message.wait_ms for send in node.take(PingReq)} == {3600}
+
+
+def test_a_slow_answer_that_comes_in_the_second_stage_is_measured_all_the_same(solo) -> None:
+    node = quiet(solo, "a", "b", "c")
+    for _ in range(SAMPLES_MAX):
+        ping = next_ping(node, "a")
+        node.run(0.3)
+        node.take()
+        node.hear("a:1", Ack(ping.seq))
+    assert patience_s(node, "a")[0] == pytest.approx(0.31, abs=0.011)
 
 
 def test_without_a_word_from_the_helpers_the_end_of_the_interval_decides(solo) -> None:
@@ -164,7 +213,17 @@ def test_an_unreachable_helper_is_not_waited_for(solo) -> None:
 def test_with_nobody_to_help_the_failed_ping_decides(solo) -> None:
     node = quiet(solo, "a")
     next_ping(node, "a")
-    node.run(0.505)
+    node.run(0.485)
+    assert node.state("a") is State.ALIVE
+    node.run(0.02)
+    assert node.state("a") is State.SUSPECT
+
+
+def test_with_nobody_to_help_and_nobody_there_nothing_is_waited_for(solo) -> None:
+    node = quiet(solo, "a")
+    next_ping(node, "a")
+    node.run(0.2)
+    node.do(node.core.on_unreachable(node.now, "a:1"))
     assert node.state("a") is State.SUSPECT
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from varlogd.swim import relay
 from varlogd.swim.state import State
 from varlogd.wire.gossip import Ack, Gossip, Nack, Ping, PingReq
@@ -40,6 +42,22 @@ def test_a_helper_nacks_at_four_fifths_of_the_time_out(solo) -> None:
     assert sent(node) == [("b:1", Nack, 77)]
     node.run(2.0)
     assert sent(node) == []
+
+
+@pytest.mark.parametrize(("wait_ms", "nack_s"), [(900, 0.72), (4500, 3.6), (1 << 61, 7.2)])
+def test_it_goes_by_the_time_that_the_asker_waits(solo, wait_ms, nack_s) -> None:
+    """Nine intervals at most: nobody waits longer, and strangers' requests must not be kept for ever."""
+    node = solo("a", "b", "c")
+    node.take()
+    node.hear("b:1", PingReq(77, "a", "a:1", (), wait_ms))
+    (ping,) = node.take(Ping)
+    node.run(nack_s - 0.01)
+    assert sent(node) == []
+    node.run(0.02)
+    assert sent(node) == [("b:1", Nack, 77)]
+    node.run(nack_s / 4 - 0.02)
+    node.hear("a:1", Ack(ping.message.seq))
+    assert sent(node) == [("b:1", Ack, 77)]
 
 
 def test_a_late_ack_is_passed_on_after_the_nack(solo) -> None:

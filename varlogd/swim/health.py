@@ -11,6 +11,8 @@ from typing import Final
 SCORE_MAX: Final = 8
 """S in the paper: at worst a probe takes nine times as long."""
 
+MULTIPLIER_MAX: Final = SCORE_MAX + 1
+
 
 class LocalHealth:
     """A score from 0 (well) to `SCORE_MAX`."""

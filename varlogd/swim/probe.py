@@ -9,6 +9,11 @@ A helper (see `relay`) that cannot reach the target either says so with a nack (
 have nacked the probe has failed at once, and we know that at least our way to the helpers is sound; when
 nothing came back at all, the fault may be ours, and the local health score gets worse.
 
+The direct stage lasts as long as nearly every answer of that member has taken lately (the 99th percentile of its
+round trips, see `timing`), within bounds; the helpers have the rest of the interval, and are told how long that is.
+So a bad way is gone around early, and a slow target still has the whole interval. Both stages are multiplied by the
+local health. Where nobody can help the direct stage is the only one, and lasts for the whole probe time-out.
+
 Hints from the shell (a link broke, a dial was refused) move a probe forward: to now, or to its second stage.
 They never decide one, so a flapping link costs messages and not lives. A link that breaks because the process
 behind it died makes every neighbour probe at once, and each refused dial makes its helpers look for themselves:
@@ -21,6 +26,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from typing import Final
 
 from varlogd.config import MembershipConfig
 from varlogd.swim.effects import Effects
@@ -29,6 +35,13 @@ from varlogd.swim.state import State
 from varlogd.swim.timing import MICROSECONDS, Timings
 from varlogd.swim.view import View
 from varlogd.wire.gossip import Ack, Claim, Ping, PingReq
+
+DIRECT_MIN_S: Final = 0.1
+"""The least time for the direct stage, whatever was measured: pauses of a Python process are a part of this, and on a
+LAN, where answers take 1 ms, they are all of it. It is not spent twice: the helpers' time grows by what it saves."""
+
+MILLISECONDS: Final = 1000
+"""In a second."""
 
 Piggyback = Callable[[str], tuple[Claim, ...]]
 """The claims to put on a message to an address."""
@@ -61,12 +74,25 @@ class Ring:
 class _Probe:
     """One probe in flight. ``target`` is what we held of the member at its start; a failure accuses that."""
 
-    __slots__ = ("alarm", "asked", "deadline", "indirect", "nacked", "refused", "sent_at", "seq", "target", "waiting")
+    __slots__ = (
+        "alarm",
+        "alone_until",
+        "asked",
+        "deadline",
+        "indirect",
+        "nacked",
+        "refused",
+        "sent_at",
+        "seq",
+        "target",
+        "waiting",
+    )
 
-    def __init__(self, seq: int, target: Claim, sent_at: float, deadline: float) -> None:
+    def __init__(self, seq: int, target: Claim, sent_at: float, alone_until: float, deadline: float) -> None:
         self.seq = seq
         self.target = target
         self.sent_at = sent_at
+        self.alone_until = alone_until  # how long it is waited for where nobody can help
         self.deadline = deadline
         self.alarm = 0
         self.refused = False
@@ -183,25 +209,35 @@ class Prober:
         if target is None or name in self._by_name or not self._view.is_live(name):
             return
         now = self._effects.now
-        probe = _Probe(self.next_seq(), target, now, now + self.interval_s())
+        multiplier, timeout_s = self._health.multiplier, self._config.probe_timeout_s
+        probe = _Probe(self.next_seq(), target, now, now + timeout_s * multiplier, now + self.interval_s())
         self._by_seq[probe.seq] = self._by_name[name] = probe
-        direct_s = self._config.probe_timeout_s * self._health.multiplier
+        direct_s = min(timeout_s, max(DIRECT_MIN_S, self._timings.rtt_p99_s(name))) * multiplier
         probe.alarm = self._effects.alarm(now + direct_s, "ping", partial(self._ask_helpers, probe))
         self._effects.send(target.address, Ping(probe.seq, name, self._piggyback(target.address)))
 
     def _ask_helpers(self, probe: _Probe) -> None:
         """The direct stage failed."""
-        probe.indirect = True
         self._effects.disarm(probe.alarm)
-        probe.asked = self._choose_helpers(probe.target)
-        probe.waiting = set(probe.asked)
-        if not probe.asked:
-            self._fail(probe)
+        helpers = self._choose_helpers(probe.target)
+        if not helpers:
+            self._wait_alone(probe)
             return
+        probe.indirect = True
+        probe.asked = helpers
+        probe.waiting = set(helpers)
         probe.alarm = self._effects.alarm(probe.deadline, "ping-req", partial(self._fail, probe))
         name, address = probe.target.name, probe.target.address
-        for helper in probe.asked:
-            self._effects.send(helper, PingReq(probe.seq, name, address, self._piggyback(helper)))
+        wait_ms = max(1, round((probe.deadline - self._effects.now) * MILLISECONDS))
+        for helper in helpers:
+            self._effects.send(helper, PingReq(probe.seq, name, address, self._piggyback(helper), wait_ms))
+
+    def _wait_alone(self, probe: _Probe) -> None:
+        """Nobody can help: the direct stage is all there is, and lasts longer, unless nobody is there to answer."""
+        if probe.refused or self._effects.now >= probe.alone_until:
+            self._fail(probe)
+        else:
+            probe.alarm = self._effects.alarm(probe.alone_until, "ping", partial(self._fail, probe))
 
     def _choose_helpers(self, target: Claim) -> tuple[str, ...]:
         others = [self._view.members[name] for name in self._view.live if name != target.name]

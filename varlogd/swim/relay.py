@@ -1,8 +1,8 @@
 """Probing on behalf of others: the helper's side of an indirect probe (SWIM section 3.1, Lifeguard's nack).
 
 A helper pings the target and passes the ack on. If the target cannot be reached, or has not answered when
-80 % of the probe time-out is over, the helper says so with a nack, so that the asker can tell "the target is
-silent" from "everybody is silent". An ack that comes after the nack is still passed on.
+80 % of the time that the asker waits is over, the helper says so with a nack, so that the asker can tell "the target
+is silent" from "everybody is silent". An ack that comes after the nack is still passed on.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Final
 
 from varlogd.config import MembershipConfig
 from varlogd.swim.effects import Effects
-from varlogd.swim.probe import Piggyback
+from varlogd.swim.health import MULTIPLIER_MAX
+from varlogd.swim.probe import MILLISECONDS, Piggyback
 from varlogd.wire.gossip import Ack, Nack, Ping, PingReq
 
 NACK_AFTER: Final = 0.8
-"""The part of the probe time-out after which a helper nacks: the nack must arrive before the asker gives up."""
+"""The part of the asker's time-out after which a helper nacks: the nack must arrive before the asker gives up."""
 
 RELAYS_MAX: Final = 1024
 """Indirect probes in hand at once. A mesh of thousands in which half are dead asks one node for some hundred a
@@ -55,9 +56,11 @@ class Relays:
             return
         relay = _Relay(self._next_seq(), src, request.seq, request.address)
         self._by_seq[relay.seq] = relay
-        now = self._effects.now
-        self._effects.alarm(now + NACK_AFTER * self._config.probe_timeout_s, "nack", partial(self._nack, relay))
-        self._effects.alarm(now + self._config.probe_interval_s, "relay", partial(self._end, relay))
+        now, told_s = self._effects.now, request.wait_ms / MILLISECONDS
+        wait_s = min(told_s, self._config.probe_interval_s * MULTIPLIER_MAX)
+        nack_s = NACK_AFTER * (wait_s or self._config.probe_timeout_s)
+        self._effects.alarm(now + nack_s, "nack", partial(self._nack, relay))
+        self._effects.alarm(now + (wait_s or self._config.probe_interval_s), "relay", partial(self._end, relay))
         self._effects.send(relay.address, Ping(relay.seq, request.target, self._piggyback(relay.address)))
 
     def on_ack(self, seq: int, src: str) -> None:

@@ -81,12 +81,16 @@ class Nack(Struct, frozen=True, array_like=True, tag=3):
 
 
 class PingReq(Struct, frozen=True, array_like=True, tag=4):
-    """Please probe ``target`` at ``address`` for me: an indirect probe."""
+    """Please probe ``target`` at ``address`` for me: an indirect probe.
+
+    ``wait_ms`` is how long the asker waits for a word of it, in milliseconds; 0 where it is not told.
+    """
 
     seq: Count
     target: Name
     address: Address
     claims: Claims = ()
+    wait_ms: Count = 0
 
 
 class Gossip(Struct, frozen=True, array_like=True, tag=5):
