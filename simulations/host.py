@@ -94,6 +94,11 @@ class Process:
         return self.daemon.gossip.swim.members if self.ready else {}
 
     @property
+    def cut_off(self) -> bool:
+        """Whether it says that it hears nobody."""
+        return self.ready and self.daemon.gossip.swim.cut_off
+
+    @property
     def messages(self) -> int:
         """How many gossip messages it has sent."""
         return self.daemon.gossip.links.messages_sent if self.ready else 0

@@ -108,7 +108,10 @@ class Monotone(Invariant):
 
 class Completeness(Invariant):
     name = "completeness"
-    promise = f"a member that crashed or left is not live in any live view {DETECTION_S:g} s later"
+    promise = (
+        f"a member that crashed or left is not live in any live view {DETECTION_S:g} s later, but for a node that"
+        " says of itself that it is cut off"
+    )
 
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
         gone = [host for host in scene.hosts.values() if host.phase in GONE and host.phase_since <= now - DETECTION_S]
@@ -119,6 +122,25 @@ class Completeness(Invariant):
                     since = f"{host.phase.value} since {host.phase_since:.3f}"
                     hosts = (viewer.name, host.name)
                     yield Breach(now, f"{viewer.name} holds {host.name} {held.state.name.lower()}: {since}", hosts)
+
+
+class Isolated(Invariant):
+    name = "cut off"
+    promise = f"no node says that it is cut off that could reach another, both being well, for {ACCURACY_CALM_S:g} s"
+
+    def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
+        since = now - ACCURACY_CALM_S
+        well = [
+            host
+            for host in scene.hosts.values()
+            if host.phase is Phase.UP and host.running and max(host.phase_since, host.calm_since) <= since
+        ]
+        for viewer in well:
+            if viewer.running and viewer.running.cut_off:
+                for other in well:
+                    if other is not viewer and scene.wires.connected_since(viewer.name, other.name) <= since:
+                        hosts = (viewer.name, other.name)
+                        yield Breach(now, f"{viewer.name} says it is cut off, and {other.name} is there", hosts)
 
 
 class Accuracy(Invariant):
@@ -257,6 +279,7 @@ class NoOwnFaults(Invariant):
 INVARIANTS: Final[tuple[Callable[[], Invariant], ...]] = (
     Monotone,
     Completeness,
+    Isolated,
     Accuracy,
     Goodbye,
     Healed,
@@ -271,19 +294,21 @@ INVARIANTS: Final[tuple[Callable[[], Invariant], ...]] = (
 def untruths(scene: Scene, viewer: SimulatedHost) -> Iterator[tuple[str, str]]:
     """What a view has wrong: (host, in words)."""
     view = viewer.process.view if viewer.process is not None else {}
+    cut_off = viewer.process is not None and viewer.process.cut_off
     for name, host in scene.hosts.items():
         held = view.get(name)
         if host.phase is Phase.UP:
             if held is None or held.state is not State.ALIVE or held.epoch != host.epoch:
                 yield name, f"{name} is up, and held {_held(held)}"
-        elif held is not None and held.live:
+        elif held is not None and held.live and not cut_off:
             yield name, f"{name} is {host.phase.value}, and held {_held(held)}"
 
 
 def _viewers(scene: Scene, now: float, settled_s: float) -> Iterator[SimulatedHost]:
-    """The hosts whose views count: up, running, and back from their own faults for so long."""
+    """The hosts whose views count: up, running, not cut off, and back from their own faults for so long."""
     for host in scene.hosts.values():
-        if host.phase is Phase.UP and host.running and max(host.phase_since, host.disturbed_at) <= now - settled_s:
+        settled = max(host.phase_since, host.disturbed_at) <= now - settled_s
+        if host.phase is Phase.UP and host.running and not host.running.cut_off and settled:
             yield host
 
 

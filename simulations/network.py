@@ -18,7 +18,7 @@ import trio
 from simulations.streams import Pipe, SimulatedStream, Way
 from simulations.trace import Trace
 from varlogd.config import split_address
-from varlogd.errors import CannotListen, Unreachable
+from varlogd.errors import CannotListen, NobodyListens, Unreachable
 from varlogd.mesh.network import join_address
 
 CONNECT_RETRY_S: Final = 1.0
@@ -208,7 +208,7 @@ class SimulatedNetwork:
         if self._ended:
             raise Unreachable(f"{address}: this process has been killed")
         if listener is None:
-            raise Unreachable(f"{address}: connection refused")
+            raise NobodyListens(f"{address}: connection refused")
         if listener.full:
             return None
         near, far = self._wires.connection(self, listener.network)

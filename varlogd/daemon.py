@@ -34,12 +34,14 @@ from varlogd.mesh.service import QueryService
 from varlogd.mesh.transport import Route, Server
 from varlogd.swim.core import Swim
 from varlogd.swim.directives import (
+    CutOff,
     EpochRaised,
     Event,
     Joined,
     JoinFailing,
     MemberChanged,
     NameConflict,
+    Reconnected,
     Refuted,
     TableFull,
 )
@@ -97,6 +99,11 @@ class Daemon:
     def joined(self) -> bool:
         """Whether it has joined the mesh, or is alone by choice."""
         return self.gossip.swim.joined
+
+    def silent_s(self) -> float | None:
+        """For how long it has heard from nobody, if it is cut off."""
+        swim = self.gossip.swim
+        return trio.current_time() - swim.heard_at if swim.cut_off else None
 
     def wall_ns(self, at: float) -> int:
         """The wall clock's time at a steady time."""
@@ -175,6 +182,10 @@ class Daemon:
                 log.warning(
                     "the clock went back since the last boot: epoch raised", extra={"fields": {"epoch": epoch}}
                 )
+            case CutOff(silent_s):
+                log.warning("cut off: nobody is heard, so nobody is declared dead", extra={"fields": _for(silent_s)})
+            case Reconnected(silent_s):
+                log.warning("no longer cut off", extra={"fields": _for(silent_s)})
             case TableFull(members_max):
                 log.error("too many members: newcomers are ignored", extra={"fields": {"members_max": members_max}})
 
@@ -210,6 +221,10 @@ def host_logs(config: Config, world: World) -> HostLogs:
 
 def _fields(member: Member) -> dict[str, object]:
     return {"name": member.name, "address": member.address, "incarnation": member.incarnation}
+
+
+def _for(silent_s: float) -> dict[str, object]:
+    return {"silent_s": round(silent_s, 1)}
 
 
 def _within_files_limit(config: Config) -> Config:

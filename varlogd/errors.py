@@ -88,6 +88,10 @@ class Unreachable(VarlogdError):
     code = "unreachable"
 
 
+class NobodyListens(Unreachable):
+    """The host at the other end refused the connection: it, and the way to it, are well."""
+
+
 class LogReadError(VarlogdError):
     """A log that is there and cannot be read: permission, a bad disk, damaged compression."""
 

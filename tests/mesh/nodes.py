@@ -118,12 +118,16 @@ class Node:
         self._members = members
         self.service = QueryService(name, self, self.logs, NETWORK, limits)  # type: ignore[arg-type]
         self.address = ""
+        self.silence_s: float | None = None
 
     def members(self) -> dict[str, Member]:
         return self._members
 
     def joined(self) -> bool:
         return True
+
+    def silent_s(self) -> float | None:
+        return self.silence_s
 
     def wall_ns(self, at: float) -> int:
         return round(at)

@@ -35,8 +35,8 @@ class Node:
     def on_link_lost(self, address: str) -> None:
         self._tell.send_nowait((address, "lost"))
 
-    def on_unreachable(self, address: str) -> None:
-        self._tell.send_nowait((address, "unreachable"))
+    def on_unreachable(self, address: str, *, refused: bool) -> None:
+        self._tell.send_nowait((address, "refused" if refused else "unreachable"))
 
     def on_self_dialled(self, address: str) -> None:
         self._tell.send_nowait((address, "self"))
@@ -112,7 +112,7 @@ async def test_a_killed_peer_is_a_lost_link_and_then_unreachable() -> None:
         b.scope.cancel()
         assert await a.hear() == (b.address, "lost")
         a.links.send_nowait(b.address, Nack(2))
-        assert await a.hear() == (b.address, "unreachable")
+        assert await a.hear() == (b.address, "refused")
 
 
 async def test_dialling_oneself_is_noticed() -> None:

@@ -17,7 +17,7 @@ from simulations.run import Report, run
 from varlogd.errors import Closed
 from varlogd.mesh import answer, gossip, scatter, service
 from varlogd.query.ledger import LedgerBook
-from varlogd.swim import core, exchange, identity, probe
+from varlogd.swim import core, exchange, identity, isolation, probe
 from varlogd.swim.state import Member, State
 from varlogd.wire.gossip import Claim
 from varlogd.wire.query import Block, Entry, Ledger, Outcome
@@ -59,6 +59,10 @@ def deaf_from_25_s_on(patch: Patch) -> None:
     on_ack, hear = probe.Prober.on_ack, identity.Identity.hear
     patch.setattr(probe.Prober, "on_ack", lambda *said: on_ack(*said) if trio.current_time() < 25 else None)
     patch.setattr(identity.Identity, "hear", lambda *said: hear(*said) if trio.current_time() < 25 else None)
+
+
+def deaf_to_any_contact(patch: Patch) -> None:
+    patch.setattr(isolation.Isolation, "listen", lambda _self: False)
 
 
 def the_last_word_wins(patch: Patch) -> None:
@@ -116,6 +120,9 @@ class _LiveOnly:
 
     def joined(self) -> bool:
         return self._mesh.joined()
+
+    def silent_s(self) -> float | None:
+        return self._mesh.silent_s()
 
     def wall_ns(self, at: float) -> int:
         return self._mesh.wall_ns(at)
@@ -186,6 +193,7 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "no reconnect": (no_reconnect, SPLIT, "heal"),
     "no probes": (no_probes, POWER_OFF, "completeness"),
     "deaf from 25 s on": (deaf_from_25_s_on, ASK, "accuracy"),
+    "deaf to any contact": (deaf_to_any_contact, POWER_OFF, "cut off"),
     "the last word wins": (the_last_word_wins, FREEZE, "monotone"),
     "no goodbye": (no_goodbye, LEAVE, "goodbye"),
     "always complete": (always_complete, KILL, "ledger"),

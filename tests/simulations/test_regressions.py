@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from simulations.plan import Ask, Freeze, Kill, Leave, Plan, PowerOff, SlowDisk, Start, Step
+from simulations.plan import Ask, Freeze, Kill, Leave, Partition, Plan, PowerOff, SlowDisk, Start, Step
 from simulations.report import lines
 from simulations.run import run
+from varlogd.wire.query import Outcome
 
 HOSTS = ("n1", "n2", "n3", "n4")
 
@@ -27,6 +28,20 @@ FOUND: dict[str, tuple[int, tuple[Step, ...]]] = {
 def test_it_holds_now(seed: int, steps: tuple[Step, ...]) -> None:
     report = run(Plan("regression", seed, HOSTS, steps))
     assert report.passed, "\n".join(lines(report, "see above"))
+
+
+def test_a_host_without_a_network_says_so_in_its_ledger_and_buries_nobody() -> None:
+    hosts = HOSTS[:3]
+    steps: tuple[Step, ...] = (Partition(10, (("n1",), ("n2", "n3")), 40.0), Ask(30, "n1"), Ask(30, "n2"))
+    report = run(Plan("cut off", 1, hosts, steps))
+    assert report.passed, "\n".join(lines(report, "see above"))
+    alone, with_another = (asked.ledger for asked in report.asks)
+    assert alone is not None and "cut off" in alone.doubt and not alone.complete
+    assert {entry.host: entry.outcome for entry in alone.members}["n2"] != Outcome.DEAD
+    assert with_another is not None and not with_another.doubt
+    assert {entry.host: entry.outcome for entry in with_another.members}["n1"] == Outcome.DEAD
+    said = [event.text for event in report.events if event.host == "n1"]
+    assert any("no longer cut off" in text for text in said)
 
 
 def test_a_plan_may_do_anything_to_a_host_in_any_state() -> None:

@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 import pytest
@@ -234,9 +235,9 @@ class Mesh:
         if to == src:
             self._later(self._delay(), lambda: self._tell(src, lambda core: core.on_self_dialled, to))
         elif self._is_cut(src, to):
-            self._later(DIAL_TIMEOUT_S, lambda: self._refuse(src, to))
+            self._later(DIAL_TIMEOUT_S, lambda: self._refuse(src, to, refused=False))
         elif to not in self.processes or not self.processes[to].running:
-            self._later(self._delay(), lambda: self._refuse(src, to))
+            self._later(self._delay(), lambda: self._refuse(src, to, refused=True))
         elif self.rng.random() >= self.loss:
             self.links.add(frozenset((src, to)))
             self._later(self._delay(), lambda: self.deliver(src, to, arrives))
@@ -247,9 +248,9 @@ class Mesh:
         if not self._is_cut(src, to):
             self._step(process, lambda now: process.core.on_message(now, src, message))
 
-    def _refuse(self, src: str, to: str) -> None:
+    def _refuse(self, src: str, to: str, *, refused: bool) -> None:
         if self.hints:
-            self._tell(src, lambda core: core.on_unreachable, to)
+            self._tell(src, lambda core: partial(core.on_unreachable, refused=refused), to)
 
 
 class Solo:

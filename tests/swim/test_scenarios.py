@@ -6,18 +6,19 @@ import pytest
 
 from varlogd.config import MembershipConfig
 from varlogd.swim.core import Swim
-from varlogd.swim.directives import JoinFailing, NameConflict, Refuted
+from varlogd.swim.directives import CutOff, JoinFailing, NameConflict, Reconnected, Refuted
 from varlogd.swim.effects import Effects
 from varlogd.swim.exchange import Exchange
 from varlogd.swim.identity import Identity
+from varlogd.swim.isolation import Isolation
 from varlogd.swim.state import State, restate
 from varlogd.wire.gossip import Gossip, Ping, PushPull
 
 DETECTION_S = {2: 2.8, 3: 2.8, 5: 2.8, 20: 3.6}
 """From kill -9 until all survivors know, by the number of nodes, when the kernel resets connections."""
 
-SILENT_DETECTION_S = {2: 5.0, 5: 12.0, 20: 12.0}
-"""The same when nothing is heard of it, as when a host loses power."""
+SILENT_DETECTION_S = {3: 6.0, 5: 12.0, 20: 12.0}
+"""The same when nothing is heard of it, as when a host loses power. (The other of two nodes is then cut off.)"""
 
 HEAL_S = 15.0
 
@@ -354,7 +355,7 @@ def test_one_that_left_comes_back(mesh) -> None:
 # Splits
 
 
-@pytest.mark.parametrize(("nodes", "split_s"), [(2, 60.0), (4, 30.0), (10, 120.0), (20, 30.0), (6, 1200.0)])
+@pytest.mark.parametrize(("nodes", "split_s"), [(4, 30.0), (10, 120.0), (20, 30.0), (6, 1200.0)])
 def test_a_split_in_half_heals(mesh, nodes, split_s) -> None:
     for seed in range(3):
         net = mesh(seed)
@@ -370,18 +371,106 @@ def test_a_split_in_half_heals(mesh, nodes, split_s) -> None:
         assert net.agree(names)
 
 
-def test_the_return_of_a_node_that_buried_everybody_buries_nobody(mesh) -> None:
-    """The second flaw: what it held dead while it was alone must not spread."""
+def test_the_return_of_a_minority_that_buried_everybody_buries_nobody(mesh) -> None:
+    """The second flaw: what two held dead while they were on their own must not spread."""
     for seed in range(10):
         net = mesh(seed)
         names = net.boot_all(6)
-        net.split(["n1"], [name for name in names if name != "n1"])
+        few, many = ["n1", "n2"], ["n0", "n3", "n4", "n5"]
+        net.split(few, many)
         net.run(15.0 + seed)
+        assert net.agree(few, State.DEAD, many)
         net.heal()
         assert net.run_until(lambda net=net, names=names: net.agree(names), 60.0) <= HEAL_S
         net.run(30.0)
-        wrong = [(observer, name) for observer, name in wrongly_dead(net, ["n1"]) if observer != "n1"]
-        assert wrong == []
+        assert [pair for pair in wrongly_dead(net, few) if pair[0] in many] == []
+
+
+# Cut off
+
+
+def cut_off_and_back(net, alone, others, away_s):
+    """One node loses its network for so long; afterwards all is as it was. Returns how long it took to say so."""
+    net.split([alone], others)
+    took_s = net.run_until(lambda: net.core(alone).cut_off, 30.0)
+    assert net.core(alone).cut_off and not any(net.core(name).cut_off for name in others[1:])
+    net.run(away_s)
+    assert net.ever(State.DEAD) == [(other, alone) for other, _ in net.ever(State.DEAD)]
+    net.heal()
+    assert net.run_until(lambda: net.agree([alone, *others]), 60.0) <= HEAL_S
+    net.run(60.0)
+    assert net.agree([alone, *others]) and not net.core(alone).cut_off
+    assert [observer for observer, _ in net.ever(State.DEAD) if observer == alone] == []
+    (cut,), (back,) = net.events(alone, CutOff), net.events(alone, Reconnected)
+    assert back.silent_s >= cut.silent_s >= 3.0
+    return took_s
+
+
+@pytest.mark.parametrize("nodes", [3, 6, 20])
+@pytest.mark.parametrize("away_s", [0.0, 40.0, 600.0])
+def test_a_node_that_hears_nobody_says_so_and_buries_nobody(mesh, nodes, away_s) -> None:
+    for seed in range(3):
+        net = mesh(seed)
+        names = net.boot_all(nodes)
+        assert cut_off_and_back(net, "n1", [name for name in names if name != "n1"], away_s) <= 5.0
+
+
+@pytest.mark.parametrize("hints", [True, False])
+def test_of_two_nodes_without_a_network_each_is_cut_off(mesh, hints) -> None:
+    for seed in range(5):
+        net = mesh(seed, hints=hints)
+        names = net.boot_all(2)
+        net.split(["n0"], ["n1"])
+        net.run(120.0)
+        assert net.core("n0").cut_off and net.core("n1").cut_off
+        assert net.state("n0", "n1") is net.state("n1", "n0") is State.SUSPECT
+        net.heal()
+        assert net.run_until(lambda net=net, names=names: net.agree(names), 60.0) <= HEAL_S
+        assert net.ever(State.DEAD) == []
+
+
+def test_when_a_whole_side_loses_power_the_last_one_cannot_tell_it_from_being_cut_off(mesh) -> None:
+    net = mesh(1, hints=False)
+    names = net.boot_all(5)
+    for name in names[1:]:
+        net.kill(name)
+    net.run(300.0)
+    assert net.core("n0").cut_off
+    assert wrongly_dead(net) == []
+    net.boot("n1", ["n0:1"], epoch=2)
+    assert net.run_until(lambda: net.agree(["n0"], State.DEAD, names[2:]), 60.0) <= 30.0
+    assert not net.core("n0").cut_off
+
+
+def test_when_all_others_are_killed_their_hosts_say_so_and_nobody_is_cut_off(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(2)
+    net.kill("n1")
+    assert survivors_know(net, names, ["n1"]) <= DETECTION_S[2]
+    net.run(60.0)
+    assert not net.core("n0").cut_off
+    assert net.events("n0", CutOff) == []
+
+
+def test_two_on_their_side_of_a_split_are_not_cut_off(mesh) -> None:
+    net = mesh(1)
+    names = net.boot_all(6)
+    net.split(names[:2], names[2:])
+    net.run(60.0)
+    assert net.agree(names[:2], State.DEAD, names[2:])
+    assert not any(net.events(name, CutOff) for name in names)
+
+
+def test_a_node_that_was_stopped_was_not_cut_off(mesh) -> None:
+    for seed in range(5):
+        net = mesh(seed)
+        names = net.boot_all(4)
+        net.freeze("n1")
+        net.run(30.0)
+        net.thaw("n1", timers_first=seed % 2 == 0)
+        net.run(60.0)
+        assert net.agree(names)
+        assert net.events("n1", CutOff) == []
 
 
 def test_a_split_shorter_than_a_suspicion_leaves_no_trace(mesh) -> None:
@@ -452,7 +541,7 @@ def frozen_run(mesh):
 
 
 def woken_run(mesh):
-    return asleep_with_a_suspect(mesh, 3, 2, timers_first=True)
+    return [pair for seed in range(10) for pair in asleep_with_a_suspect(mesh, seed, 5, timers_first=True)]
 
 
 def lonely_run(mesh):
@@ -460,12 +549,21 @@ def lonely_run(mesh):
     for seed in range(10):
         net = mesh(seed)
         names = net.boot_all(6)
-        net.split(["n1"], [name for name in names if name != "n1"])
+        few = ["n1", "n2"]
+        net.split(few, [name for name in names if name not in few])
         net.run(15.0 + seed)
         net.heal()
         net.run(60.0)
-        wrong += [pair for pair in wrongly_dead(net, ["n1"]) if pair[0] != "n1"]
+        wrong += [pair for pair in wrongly_dead(net, few) if pair[0] not in few]
     return wrong
+
+
+def alone_run(mesh):
+    net = mesh(3)
+    names = net.boot_all(6)
+    net.split(["n1"], [name for name in names if name != "n1"])
+    net.run(60.0)
+    return wrongly_dead(net, ["n1"])
 
 
 def split_run(mesh):
@@ -485,8 +583,9 @@ def split_run(mesh):
         (Effects, "enter", lambda self, now: setattr(self, "now", now), woken_run),
         (Swim, "_doubts", lambda self, claim, held: False, lonely_run),
         (Exchange, "_call_absent", lambda self: None, split_run),
+        (Isolation, "silent_since", lambda self, began: False, alone_run),
     ],
-    ids=["no refutation", "no sense of sleep", "every death believed", "the dead never called"],
+    ids=["no refutation", "no sense of sleep", "every death believed", "the dead never called", "never cut off"],
 )
 def test_a_planted_fault_is_found(mesh, monkeypatch, owner, method, fault, run) -> None:
     assert run(mesh) == []

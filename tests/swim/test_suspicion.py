@@ -29,7 +29,10 @@ class Clock:
         self.condemned: list[tuple[float, str]] = []
         for index in range(1, nodes):
             self.put(f"n{index}", State.ALIVE)
-        self.suspicions = Suspicions(CONFIG, self.effects, self.view, self._warn, self._condemn)
+        self.suspicions = Suspicions(
+            CONFIG, self.effects, self.view, lambda _since: self.silent, self._warn, self._condemn
+        )
+        self.silent = False
         self.alarms: list[tuple[float, Timer]] = []
 
     def put(self, name: str, state: State, by: str = "", incarnation: int = 0) -> Claim:
@@ -213,3 +216,15 @@ def test_it_is_ripe_after_a_probe_time_out_for_the_same_life_only() -> None:
     assert clock.suspicions.is_ripe(verdict)
     assert not clock.suspicions.is_ripe(Claim("n1", 1, 1, State.DEAD, "n1:1", {}, "n2"))
     assert not clock.suspicions.is_ripe(Claim("n2", 1, 0, State.DEAD, "n2:1", {}, "n3"))
+
+
+def test_while_nobody_is_heard_nobody_is_condemned_and_afterwards_there_is_a_whole_min() -> None:
+    clock = Clock(10)
+    clock.suspect("n1")
+    clock.silent = True
+    clock.run_to(60.0)
+    assert clock.condemned == []
+    clock.silent = False
+    clock.suspicions.postpone()
+    clock.run_to(120.0)
+    assert clock.condemned == [(62.0, "n1")]

@@ -71,8 +71,8 @@ class GossipLoop:
     def on_link_lost(self, address: str) -> None:
         self._do(self.swim.on_link_lost(self._now(), address))
 
-    def on_unreachable(self, address: str) -> None:
-        self._do(self.swim.on_unreachable(self._now(), address))
+    def on_unreachable(self, address: str, *, refused: bool) -> None:
+        self._do(self.swim.on_unreachable(self._now(), address, refused=refused))
 
     def on_self_dialled(self, address: str) -> None:
         self._do(self.swim.on_self_dialled(self._now(), address))

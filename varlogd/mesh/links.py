@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 import trio
 
-from varlogd.errors import Closed, ProtocolError, Unreachable
+from varlogd.errors import Closed, NobodyListens, ProtocolError, RejectedHandshake, Unreachable
 from varlogd.mesh.network import Network
 from varlogd.mesh.transport import CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_PROTOCOL, WebSocket, open_websocket
 from varlogd.wire.codec import decode_cbor, encode_cbor
@@ -50,7 +50,7 @@ class LinkEvents(Protocol):
 
     def on_message(self, src: str, message: GossipMessage) -> None: ...
     def on_link_lost(self, address: str) -> None: ...
-    def on_unreachable(self, address: str) -> None: ...
+    def on_unreachable(self, address: str, *, refused: bool) -> None: ...
     def on_self_dialled(self, address: str) -> None: ...
 
 
@@ -172,7 +172,8 @@ class Links:
             log.debug("dial failed", extra={"fields": {"peer": dialled, "why": str(error)}})
             self._forget(link)
             if dialled not in self._links:
-                self._events.on_unreachable(dialled)
+                refused = isinstance(error, NobodyListens | RejectedHandshake)
+                self._events.on_unreachable(dialled, refused=refused)
         except Exception:  # whatever a peer made of us, it ends with its link
             log.exception("a link failed through a fault of ours", extra={"fields": {"peer": dialled}})
             self._forget(link)

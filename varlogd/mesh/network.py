@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import trio
 
 from varlogd.config import split_address
-from varlogd.errors import CannotListen, Unreachable
+from varlogd.errors import CannotListen, NobodyListens, Unreachable
 
 _ANYWHERE: Final = "192.0.2.1:9"
 """An address for documentation (RFC 5737), routed like any other: it asks the kernel for the way out."""
@@ -23,7 +23,7 @@ class Network(Protocol):
     """Where streams come from."""
 
     async def connect(self, address: str) -> trio.abc.Stream:
-        """A stream to ``host:port``. Raises Unreachable."""
+        """A stream to ``host:port``. Raises NobodyListens where the host there says so itself, else Unreachable."""
         ...
 
     async def listen(self, address: str) -> tuple[Sequence[trio.abc.Listener[trio.abc.Stream]], str]:
@@ -43,7 +43,9 @@ class TcpNetwork:
         try:
             return await trio.open_tcp_stream(host, port)
         except OSError as error:
-            raise Unreachable(f"{address}: {_reason(error)}") from error
+            cause = _cause(error)
+            kind = NobodyListens if isinstance(cause, ConnectionRefusedError) else Unreachable
+            raise kind(f"{address}: {_reason(error)}") from error
 
     async def listen(self, address: str) -> tuple[Sequence[trio.abc.Listener[trio.abc.Stream]], str]:
         host, port = dialled_address(address)
@@ -80,10 +82,15 @@ def join_address(host: str, port: int) -> str:
 
 
 def _reason(error: OSError) -> str:
-    """The reason in the system's words; trio says at length which addresses it tried."""
+    """The reason in the system's words."""
+    found = _cause(error)
+    text = found.strerror if isinstance(found, socket.gaierror) or not found.errno else os.strerror(found.errno)
+    return (text or str(found)).lower()
+
+
+def _cause(error: OSError) -> OSError:
+    """The first of the errors behind this one: trio says at length which addresses it tried."""
     cause = error.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    found = cause if isinstance(cause, OSError) else error
-    text = found.strerror if isinstance(found, socket.gaierror) or not found.errno else os.strerror(found.errno)
-    return (text or str(found)).lower()
+    return cause if isinstance(cause, OSError) else error

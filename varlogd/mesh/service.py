@@ -72,6 +72,9 @@ LAST_WORDS_S: Final = 2 * CLOSE_TIMEOUT_S
 NOT_JOINED: Final = "the daemon asked has not joined the mesh: no seed has answered it, and there may be other hosts"
 """Why an answer is not whole though every known member answered."""
 
+CUT_OFF: Final = "the daemon asked is cut off: it has heard from nobody for {:.0f} s, and other hosts may well be up"
+"""The same where it is not known how the others are, for it may be this node whose network is gone."""
+
 EXHAUSTED: Final = (
     "not asked again: an earlier answer, whose cursor this question came with, had the last of its rows"
 )
@@ -84,6 +87,10 @@ class Mesh(Protocol):
     def members(self) -> dict[str, Member]: ...
     def joined(self) -> bool:
         """Whether the members known may be all there are."""
+        ...
+
+    def silent_s(self) -> float | None:
+        """For how long nobody at all has been heard, if the others' states therefore say nothing of them."""
         ...
 
     def wall_ns(self, at: float) -> int:
@@ -306,7 +313,7 @@ class QueryService:
             else (member.state.name.lower(), self._mesh.wall_ns(member.since))
             for name, member in chosen.items()
         }
-        book = LedgerBook(self._host, opened, "" if self._mesh.joined() else NOT_JOINED)
+        book = LedgerBook(self._host, opened, doubt(self._mesh))
         for name in exhausted & chosen.keys():
             book.told(Entry(host=name, outcome=Outcome.ANSWERED, notes=(EXHAUSTED,)))
         return book, {name: address for name, address in alive.items() if name not in exhausted}
@@ -327,6 +334,14 @@ class QueryService:
         )
 
 
+def doubt(mesh: Mesh) -> str:
+    """Why what this node knows of the mesh may not be all, or not be true; empty if there is no reason."""
+    if not mesh.joined():
+        return NOT_JOINED
+    silent_s = mesh.silent_s()
+    return "" if silent_s is None else CUT_OFF.format(silent_s)
+
+
 class _View:
     """The members that a question's matchers choose, as the mesh has them now."""
 
@@ -344,7 +359,7 @@ class _View:
 
     def doubt(self) -> str:
         """See `following.View`."""
-        return "" if self._mesh.joined() else NOT_JOINED
+        return doubt(self._mesh)
 
 
 async def _work(running: _Running, websocket: WebSocket, voice: Voice) -> None:

@@ -10,7 +10,7 @@ The parts, each with its own theory at the top of its file:
     view           the member table                      identity     answering what is said of ourselves
     probe, relay   who does not answer                   suspicion    from not answering to dead
     dissemination  which news rides on which message     join, exchange   whole views: joining, healing
-    timing         round trips, and others' clocks
+    timing         round trips, and others' clocks       isolation    whether it is we who hear nobody
     effects        now, chance, alarms, and the directives being written
 
 Everything heard or found out passes through `_hear`: claims from messages, our own accusations and our own
@@ -33,6 +33,7 @@ from varlogd.swim.effects import Effects
 from varlogd.swim.exchange import Exchange
 from varlogd.swim.health import LocalHealth
 from varlogd.swim.identity import Identity
+from varlogd.swim.isolation import Isolation
 from varlogd.swim.join import Join
 from varlogd.swim.probe import Prober
 from varlogd.swim.relay import Relays
@@ -88,7 +89,10 @@ class Swim:
             config, self._effects, self._view, self._health, self._timings, self._piggyback, self._accuse
         )
         self._relays = Relays(config, self._effects, self._piggyback, self._prober.next_seq)
-        self._suspicions = Suspicions(config, self._effects, self._view, self._warn, self._condemn)
+        self._isolation = Isolation(config, self._effects, self._view)
+        self._suspicions = Suspicions(
+            config, self._effects, self._view, self._isolation.silent_since, self._warn, self._condemn
+        )
         self._join = Join(config, self._effects, [seed for seed in seeds if seed != address], self._call)
         self._exchange = Exchange(config, self._effects, self._view, self._join.seeds)
 
@@ -106,6 +110,16 @@ class Swim:
     def joined(self) -> bool:
         """Whether another member has been known, or there is nobody to look for."""
         return self._join.joined_at is not None
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether nobody at all is heard, so that what is held of the others says nothing of them."""
+        return self._isolation.cut_off
+
+    @property
+    def heard_at(self) -> float:
+        """When there was last a sign of life from outside."""
+        return self._isolation.heard_at
 
     def timing(self, name: str) -> Timing | None:
         """What probes have measured of a live member; None until it has answered one."""
@@ -128,9 +142,12 @@ class Swim:
         """A link with the node at ``address`` closed: a reason to probe it now, and no more than that."""
         return self._run(now, partial(self._hint, address))
 
-    def on_unreachable(self, now: float, address: str) -> list[Directive]:
-        """Nobody could be reached at ``address``: whoever waits for an answer from there waits in vain."""
-        return self._run(now, partial(self._give_up, address))
+    def on_unreachable(self, now: float, address: str, *, refused: bool = False) -> list[Directive]:
+        """Nobody could be reached at ``address``: whoever waits for an answer from there waits in vain.
+
+        ``refused``: the host there said so itself, so the network works; otherwise nothing may have come back.
+        """
+        return self._run(now, partial(self._give_up, address, refused))
 
     def on_self_dialled(self, now: float, address: str) -> list[Directive]:
         """``address`` turned out to be our own: it is no seed, and no other member is there."""
@@ -148,7 +165,9 @@ class Swim:
             self._prober.abandon()
             self._relays.abandon()
             self._suspicions.postpone()
+            self._isolation.sleep()
         act()
+        self._isolation.check()
         self._arm_gossip()
         return self._effects.drain()
 
@@ -161,9 +180,14 @@ class Swim:
     # Messages
 
     def _receive(self, src: str, message: GossipMessage) -> None:
+        self._make_contact()
         if not isinstance(message, Nack):
             self._listen(src, message)
         self._respond(src, message)
+
+    def _make_contact(self) -> None:
+        if self._isolation.listen():
+            self._suspicions.postpone()
 
     def _listen(self, src: str, message: Ping | Ack | PingReq | Gossip | PushPull) -> None:
         """Take in the claims that came with a message, and set its sender right where it is behind."""
@@ -318,8 +342,9 @@ class Swim:
 
     # What this node says itself
 
-    def _accuse(self, target: Claim) -> None:
+    def _accuse(self, target: Claim, sent_at: float) -> None:
         """A probe of what this claim says was there has failed."""
+        self._isolation.probe_failed(sent_at)
         self._hear(restate(target, State.SUSPECT, self._name))
 
     def _condemn(self, suspected: Claim) -> None:
@@ -359,9 +384,11 @@ class Swim:
 
     def _disregard(self, address: str) -> None:
         self._join.drop(address)
-        self._give_up(address)
+        self._give_up(address, refused=False)
 
-    def _give_up(self, address: str) -> None:
+    def _give_up(self, address: str, refused: bool) -> None:
+        if refused:
+            self._make_contact()
         self._relays.on_unreachable(address)
         self._prober.on_unreachable(address)
         self._hint(address)

@@ -73,7 +73,21 @@ class TableFull:
     members_max: int
 
 
-Event = MemberChanged | Joined | JoinFailing | NameConflict | Refuted | EpochRaised | TableFull
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """Nobody has been heard for so long, though members are held to be live and are probed: see `isolation`."""
+
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnected:
+    """Somebody is heard again, after so long."""
+
+    silent_s: float
+
+
+Event = MemberChanged | Joined | JoinFailing | NameConflict | Refuted | EpochRaised | TableFull | CutOff | Reconnected
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class _Probe:
 
 
 class Prober:
-    """All probes of this node. ``accuse`` is told what a failed one was about."""
+    """All probes of this node. ``accuse`` is told what a failed one was about, and when it was sent."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Prober:
         health: LocalHealth,
         timings: Timings,
         piggyback: Piggyback,
-        accuse: Callable[[Claim], None],
+        accuse: Callable[[Claim, float], None],
     ) -> None:
         self._config = config
         self._effects = effects
@@ -253,7 +253,7 @@ class Prober:
         self._end(probe)
         if not (probe.nacked or probe.refused):
             self._health.worse()
-        self._accuse(probe.target)
+        self._accuse(probe.target, probe.sent_at)
 
     def _end(self, probe: _Probe) -> None:
         self._effects.disarm(probe.alarm)

@@ -14,7 +14,8 @@ Three things of our own:
   other on each of the three. (One accuser alone must not lower K: a node cut off suspects everybody, alone.)
 - Before the clock runs out the suspect is told once more, directly, and given one probe time-out to answer:
   the gossip about it may have been spent while it, or the way to it, was sick.
-- A process that has slept heard no refutations meanwhile: `postpone` gives each suspect a whole Min from now.
+- A process that has slept heard no refutations meanwhile, and neither has one that was cut off: `postpone` gives
+  each suspect a whole Min from now. While we are cut off nobody is condemned (see `isolation`).
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class _Suspicion:
 class Suspicions:
     """The clocks of all suspects, and a container of their names.
 
-    ``warn`` tells a suspect once more, ``condemn`` declares its death.
+    ``silent_since`` says whether we have heard nobody at all since a time, ``warn`` tells a suspect once more,
+    ``condemn`` declares its death.
     """
 
     def __init__(
@@ -69,12 +71,14 @@ class Suspicions:
         config: MembershipConfig,
         effects: Effects,
         view: View,
+        silent_since: Callable[[float], bool],
         warn: Callable[[Claim], None],
         condemn: Callable[[Claim], None],
     ) -> None:
         self._config = config
         self._effects = effects
         self._view = view
+        self._silent_since = silent_since
         self._warn = warn
         self._condemn = condemn
         self._about: dict[str, _Suspicion] = {}
@@ -138,7 +142,7 @@ class Suspicions:
                 self._rearm(suspicion)
 
     def postpone(self) -> None:
-        """This process slept: whoever is suspect gets a whole Min from now, and is told again."""
+        """This process slept or was cut off: whoever is suspect gets a whole Min from now, and is told again."""
         for suspicion in self._about.values():
             suspicion.not_before = self._effects.now + suspicion.min_s
             suspicion.warned_at = None
@@ -185,5 +189,5 @@ class Suspicions:
             suspicion.warned_at = self._effects.now
             self._warn(suspicion.claim)
             self._rearm(suspicion)
-            return
-        self._condemn(suspicion.claim)
+        elif not self._silent_since(suspicion.started):  # else it waits for `postpone`
+            self._condemn(suspicion.claim)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+
+from varlogd.swim.directives import CutOff, Reconnected
+from varlogd.swim.state import State
+from varlogd.wire.gossip import Ack, Gossip, Nack, Ping
+
+
+def told(node):
+    return [event for event in node.events if isinstance(event, CutOff | Reconnected)]
+
+
+def answer_pings(node, seconds):
+    for _ in range(round(seconds * 10)):
+        node.run(0.1)
+        for send in node.take(Ping):
+            node.hear(send.to, Ack(send.message.seq))
+
+
+def cut_off(solo, *names):
+    node = solo(*names or ("a", "b"))
+    node.start()
+    node.run(6.0)
+    assert node.core.cut_off
+    return node
+
+
+def test_silence_from_everybody_is_said_once_and_condemns_nobody(solo) -> None:
+    node = solo("a", "b")
+    node.start()
+    node.run(2.5)
+    assert not node.core.cut_off
+    node.run(300.0)
+    assert node.core.cut_off
+    (event,) = told(node)
+    assert 3.0 <= event.silent_s <= 5.0
+    assert {node.state("a"), node.state("b")} == {State.SUSPECT}
+    assert node.core.heard_at == 100.0
+
+
+@pytest.mark.parametrize("message", [Nack(1), Ping(1, "somebody"), Gossip(())])
+def test_any_word_ends_it(solo, message) -> None:
+    node = cut_off(solo)
+    node.events.clear()
+    node.hear("x:1", message)
+    assert told(node) == [Reconnected(6.0)]
+    assert not node.core.cut_off
+
+
+def test_a_refusal_ends_it_and_a_dial_without_an_answer_does_not(solo) -> None:
+    node = cut_off(solo)
+    node.do(node.core.on_unreachable(node.now, "a:1"))
+    node.do(node.core.on_link_lost(node.now, "b:1"))
+    assert node.core.cut_off
+    node.do(node.core.on_unreachable(node.now, "a:1", refused=True))
+    assert not node.core.cut_off
+
+
+def test_whoever_is_silent_when_others_are_heard_again_gets_a_whole_min_and_is_dead(solo) -> None:
+    node = cut_off(solo, "a")
+    node.run(100.0)
+    back = node.now
+    while node.state("a") is not State.DEAD:
+        node.hear("x:1", Nack(1))
+        node.run(0.1)
+    assert node.now - back == pytest.approx(2.5, abs=0.2)
+
+
+def test_who_answers_some_is_not_cut_off(solo) -> None:
+    node = solo("a", "b")
+    node.start()
+    for _ in range(600):
+        node.run(0.1)
+        for send in node.take(Ping):
+            if send.message.target == "b":
+                node.hear("b:1", Ack(send.message.seq))
+    assert told(node) == []
+    assert node.state("a") is State.DEAD
+
+
+def test_a_quiet_mesh_is_no_silence(solo) -> None:
+    node = solo("a", probe_interval_s=10.0)
+    node.start()
+    answer_pings(node, 200.0)
+    assert told(node) == []
+
+
+@pytest.mark.parametrize("names", [(), ("left",)])
+def test_with_nobody_to_hear_there_is_nothing_to_miss(solo, names) -> None:
+    node = solo(*names)
+    node.start()
+    for name in names:
+        node.hear(f"{name}:1", Gossip((node.said(name, State.LEFT, ""),)))
+    node.run(100.0)
+    assert told(node) == []
