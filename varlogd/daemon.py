@@ -23,6 +23,7 @@ from varlogd.logs.journal.source import JournalSource
 from varlogd.logs.reading import Budget
 from varlogd.logs.scan import HostLogs
 from varlogd.logs.secrets.redaction import Redactor
+from varlogd.memory import Memory
 from varlogd.mesh import http
 from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import QUERY_PATH
@@ -67,6 +68,8 @@ class Daemon:
         self._config = config
         self._world = world
         self._stopping = trio.Event()
+        disk = world.disk(config.state_dir) if config.state_dir is not None else None
+        self._memory = Memory(config.name, disk, world.runner, lambda: world.wall_ns() // MICROSECOND_NS)
         self.gossip: GossipLoop
         self.queries: QueryService
 
@@ -75,7 +78,15 @@ class Daemon:
         self._stopping.set()
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `stop`; started with the address in use. Raises CannotListen if it cannot listen."""
+        """Serve until `stop`; started with the address in use.
+
+        Raises CannotListen if it cannot listen, and StateDirTaken if another process has its state.
+        """
+        async with self._memory.kept():
+            await self._serve(task_status)
+        log.info("stopped", extra={"fields": {"name": self._config.name}})
+
+    async def _serve(self, task_status: trio.TaskStatus[str]) -> None:
         listeners, address = await self._world.network.listen(self._config.listen)
         self._wire_up(self._advertised(address))
         server = Server(self._routes(), self._pages(), self._config.query.connections_max)
@@ -84,11 +95,11 @@ class Daemon:
             log.info("listening", extra={"fields": {"address": address, "name": self._config.name}})
             log.info("member up", extra={"fields": _fields(self.gossip.swim.me)})
             await nursery.start(self.gossip.run)
+            nursery.start_soon(self._memory.keep, self.members)
             task_status.started(address)
             await self._stopping.wait()
             await self._leave()
             nursery.cancel_scope.cancel()
-        log.info("stopped", extra={"fields": {"name": self._config.name}})
 
     def members(self) -> dict[str, Member]:
         """The mesh as this node sees it."""
@@ -107,10 +118,11 @@ class Daemon:
         swim = Swim(
             config.membership,
             name=config.name,
-            epoch=world.wall_ns() // MICROSECOND_NS,
+            epoch=self._memory.epoch,
             address=address,
             tags=config.tags,
             seeds=config.join,
+            known=self._memory.addresses,
             rng=world.rng,
             now=trio.current_time(),
         )
@@ -172,6 +184,7 @@ class Daemon:
             case Refuted(by, incarnation):
                 log.info("refuted", extra={"fields": {"by": by, "incarnation": incarnation}})
             case EpochRaised(epoch):
+                self._memory.note()
                 log.warning(
                     "the clock went back since the last boot: epoch raised", extra={"fields": {"epoch": epoch}}
                 )
@@ -179,6 +192,7 @@ class Daemon:
                 log.error("too many members: newcomers are ignored", extra={"fields": {"members_max": members_max}})
 
     def _on_member(self, member: Member, previous: Member | None) -> None:
+        self._memory.note()
         level = logging.WARNING if member.state in (State.SUSPECT, State.DEAD) else logging.INFO
         log.log(level, "member %s", _WORDS[member.state], extra={"fields": _fields(member)})
         if member.state == State.DEAD:
@@ -229,7 +243,7 @@ def _within_files_limit(config: Config) -> Config:
 async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> bool:
     """Run the daemon in the real world until SIGTERM or Ctrl-C; a second signal ends it at once.
 
-    True if it ended gracefully. Raises CannotListen if it cannot listen where it is told to.
+    True if it ended gracefully. Raises what `Daemon.run` raises.
     """
     daemon = Daemon(_within_files_limit(config), real_world(config.query.scans_max))
     graceful = True
