@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -32,8 +33,10 @@ from varlogd.mesh.gossip import GossipLoop
 from varlogd.mesh.links import GOSSIP_PATH
 from varlogd.mesh.network import join_address
 from varlogd.mesh.service import QueryService
+from varlogd.mesh.telling import Telling
 from varlogd.mesh.transport import Route, Server
 from varlogd.swim.core import Swim
+from varlogd.swim.damping import Told
 from varlogd.swim.directives import (
     EpochRaised,
     Event,
@@ -58,7 +61,7 @@ log = logging.getLogger("varlogd")
 
 MICROSECOND_NS: Final = 1000
 """The unit of epochs: fine enough that no two boots share one, and exact in JSON's doubles."""
-_WORDS: Final = {State.ALIVE: "up", State.SUSPECT: "suspect", State.DEAD: "dead", State.LEFT: "left"}
+_STATES: Final = {State.ALIVE: "up", State.SUSPECT: "suspect", State.DEAD: "dead", State.LEFT: "left"}
 
 
 class Daemon:
@@ -70,6 +73,7 @@ class Daemon:
         self._stopping = trio.Event()
         disk = world.disk(config.state_dir) if config.state_dir is not None else None
         self._memory = Memory(config.name, disk, world.runner, lambda: world.wall_ns() // MICROSECOND_NS)
+        self._telling = Telling(_tell)
         self.gossip: GossipLoop
         self.queries: QueryService
 
@@ -94,8 +98,10 @@ class Daemon:
             nursery.start_soon(server.serve, listeners)
             log.info("listening", extra={"fields": {"address": address, "name": self._config.name}})
             log.info("member up", extra={"fields": _fields(self.gossip.swim.me)})
+            log.debug("held up", extra={"fields": _fields(self.gossip.swim.me)})
             await nursery.start(self.gossip.run)
             nursery.start_soon(self._memory.keep, self.members)
+            nursery.start_soon(self._telling.run)
             task_status.started(address)
             await self._stopping.wait()
             await self._leave()
@@ -104,6 +110,10 @@ class Daemon:
     def members(self) -> dict[str, Member]:
         """The mesh as this node sees it."""
         return dict(self.gossip.swim.members)
+
+    def flapping(self) -> Collection[str]:
+        """The members that come and go: people are not told of each time."""
+        return self._telling.flapping
 
     def joined(self) -> bool:
         """Whether it has joined the mesh, or is alone by choice."""
@@ -193,8 +203,8 @@ class Daemon:
 
     def _on_member(self, member: Member, previous: Member | None) -> None:
         self._memory.note()
-        level = logging.WARNING if member.state in (State.SUSPECT, State.DEAD) else logging.INFO
-        log.log(level, "member %s", _WORDS[member.state], extra={"fields": _fields(member)})
+        log.debug("held %s", _STATES[member.state], extra={"fields": _fields(member)})
+        self._telling.change(member, previous)
         if member.state == State.DEAD:
             self.gossip.links.drop(member.address)
             self.queries.member_died(member)
@@ -220,6 +230,19 @@ def host_logs(config: Config, world: World) -> HostLogs:
         budget=Budget(config.query.bytes_max, config.query.rows_max, config.query.work_max_s),
         timestamps=config.timestamps,
     )
+
+
+def _tell(told: Told) -> None:
+    """What people are told of a member, in the log."""
+    member, fields = told.member, _fields(told.member)
+    match told.what:
+        case "changed":
+            level = logging.WARNING if member.state in (State.SUSPECT, State.DEAD) else logging.INFO
+            log.log(level, "member %s", _STATES[member.state], extra={"fields": fields})
+        case "flapping":
+            log.warning("member flapping: nothing more is told of it until it is steady", extra={"fields": fields})
+        case "steady":
+            log.info("member steady: %s", _STATES[member.state], extra={"fields": fields})
 
 
 def _fields(member: Member) -> dict[str, object]:
