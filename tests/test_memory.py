@@ -208,6 +208,7 @@ async def test_without_a_directory_it_says_what_is_lost(caplog: pytest.LogCaptur
     memory = Memory("me", None, Inline(), lambda: 7)
     async with memory.kept():
         assert (memory.epoch, memory.addresses) == (7, ())
+        await memory.keep(dict)
     assert "only the seeds are called" in caplog.text
 
 

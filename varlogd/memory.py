@@ -73,10 +73,6 @@ class Memory:
 
         Raises StateDirTaken if another process has this memory.
         """
-        if self._disk is None:
-            log.info(
-                "no state_dir: after a restart only the seeds are called, and only the clock tells the boots apart"
-            )
         try:
             await self._recall()
             yield
@@ -91,7 +87,12 @@ class Memory:
         self._news.set()
 
     async def keep(self, view: View) -> None:
-        """Write what is new in ``view`` from time to time, until cancelled."""
+        """Write what is new in ``view`` from time to time, until cancelled. Says so where it cannot."""
+        if self._disk is None:
+            log.info(
+                "nothing is remembered: after a restart only the seeds are called, only the clock tells boots apart"
+            )
+            return
         self._view = view
         while True:
             await self._news.wait()
