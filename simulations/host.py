@@ -25,6 +25,7 @@ from typing import Final, TypeVar
 import trio
 
 from simulations.determinism import RunQueue
+from simulations.disk import SimulatedDisk
 from simulations.logs import EPOCH_NS, HostLog
 from simulations.network import SimulatedNetwork, Wires
 from simulations.trace import Kind, Trace
@@ -36,6 +37,9 @@ from varlogd.world import World
 T = TypeVar("T")
 
 PORT: Final = 8514
+
+STATE_DIR: Final = "/var/lib/varlogd"
+"""Where the daemons' memory is, on the simulated disk."""
 
 STEP_S: Final = (0.000_2, 0.002)
 """Shortest and longest step of blocking work, drawn: a chunk from memory, and one from a disk."""
@@ -149,6 +153,7 @@ class SimulatedHost:
         self.disturbed_at = 0.0
         self.stood_still_at = -math.inf
         self.leave_at = math.inf
+        self.disk = SimulatedDisk()
         self.processes: list[Process] = []
         self.askers: dict[trio.CancelScope, None] = {}
         self._site = site
@@ -200,6 +205,7 @@ class SimulatedHost:
     def power_off(self) -> None:
         """The machine is gone, askers on it included."""
         self._crash(SimulatedNetwork.vanish)
+        self.disk.lose_power()
         for scope in self.askers:
             scope.cancel()
         self._site.wires.darken(self.name)
@@ -266,12 +272,14 @@ class SimulatedHost:
             runner=runner,
             wall_ns=wall_ns,
             zone=UTC,
+            disk=self.disk.directory,
         )
         config = Config(
             name=self.name,
             listen=self.address,
             join=site.seeds,
             roots=(str(self._root),),
+            state_dir=STATE_DIR,
             allow_unauthenticated=True,
         )
         return Process(self.name, Daemon(config, world), network, runner)
@@ -299,6 +307,7 @@ class SimulatedHost:
             return
         process.gone = True
         end(process.network)
+        self.disk.cut_off()
         process.frozen = False
         self._site.queue.look_again()
         process.scope.cancel()

@@ -139,6 +139,7 @@ class Mesh:
         membership: MembershipConfig = QUIET,
         drain_s: float = 5.0,
         query: QueryConfig | None = None,
+        state_dir: str | None = None,
         make: Callable[[Config, World], Daemon] = Daemon,
     ) -> Host:
         """Start a daemon that serves one stream, ``app.log``: so many lines, or that text."""
@@ -149,6 +150,7 @@ class Mesh:
         config = Config(
             name=name, listen=listen, join=tuple(seeds), roots=(str(root),), tags=dict(tags or {}),
             membership=membership, drain_s=drain_s, query=query or QueryConfig(),
+            state_dir=state_dir,
         )  # fmt: skip
         runner = runner or ThreadRunner(4)
         world = World(TcpNetwork(), random.Random(name), runner, time.time_ns)

@@ -180,6 +180,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     journal: bool = True
     """Serve the systemd journal too, as far as this process may read it (group ``systemd-journal``)."""
 
+    state_dir: str | None = None
+    """A directory on a local disk in which this node remembers its last boot and whom it knew: a restart is then seen
+    at once even where the clock went back, and the mesh is found again where the seeds are not. One for each
+    process. None: nothing is remembered; systemd's ``StateDirectory=`` is the default where the unit has one."""
+
     timestamps: dict[str, str] = {}
     """For streams that match a glob, how their times are written, as ``strptime`` has it; for formats that are not
     found out by themselves. Of several globs that match the first counts."""

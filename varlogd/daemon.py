@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from varlogd.logs.journal.source import JournalSource
 from varlogd.logs.reading import Budget
 from varlogd.logs.scan import HostLogs
 from varlogd.logs.secrets.redaction import Redactor
+from varlogd.memory import Memory
 from varlogd.mesh import http
 from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import QUERY_PATH
@@ -31,8 +33,10 @@ from varlogd.mesh.gossip import GossipLoop
 from varlogd.mesh.links import GOSSIP_PATH
 from varlogd.mesh.network import join_address
 from varlogd.mesh.service import QueryService
+from varlogd.mesh.telling import Telling
 from varlogd.mesh.transport import Route, Server
 from varlogd.swim.core import Swim
+from varlogd.swim.damping import Told
 from varlogd.swim.directives import (
     CutOff,
     EpochRaised,
@@ -59,7 +63,7 @@ log = logging.getLogger("varlogd")
 
 MICROSECOND_NS: Final = 1000
 """The unit of epochs: fine enough that no two boots share one, and exact in JSON's doubles."""
-_WORDS: Final = {State.ALIVE: "up", State.SUSPECT: "suspect", State.DEAD: "dead", State.LEFT: "left"}
+_STATES: Final = {State.ALIVE: "up", State.SUSPECT: "suspect", State.DEAD: "dead", State.LEFT: "left"}
 
 
 class Daemon:
@@ -69,6 +73,9 @@ class Daemon:
         self._config = config
         self._world = world
         self._stopping = trio.Event()
+        disk = world.disk(config.state_dir) if config.state_dir is not None else None
+        self._memory = Memory(config.name, disk, world.runner, lambda: world.wall_ns() // MICROSECOND_NS)
+        self._telling = Telling(_tell)
         self.gossip: GossipLoop
         self.queries: QueryService
 
@@ -77,7 +84,15 @@ class Daemon:
         self._stopping.set()
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `stop`; started with the address in use. Raises CannotListen if it cannot listen."""
+        """Serve until `stop`; started with the address in use.
+
+        Raises CannotListen if it cannot listen, and StateDirTaken if another process has its state.
+        """
+        async with self._memory.kept():
+            await self._serve(task_status)
+        log.info("stopped", extra={"fields": {"name": self._config.name}})
+
+    async def _serve(self, task_status: trio.TaskStatus[str]) -> None:
         listeners, address = await self._world.network.listen(self._config.listen)
         self._wire_up(self._advertised(address))
         server = Server(self._routes(), self._pages(), self._config.query.connections_max)
@@ -85,16 +100,22 @@ class Daemon:
             nursery.start_soon(server.serve, listeners)
             log.info("listening", extra={"fields": {"address": address, "name": self._config.name}})
             log.info("member up", extra={"fields": _fields(self.gossip.swim.me)})
+            log.debug("held up", extra={"fields": _fields(self.gossip.swim.me)})
             await nursery.start(self.gossip.run)
+            nursery.start_soon(self._memory.keep, self.members)
+            nursery.start_soon(self._telling.run)
             task_status.started(address)
             await self._stopping.wait()
             await self._leave()
             nursery.cancel_scope.cancel()
-        log.info("stopped", extra={"fields": {"name": self._config.name}})
 
     def members(self) -> dict[str, Member]:
         """The mesh as this node sees it."""
         return dict(self.gossip.swim.members)
+
+    def flapping(self) -> Collection[str]:
+        """The members that come and go: people are not told of each time."""
+        return self._telling.flapping
 
     def joined(self) -> bool:
         """Whether it has joined the mesh, or is alone by choice."""
@@ -114,10 +135,11 @@ class Daemon:
         swim = Swim(
             config.membership,
             name=config.name,
-            epoch=world.wall_ns() // MICROSECOND_NS,
+            epoch=self._memory.epoch,
             address=address,
             tags=config.tags,
             seeds=config.join,
+            known=self._memory.addresses,
             rng=world.rng,
             now=trio.current_time(),
         )
@@ -179,6 +201,7 @@ class Daemon:
             case Refuted(by, incarnation):
                 log.info("refuted", extra={"fields": {"by": by, "incarnation": incarnation}})
             case EpochRaised(epoch):
+                self._memory.note()
                 log.warning(
                     "the clock went back since the last boot: epoch raised", extra={"fields": {"epoch": epoch}}
                 )
@@ -190,8 +213,9 @@ class Daemon:
                 log.error("too many members: newcomers are ignored", extra={"fields": {"members_max": members_max}})
 
     def _on_member(self, member: Member, previous: Member | None) -> None:
-        level = logging.WARNING if member.state in (State.SUSPECT, State.DEAD) else logging.INFO
-        log.log(level, "member %s", _WORDS[member.state], extra={"fields": _fields(member)})
+        self._memory.note()
+        log.debug("held %s", _STATES[member.state], extra={"fields": _fields(member)})
+        self._telling.change(member, previous)
         if member.state == State.DEAD:
             self.gossip.links.drop(member.address)
             self.queries.member_died(member)
@@ -219,6 +243,19 @@ def host_logs(config: Config, world: World) -> HostLogs:
     )
 
 
+def _tell(told: Told) -> None:
+    """What people are told of a member, in the log."""
+    member, fields = told.member, _fields(told.member)
+    match told.what:
+        case "changed":
+            level = logging.WARNING if member.state in (State.SUSPECT, State.DEAD) else logging.INFO
+            log.log(level, "member %s", _STATES[member.state], extra={"fields": fields})
+        case "flapping":
+            log.warning("member flapping: nothing more is told of it until it is steady", extra={"fields": fields})
+        case "steady":
+            log.info("member steady: %s", _STATES[member.state], extra={"fields": fields})
+
+
 def _fields(member: Member) -> dict[str, object]:
     return {"name": member.name, "address": member.address, "incarnation": member.incarnation}
 
@@ -244,7 +281,7 @@ def _within_files_limit(config: Config) -> Config:
 async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> bool:
     """Run the daemon in the real world until SIGTERM or Ctrl-C; a second signal ends it at once.
 
-    True if it ended gracefully. Raises CannotListen if it cannot listen where it is told to.
+    True if it ended gracefully. Raises what `Daemon.run` raises.
     """
     daemon = Daemon(_within_files_limit(config), real_world(config.query.scans_max))
     graceful = True

@@ -44,6 +44,20 @@ class CannotListen(VarlogdError):
     code = "cannot_listen"
 
 
+class StateError(VarlogdError):
+    """What this node remembered on disk cannot be used: not ours, damaged, of another version. It runs without."""
+
+    fault = Fault.HOST
+    code = "bad_state"
+
+
+class StateDirTaken(VarlogdError):
+    """Another process that runs keeps its state in this directory. It may pass: an older one that is ending."""
+
+    fault = Fault.OPERATOR
+    code = "state_dir_taken"
+
+
 class QueryError(VarlogdError):
     """A question that cannot be answered as it is put."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
 
+from varlogd.disk import Directory, Disk
 from varlogd.logs.journal.journalctl import Journalctl
 from varlogd.mesh.network import Network, TcpNetwork
 from varlogd.runner import Runner, ThreadRunner
@@ -25,7 +26,8 @@ FILES_WANTED: Final = 65_536
 @dataclass(frozen=True)
 class World:
     """``wall_ns``: nanoseconds since 1970. ``zone``: that of the times in this host's logs (None: the host's).
-    ``journalctl``: what reads this host's journal (None: it has none)."""
+    ``journalctl``: what reads this host's journal (None: it has none). ``disk``: the directory of a path, to keep
+    state in."""
 
     network: Network
     rng: random.Random
@@ -33,6 +35,7 @@ class World:
     wall_ns: Callable[[], int]
     zone: tzinfo | None = None
     journalctl: Journalctl | None = None
+    disk: Callable[[str], Disk] = Directory
 
 
 def raise_files_limit() -> int:

@@ -175,12 +175,14 @@ class Node:
 @dataclass(frozen=True)
 class Kind:
     """What a mesh is made of. ``command`` starts a node that joins at a seed, if one is given; ``says`` is what a
-    line of a log says of a member, if anything; ``leave_signal`` makes a node leave."""
+    line of a log says of a member, if anything; ``leave_signal`` makes a node leave. ``tells``: the member that a
+    line tells people of, in any words, where that is another line than the one that ``says`` looks for."""
 
     title: str
     command: Callable[[Node, Node | None], Sequence[str]]
     says: Callable[[bytes], tuple[Word, str] | None]
     leave_signal: signal.Signals
+    tells: Callable[[bytes], str | None] | None = None
 
 
 class Mesh:
@@ -193,6 +195,8 @@ class Mesh:
         self.kind = kind
         self.sightings: list[Sighting] = []
         self.false_deaths: list[Sighting] = []
+        self.told: list[tuple[str, str]] = []
+        """Each line for people: its observer, and the member that it is about."""
         self.killed: set[str] = set()
         self._processes = processes
         (logs := home / f"{kind.title}-logs").mkdir(exist_ok=True)
@@ -235,6 +239,14 @@ class Mesh:
         """Tell a node to leave in good order; the moment it was told."""
         return self._send(node, self.kind.leave_signal)
 
+    def stand_still(self, node: Node) -> None:
+        """SIGSTOP."""
+        self._send(node, signal.SIGSTOP)
+
+    def go_on(self, node: Node) -> None:
+        """SIGCONT."""
+        self._send(node, signal.SIGCONT)
+
     def _send(self, node: Node, number: signal.Signals) -> float:
         at = time.monotonic()
         os.kill(node.pid, number)
@@ -248,7 +260,11 @@ class Mesh:
 
     def _take(self, node: Node, lines: Sequence[bytes]) -> None:
         for line in lines:
-            if said := self.kind.says(line):
+            said = self.kind.says(line)
+            about = self.kind.tells(line) if self.kind.tells else said and said[1]
+            if about:
+                self.told.append((node.name, about))
+            if said:
                 sighting = Sighting(time.monotonic(), node.name, *said)
                 node.view[sighting.name] = sighting.word
                 self.sightings.append(sighting)
@@ -308,22 +324,28 @@ def look_for(meshes: Sequence[Mesh], seconds: float) -> None:
 def _varlogd_command(node: Node, seed: Node | None) -> list[str]:
     join = [] if seed is None else [f"--join={seed.host}:{VARLOGD_PORT}"]
     listen = f"--listen={node.host}:{VARLOGD_PORT}"
-    flags = [f"--name={node.name}", listen, f"--root={node.root}", "--log-format=json"]
+    flags = [f"--name={node.name}", listen, f"--root={node.root}", "--log-format=json", "--log-level=debug"]
     return [sys.executable, "-m", "varlogd", *flags, *join]
 
 
-_VARLOGD_WORDS: Mapping[str, Word] = {"member up": "up", "member dead": "dead", "member left": "left"}
+_VARLOGD_WORDS: Mapping[str, Word] = {"held up": "up", "held dead": "dead", "held left": "left"}
+"""What a node holds, from the log at level debug: what it tells people is damped, and a benchmark strikes the same
+members again and again."""
 
 
 def _varlogd_says(line: bytes) -> tuple[Word, str] | None:
-    if b'"member ' not in line:
+    if b'"held ' not in line:
         return None
     record = json.loads(line)
     word = _VARLOGD_WORDS.get(record["message"])
     return (word, record["name"]) if word else None
 
 
-VARLOGD = Kind("varlogd", _varlogd_command, _varlogd_says, signal.SIGTERM)
+def _varlogd_tells(line: bytes) -> str | None:
+    return str(json.loads(line)["name"]) if b'"member ' in line else None
+
+
+VARLOGD = Kind("varlogd", _varlogd_command, _varlogd_says, signal.SIGTERM, _varlogd_tells)
 
 
 @contextmanager

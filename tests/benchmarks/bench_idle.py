@@ -35,17 +35,19 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Look:
-    """Counts at one moment: CPU seconds of each node, packets on the loopback, messages."""
+    """Counts at one moment: CPU seconds of each node, packets and bytes on the loopback, messages."""
 
     at: float
     cpu_s: dict[str, float]
     packets: int
+    sent_bytes: int
     messages: int | None
 
 
 def look(mesh: Mesh) -> Look:
     cpu_s = {node.name: _cpu_s(node) for node in mesh.nodes}
-    return Look(time.monotonic(), cpu_s, _packets(), _messages())
+    sent_bytes, packets = _sent()
+    return Look(time.monotonic(), cpu_s, packets, sent_bytes, _messages())
 
 
 def _cpu_s(node: Node) -> float:
@@ -53,11 +55,13 @@ def _cpu_s(node: Node) -> float:
     return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
-def _packets() -> int:
+def _sent() -> tuple[int, int]:
+    """Bytes and packets that the loopback has carried."""
     line = next(
         line for line in Path("/proc/self/net/dev").read_text().splitlines() if line.strip().startswith("lo:")
     )
-    return int(line.split()[10])
+    fields = line.split()
+    return int(fields[9]), int(fields[10])
 
 
 def _messages() -> int | None:
@@ -90,10 +94,11 @@ def measure(kind: Kind, n: int, seconds: float, report: Report) -> dict[str, obj
         report.say(f"{kind.title}: watching for {seconds:g} s")
         time.sleep(seconds)
         after = look(mesh)
-        return _row(mesh, before, after)
+        return cost(mesh, before, after)
 
 
-def _row(mesh: Mesh, before: Look, after: Look) -> dict[str, object]:
+def cost(mesh: Mesh, before: Look, after: Look) -> dict[str, object]:
+    """What a node cost between two looks, as a row of a table."""
     took_s, n = after.at - before.at, len(mesh.nodes)
     cpu_pct = [100 * (after.cpu_s[name] - before.cpu_s[name]) / took_s for name in before.cpu_s]
     messages = None if before.messages is None or after.messages is None else after.messages - before.messages
@@ -110,6 +115,7 @@ def _row(mesh: Mesh, before: Look, after: Look) -> dict[str, object]:
         "PSS MB": memory_mb("Pss", median),
         "messages/s": None if messages is None else round(messages / took_s / n, 2),
         "packets/s": round((after.packets - before.packets) / took_s / n, 2),
+        "bytes/s": round((after.sent_bytes - before.sent_bytes) / took_s / n),
     }
 
 

@@ -123,6 +123,9 @@ class Node:
     def members(self) -> dict[str, Member]:
         return self._members
 
+    def flapping(self) -> frozenset[str]:
+        return frozenset()
+
     def joined(self) -> bool:
         return True
 

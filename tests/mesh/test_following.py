@@ -11,7 +11,7 @@ import trio.testing
 
 from varlogd.errors import QueryError, Refused, Unreachable
 from varlogd.mesh import outbox
-from varlogd.mesh.following import HOLD_S, MeshFollowing, Told, check_follow
+from varlogd.mesh.following import FLAPS, HOLD_S, MeshFollowing, Told, check_follow
 from varlogd.mesh.live_part import LiveSink
 from varlogd.query.block import Row, block_of, rows_of
 from varlogd.wire.query import AskFollow, Block, Live, Notice, Place, Query
@@ -30,6 +30,7 @@ class World:
     def __init__(self) -> None:
         self.scripts: dict[str, Script] = {}
         self.table: dict[str, str] = {}
+        self.unsteady: set[str] = set()
         self.told: list[Told] = []
         self.asks: list[tuple[str, AskFollow]] = []
         self.reads = trio.Event()
@@ -37,6 +38,9 @@ class World:
 
     def states(self) -> dict[str, str]:
         return dict(self.table)
+
+    def flapping(self) -> set[str]:
+        return self.unsteady
 
     def doubt(self) -> str:
         return ""
@@ -122,6 +126,43 @@ async def test_the_dead_and_the_left_are_told_of_once_and_asked_again_when_they_
         world.table["a"] = "left"
         await trio.sleep(5)
     assert world.notices == [("b", "dead"), ("b", "back"), ("a", "left")]
+
+
+async def test_of_one_that_comes_and_goes_it_is_told_once_that_it_does_and_its_rows_come(
+    autojump_clock: Clock,
+) -> None:
+    world = World()
+    world.add("a", writes("a"))
+    world.add("b", writes("b", (), tuple(range(100))))
+    world.unsteady.add("stranger")
+    async with world.followed(Query()):
+        await trio.sleep(0.5)
+        world.unsteady.add("b")
+        for _ in range(5):
+            world.table["b"] = "alive"
+            await trio.sleep(3)
+            world.table["b"] = "dead"
+            await trio.sleep(3)
+        rows = len(world.rows)
+        world.unsteady.discard("b")
+        await trio.sleep(1)
+        world.table["b"] = "alive"
+        await trio.sleep(3)
+    assert world.notices == [("b", "failed"), ("b", "dead"), ("b", "back")]
+    assert next(each.why for each in world.told if isinstance(each, Notice)) == FLAPS
+    assert rows >= 10
+
+
+async def test_one_that_was_flapping_and_gives_rows_is_back_when_it_is_steady(autojump_clock: Clock) -> None:
+    world = World()
+    world.add("a", writes("a"))
+    async with world.followed(Query()):
+        await trio.sleep(0.5)
+        world.unsteady.add("a")
+        await trio.sleep(3)
+        world.unsteady.clear()
+        await trio.sleep(3)
+    assert world.notices == [("a", "failed"), ("a", "back")]
 
 
 async def test_a_link_that_breaks_goes_on_behind_the_last_row(autojump_clock: Clock) -> None:

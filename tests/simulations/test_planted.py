@@ -118,6 +118,9 @@ class _LiveOnly:
     def members(self) -> dict[str, Member]:
         return {name: member for name, member in self._mesh.members().items() if member.state <= State.SUSPECT}
 
+    def flapping(self) -> frozenset[str]:
+        return frozenset()
+
     def joined(self) -> bool:
         return self._mesh.joined()
 

@@ -259,7 +259,9 @@ class Solo:
     ``names`` are members that live at ``NAME:1``; the core has heard of them and has nothing left to say.
     """
 
-    def __init__(self, *names: str, seeds: Iterable[str] = (), seed: int = 1, **config: object) -> None:
+    def __init__(
+        self, *names: str, seeds: Iterable[str] = (), known: Iterable[str] = (), seed: int = 1, **config: object
+    ) -> None:
         self.now = 100.0
         self.sends: list[Send] = []
         self.events: list[Event] = []
@@ -273,6 +275,7 @@ class Solo:
             address="me:1",
             tags={"role": "web"},
             seeds=list(seeds),
+            known=list(known),
             rng=random.Random(seed),
             now=self.now,
         )

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from varlogd.config import MembershipConfig
 from varlogd.swim.directives import Joined, JoinFailing
+from varlogd.swim.join import KNOWN_AT_ONCE
 from varlogd.swim.state import State
 from varlogd.wire.gossip import Gossip, PushPull
 
@@ -30,6 +32,50 @@ def test_all_seeds_are_called_at_once_and_the_own_address_is_none(solo) -> None:
 def test_the_own_address_as_the_only_seed_is_no_seed(solo) -> None:
     node = solo(seeds=["me:1"])
     node.start()
+    assert node.core.joined
+
+
+def test_the_remembered_are_called_beside_the_seeds_a_few_at_a_time(solo) -> None:
+    known = [f"k{number}:1" for number in range(KNOWN_AT_ONCE + 2)]
+    node = solo(seeds=["a:1", known[1]], known=[*known, "me:1", known[0]])
+    node.start()
+    first = called(node)
+    node.run(2 * MembershipConfig().join_retry_s)
+    second = called(node)
+    others = sorted(set(known) - {known[1]})
+    assert first == sorted(["a:1", known[1], *others[:KNOWN_AT_ONCE]])
+    assert set(second) > {"a:1", known[1], others[-1]}
+    assert not node.core.joined
+
+
+def test_one_without_seeds_that_remembers_others_has_joined_when_one_answers(solo) -> None:
+    node = solo(known=["a:1", "b:1"])
+    node.start()
+    assert (called(node), node.core.joined) == (["a:1", "b:1"], False)
+    node.hear("b:1", PushPull(True, (node.alive("b"),)))
+    assert node.core.joined
+    node.run(10)
+    assert "a:1" not in called(node)
+
+
+def test_one_without_seeds_gives_up_on_the_remembered_when_the_dead_are_forgotten(solo) -> None:
+    node = solo(known=["a:1"], dead_remembered_s=60)
+    node.start()
+    node.run(59)
+    assert set(called(node)) == {"a:1"}
+    assert not node.core.joined
+    node.run(10)
+    assert node.core.joined
+    node.take()
+    node.run(100)
+    assert node.take() == []
+
+
+def test_the_own_address_among_the_remembered_is_nobody_to_look_for(solo) -> None:
+    node = solo(known=["nat:1"])
+    node.start()
+    assert not node.core.joined
+    node.do(node.core.on_self_dialled(node.now, "nat:1"))
     assert node.core.joined
 
 

@@ -18,8 +18,9 @@ SYSTEMD = Path(__file__).parents[2] / "systemd"
 EXAMPLE = SYSTEMD / "varlogd.toml"
 UNIT = SYSTEMD / "varlogd.service"
 
-WITHOUT_DEFAULT = {"name", "advertise"}
-"""Keys whose default is found out by the daemon: the example shows a value of the right form instead."""
+WITHOUT_DEFAULT = {"name", "advertise", "state_dir"}
+"""Keys whose default is found out by the daemon, or comes from the unit: the example shows a value of the right form
+instead."""
 
 
 def config_of(text: str) -> Config:
@@ -60,6 +61,13 @@ def test_the_unit_leaves_room_for_the_defaults() -> None:
     defaults = Config(name="web1")
     assert float(unit_value("TimeoutStopSec").removesuffix("s")) > defaults.drain_s
     assert int(unit_value("LimitNOFILE")) > 2 * defaults.query.connections_max
+
+
+def test_the_unit_gives_the_daemon_a_directory_for_its_state() -> None:
+    given = f"/var/lib/{unit_value('StateDirectory')}"
+    loaded = load({}, {"STATE_DIRECTORY": f"{given}:/var/lib/other"}, hostname=lambda: "web1")
+    assert loaded.config.state_dir == given
+    assert f'#state_dir = "{given}"\n' in EXAMPLE.read_text()
 
 
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """The effective configuration: four places a value may come from, one `Config` out.
 
-From low to high precedence: the default, the TOML file, the environment, the flags. A value is *parsed* (text from
-the environment or a flag becomes what TOML would have given), then *checked*, the same way wherever it came from
-(`cli.values`); only the one that counts is. All that is wrong is told at once, each on a line with its key, the
-value, what is allowed, and where the value came from.
+From low to high precedence: the default (of ``state_dir``, what systemd gives the unit), the TOML file, the
+environment, the flags. A value is *parsed* (text from the environment or a flag becomes what TOML would have given),
+then *checked*, the same way wherever it came from (`cli.values`); only the one that counts is. All that is wrong is
+told at once, each on a line with its key, the value, what is allowed, and where the value came from.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from varlogd.errors import ConfigError
 
 FILE_VARIABLE: Final = "VARLOGD_CONFIG"
 """Names the file where no ``--config`` does."""
+
+STATE_VARIABLE: Final = "STATE_DIRECTORY"
+"""What systemd sets for a unit with ``StateDirectory=``: its directories, with colons between them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ def load(
     """
     inflow = _Inflow()
     inflow.take("name", hostname(), "default")
+    if directories := environ.get(STATE_VARIABLE):
+        inflow.take("state_dir", directories.split(":")[0], f"environment {STATE_VARIABLE}")
     if path := file or environ.get(FILE_VARIABLE):
         inflow.take_file(path, read)
     inflow.take_environment(environ)

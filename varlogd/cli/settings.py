@@ -131,6 +131,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         help="do not serve streams of such names, whatever --include says; may be given several times",
     ),
     Setting("journal", check_switch, parse_switch),
+    Setting(
+        "state_dir",
+        check_directory,
+        flag="--state-dir",
+        metavar="DIR",
+        help="remember the last boot and the other members in this directory, over restarts",
+    ),
     Setting("timestamps", check_timestamps, parse_table),
     Setting("redact", check_redact, parse_table),
     Setting("redact_builtin", check_switch, parse_switch),

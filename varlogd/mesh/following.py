@@ -9,6 +9,7 @@ in the order of time as far as it comes together.
 **A host that does not answer any more** is asked again, with longer and longer pauses, for as long as the mesh has it
 alive: it goes on behind the last row that came from it. The asker is told of both. What became of a member in the
 mesh (it joined, left, is dead) is looked up there, four times a second; one that comes back goes on where it ended.
+Of one that comes and goes all the time, only that is told (`swim.damping`); its rows come as they can.
 
 Nothing here grows with time but the places of streams, of which a host has a bounded number.
 """
@@ -16,7 +17,7 @@ Nothing here grows with time but the places of streams, of which a host has a bo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, Protocol
 
 import trio
@@ -58,6 +59,11 @@ AGAIN_MOST_S: Final = 5.0
 """Pauses before a host is asked again, doubled from the first to the longest: a link that broke is up again in no
 time, a host that refuses is not to be pestered."""
 
+FLAPS: Final = "it comes and goes: it is tried again all the time, and told of again when it is steady"
+"""Why a host that flaps is said to have failed."""
+
+_ON_AND_OFF: Final = ("joined", "back", "left", "dead", "failed", "refused")
+
 Told = Block | Live | Places | Notice
 AskHost = Callable[[str, AskFollow, LiveSink], Awaitable[None]]
 """Follow one host (its name), until it ends, fails or is cancelled."""
@@ -77,6 +83,9 @@ class View(Protocol):
 
     def states(self) -> Mapping[str, str]:
         """Their states: ``alive``, ``suspect``, ``dead``, ``left``."""
+
+    def flapping(self) -> Collection[str]:
+        """Those that come and go too often for each time to be told; perhaps among others."""
 
     def doubt(self) -> str:
         """Why there may be others; empty if there is no reason."""
@@ -102,6 +111,7 @@ class MeshFollowing:
         self._emit = emit
         self._stall_s = stall_s
         self._parts: dict[str, FollowedPart] = {}
+        self._flapping: set[str] = set()
         self._outbox = Outbox()
         self._changed = trio.Event()
         self._delivered: Counter[str] = Counter()
@@ -239,9 +249,20 @@ class MeshFollowing:
     async def _watch_mesh(self, nursery: trio.Nursery) -> None:
         """Tell of what becomes of members, and ask those that join."""
         while True:
+            self._damp(self._view.flapping())
             for host, state in self._view.states().items():
                 self._see(nursery, host, state)
             await trio.sleep(MEMBERS_S)
+
+    def _damp(self, flapping: Collection[str]) -> None:
+        """Tell of those that come and go once that they do, and once what became of them."""
+        for host in [host for host in flapping if host in self._parts and host not in self._flapping]:
+            self._tell(notice_of(host, "failed", FLAPS))
+            self._flapping.add(host)
+        for host in [host for host in self._flapping if host not in flapping]:
+            self._flapping.discard(host)
+            part = self._parts[host]
+            self._tell(notice_of(host, "back" if part.is_giving else part.state, part.why))
 
     def _see(self, nursery: trio.Nursery, host: str, state: str) -> None:
         part = self._parts.get(host)
@@ -259,6 +280,8 @@ class MeshFollowing:
     # --- rows ---
 
     def _tell(self, notice: Notice) -> None:
+        if notice.host in self._flapping and notice.event in _ON_AND_OFF:
+            return
         self._outbox.tell(notice)
         self._changed.set()
 

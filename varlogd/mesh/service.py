@@ -9,7 +9,7 @@ says first, for an asker who still listens.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -85,6 +85,10 @@ class Mesh(Protocol):
     """What the service needs to know of the mesh."""
 
     def members(self) -> dict[str, Member]: ...
+    def flapping(self) -> Collection[str]:
+        """Members that come and go too often to be told of each time."""
+        ...
+
     def joined(self) -> bool:
         """Whether the members known may be all there are."""
         ...
@@ -348,6 +352,10 @@ class _View:
     def __init__(self, mesh: Mesh, query: Query) -> None:
         self._mesh = mesh
         self._matchers = query.matchers
+
+    def flapping(self) -> Collection[str]:
+        """See `following.View`; of all members, chosen or not."""
+        return self._mesh.flapping()
 
     def states(self) -> dict[str, str]:
         """See `following.View`."""

@@ -52,7 +52,8 @@ class Swim:
     """One node's part in the mesh.
 
     ``name`` and ``epoch`` (one boot; later ones higher, for example the time) identify it, ``address`` is where
-    others reach it, ``tags`` travel with it. ``seeds`` are addresses to join through; its own is ignored.
+    others reach it, ``tags`` travel with it. ``seeds`` are addresses to join through, ``known`` those at which
+    members were when it last ran, tried beside them; its own is ignored.
     ``rng`` is the only source of chance; ``now`` counts seconds from anywhere and never goes back.
 
     Every method that takes ``now`` returns the directives to carry out, in order, and raises nothing whatever
@@ -68,6 +69,7 @@ class Swim:
         address: str,
         tags: Mapping[str, str],
         seeds: Sequence[str],
+        known: Sequence[str] = (),
         rng: random.Random,
         now: float,
     ) -> None:
@@ -93,7 +95,8 @@ class Swim:
         self._suspicions = Suspicions(
             config, self._effects, self._view, self._isolation.silent_since, self._warn, self._condemn
         )
-        self._join = Join(config, self._effects, [seed for seed in seeds if seed != address], self._call)
+        seeds, known = ([other for other in others if other != address] for others in (seeds, known))
+        self._join = Join(config, self._effects, seeds, known, self._call)
         self._exchange = Exchange(config, self._effects, self._view, self._join.seeds)
 
     @property

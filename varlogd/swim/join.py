@@ -2,34 +2,53 @@
 
 All seeds are called in each attempt, so one that is down does not matter. Being called by others counts as
 much as being answered: what matters is that somebody is known. A node without seeds is alone by choice.
+
+A node that was in a mesh before has also the addresses at which it knew members. A few of them in turn are called
+with each attempt: the mesh is found again when all seeds are down, or where there are none, as at the node that was
+there first. Such a node is not alone by choice, and does not say that it has joined until somebody is known; but
+when nobody has answered for as long as a dead member is remembered, there is nobody to look for.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Final
 
 from varlogd.config import MembershipConfig
 from varlogd.swim.directives import Joined, JoinFailing
 from varlogd.swim.effects import Effects
 
+KNOWN_AT_ONCE: Final = 8
+"""Remembered addresses called in one attempt: one that is still right is enough, and a dial that nobody answers is
+held open for seconds. A hundred are called within a minute."""
+
 
 class Join:
-    """``seeds`` are addresses as configured; ``call`` starts a push-pull with one."""
+    """``seeds`` are addresses as configured, ``known`` those remembered; ``call`` starts a push-pull with one."""
 
     def __init__(
-        self, config: MembershipConfig, effects: Effects, seeds: Iterable[str], call: Callable[[str], None]
+        self,
+        config: MembershipConfig,
+        effects: Effects,
+        seeds: Iterable[str],
+        known: Iterable[str],
+        call: Callable[[str], None],
     ) -> None:
         self._config = config
         self._effects = effects
         self._call = call
         self.seeds = list(dict.fromkeys(seeds))
+        self._known = deque(address for address in dict.fromkeys(known) if address not in self.seeds)
+        self._give_up_at = effects.now + config.dead_remembered_s
         self.joined_at: float | None = None
         self._attempts = 0
         self._retry_s = config.join_retry_s
 
     def start(self) -> None:
         """Begin; joined at once if there is nobody to call."""
-        if not self.seeds:
+        if self._nobody_to_call():
             self.succeed()
         elif self.joined_at is None:
             self._attempt()
@@ -41,21 +60,33 @@ class Join:
             self._effects.notify(Joined())
 
     def drop(self, address: str) -> None:
-        """This seed is ourselves."""
-        if address in self.seeds:
-            self.seeds.remove(address)
-            if not self.seeds:
-                self.succeed()
+        """This address is our own."""
+        for addresses in (self.seeds, self._known):
+            if address in addresses:
+                addresses.remove(address)
+                if self._nobody_to_call():
+                    self.succeed()
+
+    def _nobody_to_call(self) -> bool:
+        return not self.seeds and (not self._known or self._effects.now >= self._give_up_at)
 
     def _attempt(self) -> None:
         self._attempts += 1
         self._effects.alarm(self._effects.now + self._effects.jittered(self._retry_s), "join", self._retry)
         self._retry_s = min(2 * self._retry_s, self._config.join_retry_max_s)
-        for seed in self.seeds:
-            self._call(seed)
+        for address in self._called():
+            self._call(address)
+        self._known.rotate(-KNOWN_AT_ONCE)
+
+    def _called(self) -> list[str]:
+        """Whom this attempt calls."""
+        return [*self.seeds, *islice(self._known, KNOWN_AT_ONCE)]
 
     def _retry(self) -> None:
         if self.joined_at is not None:
             return
-        self._effects.notify_rarely(JoinFailing(tuple(self.seeds), self._attempts))
+        if self._nobody_to_call():
+            self.succeed()
+            return
+        self._effects.notify_rarely(JoinFailing(tuple(self._called()), self._attempts))
         self._attempt()

@@ -1,0 +1,103 @@
+"""A simulated disk with a page cache: what was not synced does not outlive a power failure.
+
+A killed process leaves all that it wrote, for that is the kernel's; but it writes no more and holds no lock. When
+the power goes, a file has the content of its last sync (none, if there was none), and the directory the names of its
+last sync: a name that was given to a file before the file was synced comes back empty, as on a real one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+
+
+@dataclass
+class _File:
+    data: bytes = b""
+    synced: bytes = b""
+
+
+class SimulatedDisk:
+    """One directory of a host. Raises OSError as a real one does; ``full``: nothing more can be written."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.holder: Handle | None = None
+        self.names: dict[str, _File] = {}
+        self.synced_names: dict[str, _File] = {}
+        self._handles: list[Handle] = []
+
+    def directory(self, _path: str) -> Handle:
+        """The directory for one boot of the daemon: a `varlogd.disk.Disk`."""
+        handle = Handle(self)
+        self._handles.append(handle)
+        return handle
+
+    def cut_off(self) -> None:
+        """The process is gone: whatever it would still do does not reach the disk."""
+        for handle in self._handles:
+            handle.close()
+        self._handles.clear()
+
+    def lose_power(self) -> None:
+        """Keep what was synced."""
+        self.names = dict(self.synced_names)
+        for file in self.names.values():
+            file.data = file.synced
+
+
+class Handle:
+    """A `varlogd.disk.Disk`, open for one process."""
+
+    def __init__(self, disk: SimulatedDisk) -> None:
+        self._disk: SimulatedDisk | None = disk
+
+    def lock(self) -> None:
+        disk = self._open()
+        if disk.holder is not None:
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
+        disk.holder = self
+
+    def read(self, name: str, size_max: int) -> bytes:
+        data = self._file(name).data
+        if len(data) > size_max:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), name)
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        disk = self._open()
+        file = disk.names.setdefault(name, _File())
+        file.data = b""
+        if disk.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        file.data = data
+
+    def sync(self, name: str) -> None:
+        file = self._file(name)
+        file.synced = file.data
+
+    def rename(self, old: str, new: str) -> None:
+        self._file(old)
+        names = self._open().names
+        names[new] = names.pop(old)
+
+    def sync_names(self) -> None:
+        disk = self._open()
+        disk.synced_names = dict(disk.names)
+
+    def close(self) -> None:
+        if self._disk is not None and self._disk.holder is self:
+            self._disk.holder = None
+        self._disk = None
+
+    def _open(self) -> SimulatedDisk:
+        if self._disk is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return self._disk
+
+    def _file(self, name: str) -> _File:
+        file = self._open().names.get(name)
+        if file is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return file
