@@ -29,7 +29,7 @@ from varlogd.swim.state import State
 from varlogd.wire.codec import decode_cbor, encode_cbor
 from varlogd.wire.gossip import Claim, GossipMessage, PushPull
 
-CODED_NODES_MAX: Final = 64
+CODED_NODES_MAX: Final = 32
 """Up to so many nodes every message is encoded and decoded."""
 
 CODED_SHARE: Final = 64
