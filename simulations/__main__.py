@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from simulations.level1 import table
 from simulations.plan import Plan, from_json, to_json
 from simulations.report import lines
 from simulations.run import Report, run
@@ -27,8 +28,11 @@ SEED_MAX = 1_000_000
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["table"]:
+        return table.main(words[1:])
     parser = _parser()
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_args(words)
     if asked.scenario is None and asked.plan is None:
         parser.print_help()
         return 0

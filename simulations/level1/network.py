@@ -1,0 +1,261 @@
+"""The network between simulated processes, message by message.
+
+Two kinds of link, since they fail differently:
+
+* `Datagrams`: a lost message is lost, and nobody is told anything. What the papers assume.
+* `Streams`: what varlogd runs on. A lost packet is a *delay*, for everything behind it as well; messages of one
+  direction keep their order; a cut holds them back, and the mended way brings them with TCP's next
+  retransmission. The first message dials; a dial may be refused, or time out; a link that breaks is told to the
+  other end, unless the network is cut or the machine has no power.
+
+Not modelled: bandwidth, and a bound on the number of links (`links_max`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Final, Protocol
+
+from varlogd.wire.gossip import GossipMessage
+
+LATENCY_S: Final = (0.0002, 0.002)
+"""One way between two hosts: a LAN, and a process that is not always scheduled at once."""
+
+DIAL_TIMEOUT_S: Final = 3.0
+"""As `varlogd.mesh.transport.DIAL_TIMEOUT_S`: until a dial that nobody answers is given up."""
+
+SYN_RETRY_S: Final = 1.0
+"""TCP's first retransmission of the packet that dials."""
+
+HELLO_TIMEOUT_S: Final = 5.0
+"""As `varlogd.wire.limits.HELLO_TIMEOUT_S`: a kernel may accept for a process that stands still."""
+
+RETRANSMIT_MIN_S: Final = 0.2
+RETRANSMIT_MAX_S: Final = 120.0
+"""Linux: the first pause before a retransmission, and the longest; each is twice the one before."""
+
+OUTBOX_MAX: Final = 64
+"""As `varlogd.mesh.links.OUTBOX_MESSAGES_MAX`: messages that wait for a dial; the oldest gives way."""
+
+HELD_MAX: Final = 1024
+"""Messages that a cut way holds back: what a kernel's send buffer takes of small ones."""
+
+
+class World(Protocol):
+    """What a network needs of the world it is in."""
+
+    now: float
+
+    def later(self, seconds: float, act: Callable[..., None], *arguments: object) -> None: ...
+    def arrive(self, dst: str, src: str, message: GossipMessage) -> None: ...
+    def unreachable(self, src: str, boot: int, dst: str) -> None: ...
+    def link_lost(self, node: str, boot: int, peer: str) -> None: ...
+    def self_dialled(self, node: str) -> None: ...
+    def boot_of(self, address: str) -> int: ...
+    def is_running(self, address: str) -> bool: ...
+    def is_powered(self, address: str) -> bool: ...
+    def is_frozen(self, address: str) -> bool: ...
+
+
+class Network:
+    """Delay, loss and cuts: what both kinds have in common. Addresses, not names, throughout."""
+
+    def __init__(self, world: World, rng: Random) -> None:
+        self._world = world
+        self._rng = rng
+        self._cuts: dict[int, Callable[[str, str], bool]] = {}
+        self._cut_count = 0
+        self.loss = 0.0  # of every message
+        self.node_loss: dict[str, float] = {}  # of every message from or to one address
+        self.extra_s: dict[str, float] = {}  # delay of every message from or to one address
+
+    def cut(self, cuts: Callable[[str, str], bool]) -> int:
+        """From now on nothing gets from a to b where ``cuts(a, b)``. Returns what `mend` takes."""
+        self._cut_count += 1
+        self._cuts[self._cut_count] = cuts
+        return self._cut_count
+
+    def mend(self, number: int) -> None:
+        """Undo one cut; other cuts stay."""
+        del self._cuts[number]
+
+    def is_cut(self, src: str, dst: str) -> bool:
+        """Whether nothing gets from ``src`` to ``dst``."""
+        return bool(self._cuts) and any(cuts(src, dst) for cuts in self._cuts.values())
+
+    def send(self, src: str, dst: str, message: GossipMessage) -> None:
+        """A message sets out, now."""
+        raise NotImplementedError
+
+    def killed(self, address: str) -> None:
+        """A process is gone, and its kernel closes its sockets."""
+
+    def closed(self, src: str, dst: str) -> None:
+        """``src`` closes its link to ``dst``, on purpose."""
+
+    def _delay_s(self, src: str, dst: str) -> float:
+        low, high = LATENCY_S
+        delay_s = low + (high - low) * self._rng.random()
+        if self.extra_s:
+            delay_s += self.extra_s.get(src, 0.0) + self.extra_s.get(dst, 0.0)
+        return delay_s
+
+    def _is_lost(self, src: str, dst: str) -> bool:
+        if not self.loss and not self.node_loss:
+            return False
+        arrives = (1 - self.loss) * (1 - self.node_loss.get(src, 0.0)) * (1 - self.node_loss.get(dst, 0.0))
+        return self._rng.random() >= arrives
+
+
+class Datagrams(Network):
+    """Each message for itself."""
+
+    def send(self, src: str, dst: str, message: GossipMessage) -> None:
+        if src == dst:
+            self._world.later(self._delay_s(src, dst), self._world.self_dialled, src)
+        elif not self.is_cut(src, dst) and not self._is_lost(src, dst):
+            self._world.later(self._delay_s(src, dst), self._world.arrive, dst, src, message)
+
+
+class _Link:
+    """One connection. ``boots``: which life of each end it belongs to; ``up`` once both have said hello."""
+
+    __slots__ = ("boots", "held", "last_arrival", "outbox", "up")
+
+    def __init__(self, boots: dict[str, int]) -> None:
+        self.boots = boots
+        self.up = False
+        self.outbox: deque[tuple[str, GossipMessage]] = deque(maxlen=OUTBOX_MAX)
+        self.last_arrival = dict.fromkeys(boots, 0.0)  # by sender
+        self.held: dict[str, deque[tuple[float, GossipMessage]]] = {}  # by sender: (sent at, message)
+
+
+class Streams(Network):
+    """One connection for each pair of processes that talk, used in both directions."""
+
+    def __init__(self, world: World, rng: Random) -> None:
+        super().__init__(world, rng)
+        self._links: dict[str, dict[str, _Link]] = {}
+
+    def send(self, src: str, dst: str, message: GossipMessage) -> None:
+        if src == dst:
+            self._world.later(self._delay_s(src, dst), self._world.self_dialled, src)
+            return
+        link = self._links.get(src, {}).get(dst)
+        if link is None or link.boots[src] != self._world.boot_of(src):
+            link = self._dial(src, dst)
+        if link.up:
+            self._transmit(link, src, dst, message)
+        else:
+            link.outbox.append((src, message))
+
+    def mend(self, number: int) -> None:
+        super().mend(number)
+        for src, links in self._links.items():
+            for dst, link in links.items():
+                if link.held.get(src) and not self.is_cut(src, dst):
+                    self._release(link, src, dst)
+
+    def killed(self, address: str) -> None:
+        for peer, link in list(self._links.get(address, {}).items()):
+            self._forget(address, peer)
+            if link.up and not self.is_cut(address, peer):
+                self._lose(peer, link.boots[peer], address)
+
+    def closed(self, src: str, dst: str) -> None:
+        self._forget(src, dst)
+
+    def _dial(self, src: str, dst: str) -> _Link:
+        link = _Link({src: self._world.boot_of(src), dst: self._world.boot_of(dst)})
+        self._links.setdefault(src, {})[dst] = link
+        self._links.setdefault(dst, {})[src] = link
+        self._world.later(2 * self._delay_s(src, dst), self._answer, link, src, dst, SYN_RETRY_S)
+        return link
+
+    def _answer(self, link: _Link, src: str, dst: str, retry_s: float) -> None:
+        """What becomes of a dial; with nobody there to say so, it is tried again until the time is over."""
+        if self._links.get(src, {}).get(dst) is not link or link.up:
+            return
+        world = self._world
+        if self.is_cut(src, dst) or self.is_cut(dst, src) or not world.is_powered(dst) or self._is_lost(src, dst):
+            self._retry(link, src, dst, retry_s, DIAL_TIMEOUT_S)
+        elif world.is_frozen(dst):
+            self._retry(link, src, dst, retry_s, HELLO_TIMEOUT_S)
+        elif not world.is_running(dst):
+            self._give_up(link, src, dst)
+        else:
+            link.up = True
+            link.boots[dst] = world.boot_of(dst)
+            while link.outbox:
+                sender, message = link.outbox.popleft()
+                self._transmit(link, sender, dst if sender == src else src, message)
+
+    def _retry(self, link: _Link, src: str, dst: str, retry_s: float, limit_s: float) -> None:
+        if retry_s > limit_s:
+            self._give_up(link, src, dst)
+        else:
+            self._world.later(retry_s, self._answer, link, src, dst, 2 * retry_s + SYN_RETRY_S)
+
+    def _give_up(self, link: _Link, src: str, dst: str) -> None:
+        self._forget(src, dst)
+        self._world.unreachable(src, link.boots[src], dst)
+
+    def _transmit(self, link: _Link, src: str, dst: str, message: GossipMessage) -> None:
+        now = self._world.now
+        if self.is_cut(src, dst) or link.held.get(src):
+            held = link.held.setdefault(src, deque(maxlen=HELD_MAX))
+            held.append((now, message))
+        elif not self._world.is_powered(dst):
+            return  # nobody acknowledges it, and nobody says so
+        elif link.boots[dst] != self._world.boot_of(dst):
+            self._forget(src, dst)  # the machine is back and knows nothing of this connection
+            self._lose(src, link.boots[src], dst)
+        else:
+            self._arrive_in_order(link, src, dst, now + self._retransmitting_s(src, dst), message)
+
+    def _arrive_in_order(self, link: _Link, src: str, dst: str, earliest: float, message: GossipMessage) -> None:
+        arrival = max(link.last_arrival[src], earliest + self._delay_s(src, dst))
+        link.last_arrival[src] = arrival
+        self._world.later(arrival - self._world.now, self._deliver, link, src, dst, message)
+
+    def _deliver(self, link: _Link, src: str, dst: str, message: GossipMessage) -> None:
+        if link.boots[dst] == self._world.boot_of(dst):
+            self._world.arrive(dst, src, message)
+
+    def _retransmitting_s(self, src: str, dst: str) -> float:
+        """How long lost packets hold this one up."""
+        waited_s, pause_s = 0.0, RETRANSMIT_MIN_S
+        while self._is_lost(src, dst) and waited_s < RETRANSMIT_MAX_S:
+            waited_s += pause_s
+            pause_s *= 2
+        return waited_s
+
+    def _release(self, link: _Link, src: str, dst: str) -> None:
+        """The way is mended: the first message comes with the next attempt, and the others behind it."""
+        held = link.held.pop(src)
+        now, attempt, pause_s = self._world.now, held[0][0], RETRANSMIT_MIN_S
+        while attempt < now:
+            attempt += pause_s
+            pause_s = min(2 * pause_s, RETRANSMIT_MAX_S)
+        for _sent_at, message in held:
+            self._arrive_in_order(link, src, dst, attempt, message)
+
+    def _lose(self, node: str, boot: int, peer: str) -> None:
+        self._world.later(self._delay_s(peer, node), self._world.link_lost, node, boot, peer)
+
+    def _forget(self, a: str, b: str) -> None:
+        self._links.get(a, {}).pop(b, None)
+        self._links.get(b, {}).pop(a, None)
+
+
+def between(sides: Iterable[Iterable[str]]) -> Callable[[str, str], bool]:
+    """A cut between different sides; who is on no side reaches everybody."""
+    side_of = {address: number for number, side in enumerate(sides) for address in side}
+
+    def cuts(src: str, dst: str) -> bool:
+        one, other = side_of.get(src), side_of.get(dst)
+        return one is not None and other is not None and one != other
+
+    return cuts

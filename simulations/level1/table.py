@@ -1,0 +1,151 @@
+"""`python -m simulations table`: ours beside SWIM and memberlist, under the same faults, on the same seeds.
+
+Each trial is one job of a process pool; what is printed does not depend on how many work at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from simulations.level1.rows import DATAGRAMS, OURS, SIZES, STREAMS, Row, Sizes, Verdict, contenders, rows
+
+Job = tuple[str, str, int, int]
+"""(row, contender, trial, seed)."""
+
+FIRST_SEED: Final = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; returns its exit status: 0 whatever is reached, 2 for wrong usage."""
+    asked = _parser().parse_args(arguments)
+    sizes = _sizes(asked)
+    table = rows(sizes)
+    wanted = asked.rows.split(",") if asked.rows else list(table)
+    chosen = [row for key, row in table.items() if any(key == word or key.startswith(f"{word}-") for word in wanted)]
+    if not chosen:
+        print(f"simulations: no such row; there are {', '.join(table)}", file=sys.stderr)
+        return 2
+    seeds = range(asked.seed, asked.seed + sizes.seeds)
+    names = [name for name in contenders() if asked.only is None or name in OURS]
+    began = time.perf_counter()
+    found = _run(chosen, names, seeds, asked.size, _overrides(asked), asked.jobs)
+    for line in lines(chosen, names, found):
+        print(line)
+    print(f"({time.perf_counter() - began:.0f} s)", file=sys.stderr)
+    return 0
+
+
+def lines(chosen: Sequence[Row], names: Sequence[str], found: dict[Job, Any]) -> Iterator[str]:
+    """The table, as Markdown."""
+    heads = ["measure", "to beat", *names, "goal", "reached"]
+    cells = [heads]
+    for row in chosen:
+        results = {
+            name: [result for job, result in sorted(found.items()) if job[:2] == (row.key, name)] for name in names
+        }
+        for verdict in row.judge(results):
+            given = [verdict.given.get(name, "") for name in names]
+            cells.append([verdict.measure, verdict.to_beat, *given, verdict.goal, _reached(verdict)])
+    widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
+    for number, line in enumerate(cells):
+        yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        if number == 0:
+            yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+
+
+def _reached(verdict: Verdict) -> str:
+    if not verdict.reached:
+        return ""
+    if all(verdict.reached.values()):
+        return "yes"
+    if not any(verdict.reached.values()):
+        return "no"
+    return "datagrams only" if verdict.reached.get(DATAGRAMS) else "streams only"
+
+
+def _run(
+    chosen: Sequence[Row],
+    names: Sequence[str],
+    seeds: Sequence[int],
+    size: str,
+    overrides: dict[str, Any],
+    jobs: int,
+) -> dict[Job, Any]:
+    todo = [
+        (row.key, name, trial, seed)
+        for row in chosen
+        for trial in range(len(row.trials))
+        for name in names
+        for seed in seeds
+    ]
+    found: dict[Job, Any] = {}
+    with multiprocessing.get_context("spawn").Pool(jobs, _remember, (size, overrides), maxtasksperchild=8) as pool:
+        for job, result in pool.imap_unordered(_trial, todo):
+            found[job] = result
+            _progress(f"{len(found)} of {len(todo)}: {job[0]}, {job[1]}")
+    _progress("")
+    return found
+
+
+_sizes_here: list[Sizes] = []
+"""In a worker: the sizes of this run. Rows hold functions, which do not travel between processes."""
+
+
+def _remember(size: str, overrides: dict[str, Any]) -> None:
+    _sizes_here[:] = [replace(SIZES[size], **overrides)]
+
+
+def _trial(job: Job) -> tuple[Job, Any]:
+    key, name, trial, seed = job
+    return job, rows(_sizes_here[0])[key].trials[trial](contenders()[name], seed)
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+_NUMBERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
+    "grid_nodes": ("nodes of the Lifeguard grid", int),
+    "idle_nodes": ("nodes of the idle meshes, with commas", lambda text: tuple(map(int, text.split(",")))),
+    "crash_nodes": ("nodes of the mesh with a crash", int),
+    "cold_nodes": ("nodes that start at once", int),
+    "faulty_nodes": ("nodes of which 1 %% are faulty", int),
+    "split_nodes": ("nodes of the mesh that is split", int),
+    "split_s": ("seconds that the split lasts", float),
+    "rolling_nodes": ("nodes that are restarted", int),
+    "seeds": ("runs of each, with seeds that follow each other", int),
+}
+
+
+def _sizes(asked: argparse.Namespace) -> Sizes:
+    return replace(SIZES[asked.size], **_overrides(asked))
+
+
+def _overrides(asked: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(asked, name) for name in _NUMBERS if getattr(asked, name) is not None}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m simulations table",
+        description="Measure varlogd's membership beside SWIM and memberlist's rules, under the same faults.",
+        epilog=f"columns: {STREAMS} is what ships; {DATAGRAMS} meets the others under their own conditions",
+    )
+    size_help = "how large the meshes are: quick (a minute), middle (the default), full (a day)"
+    parser.add_argument("--size", choices=list(SIZES), default="middle", help=size_help)
+    parser.add_argument("--quick", dest="size", action="store_const", const="quick", help="the same as --size quick")
+    parser.add_argument("--rows", metavar="ROW,...", help="only these: grid, idle, crash, cold, flip, lossy, ...")
+    parser.add_argument("--only-ours", dest="only", action="store_const", const=True, help="without the others")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, metavar="S", help="the first seed (default 1)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="processes at once")
+    for name, (told, kind) in _NUMBERS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=told)
+    return parser

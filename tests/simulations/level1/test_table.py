@@ -1,0 +1,109 @@
+"""The table: its trials give what they say, its verdicts follow from them, and it is one command."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from simulations.__main__ import main
+from simulations.level1 import trials
+from simulations.level1.rows import DATAGRAMS, MEMBERLIST, SIZES, STREAMS, SWIM, contenders, rows
+from simulations.level1.table import lines
+from simulations.level1.trials import Cell, GridResult, Spread
+
+EACH = contenders()
+
+
+def test_swim_declares_the_healthy_dead_and_we_do_not() -> None:
+    cell = Cell(4, 16.384, 1.024)
+    swim = trials.lifeguard(EACH[SWIM], 1, 24, cell)
+    ours = trials.lifeguard(EACH[DATAGRAMS], 1, 24, cell)
+    assert swim.false_positives > 20
+    assert ours.false_positives <= swim.false_positives // 20
+    assert ours.at_healthy == 0
+    assert 2.5 < ours.first_s < 12
+    assert ours.sent > 0
+
+
+def test_the_idle_load_is_two_messages_and_the_comparing_of_views() -> None:
+    for nodes in (5, 30):
+        assert trials.idle_load(EACH[STREAMS], 1, nodes) == pytest.approx(2.0, abs=0.2)
+
+
+def test_a_crash_spreads_within_few_rounds_and_a_kill_is_known_sooner() -> None:
+    power = trials.crash_known(EACH[STREAMS], 1, 30)
+    kill = trials.crash_known(EACH[STREAMS], 1, 30, power=False)
+    assert power.rounds <= 7
+    assert kill.all_s < power.all_s < 15
+
+
+def test_a_cold_start_ends() -> None:
+    took_s, sent = trials.cold_start(EACH[STREAMS], 1, 30)
+    assert took_s < 10
+    assert sent > 0
+    assert trials.cold_start(EACH[STREAMS], 1, 30, limit_s=0.5)[0] == math.inf
+
+
+def test_faulty_nodes_take_no_healthy_one_with_them() -> None:
+    flip = trials.flip_flop(EACH[DATAGRAMS], 1, 20, cycles=1)
+    assert (flip.healthy_removed, flip.out) == (0, 1.0)
+    assert trials.lossy(EACH[DATAGRAMS], 1, 20, seconds=30).healthy_removed == 0
+
+
+def test_a_long_split_heals_here_and_never_there() -> None:
+    assert trials.split_heals(EACH[STREAMS], 1, 10, 120) <= 60
+    assert trials.split_heals(EACH[MEMBERLIST], 1, 10, 120) == math.inf
+
+
+def test_a_rolling_restart_leaves_nobody_behind() -> None:
+    rolled = trials.rolling_restart(EACH[STREAMS], 1, 12, per_s=2.0)
+    assert rolled.stuck == 0
+    assert rolled.settled_s <= 60
+
+
+def test_what_is_reached_follows_from_the_figures() -> None:
+    row = rows(SIZES["quick"])["grid"]
+    names = [SWIM, DATAGRAMS, STREAMS]
+    given = {SWIM: (1000, 10.0), DATAGRAMS: (5, 5.0), STREAMS: (6, 6.0)}
+    found = {
+        ("grid", name, trial, 1): GridResult(false, 0, first_s, first_s, 1000)
+        for name, (false, first_s) in given.items()
+        for trial in range(2)
+    }
+    told = list(lines([row], names, found))
+    assert "| datagrams only |" in told[2]
+    assert "10 (0.50 %)" in told[2]
+    assert "12 (0.60 %)" in told[2]
+    assert "| yes " in told[3]
+    assert "5.00 s (50 %)" in told[4]
+    assert len({len(line) for line in told}) == 1
+
+
+def test_what_never_happens_is_said() -> None:
+    row = rows(SIZES["quick"])["crash"]
+    found = {("crash", STREAMS, 0, 1): Spread(3.0, math.inf, math.inf)}
+    told = list(lines([row], [STREAMS], found))
+    assert "| no " in told[2]
+    assert "never" in told[3]
+
+
+def test_every_size_has_every_row() -> None:
+    for sizes in SIZES.values():
+        keys = list(rows(sizes))
+        assert {"grid", "crash", "cold", "flip", "lossy", "split", "rolling"} < set(keys)
+        small = rows(replace(sizes, grid_nodes=8))
+        assert isinstance(small["grid"].trials[0], partial)
+
+
+def test_it_is_one_command(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["table", "--quick", "--rows", "idle", "--idle-nodes", "3,4", "--only-ours", "--jobs", "1"]
+    assert main(chosen) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 4
+    assert "N = 3" in told[2]
+    assert "N = 4" in told[3]
+    assert main(["table", "--rows", "nonsense"]) == 2
+    assert "there are grid, idle-10" in capsys.readouterr().err
