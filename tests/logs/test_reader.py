@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.errors import LogReadError
-from varlogd.logs.reader import CHUNK_FIRST_BYTES, CHUNK_MAX_BYTES, Chunk, Pace, Span, Steps, backwards, forwards
+from varlogd.logs.reader import (
+    CHUNK_FIRST_BYTES,
+    CHUNK_MAX_BYTES,
+    PEEK_BYTES,
+    PEEK_FROM_BYTES,
+    Chunk,
+    Pace,
+    Span,
+    Steps,
+    backwards,
+    forwards,
+)
 from varlogd.wire.limits import LINE_MAX_BYTES
 
 Reader = Callable[..., Steps]
@@ -93,6 +104,33 @@ def test_the_lines_are_those_of_the_file(data: bytes, first: int, doublings: int
     assert lines_of(iter(chunks)) == expected_of(data, LINE_MAX_BYTES)
     starts = [chunk.start for chunk in chunks]
     assert starts == sorted(starts, reverse=reader is backwards)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.sampled_from([0, 1, 100, PEEK_BYTES - 1, PEEK_BYTES, 2 * PEEK_BYTES, 70_000]), max_size=120),
+    st.integers(PEEK_FROM_BYTES - 1, PEEK_FROM_BYTES + PEEK_BYTES),
+    st.booleans(),
+    st.sampled_from([backwards, forwards]),
+)
+def test_so_they_are_where_their_ends_are_looked_for_first(
+    lengths: list[int], size: int, closed: bool, reader: Reader
+) -> None:
+    data = b"\n".join(b"%d" % (number % 10) * length for number, length in enumerate(lengths)) + b"\n" * closed
+    chunks = [chunk for chunk in reader(Bytes(data), Pace(size, size)) if chunk is not None]
+    assert lines_of(iter(chunks)) == expected_of(data, LINE_MAX_BYTES)
+    starts = [chunk.start for chunk in chunks]
+    assert starts == sorted(starts, reverse=reader is backwards)
+
+
+def test_lines_are_read_no_further_than_they_are_whole() -> None:
+    data = b"%0127d\n" % 1 * 10_000
+    for reader, begun in ((backwards, 50), (forwards, 51)):
+        text = Bytes(data)
+        chunk = next(reader(text, Pace(64 * 1024 + begun, CHUNK_MAX_BYTES)))
+        assert chunk is not None
+        assert text.reads == [PEEK_BYTES, 64 * 1024]
+        assert len(chunk.data) == 64 * 1024
 
 
 @settings(deadline=None)

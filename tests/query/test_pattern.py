@@ -165,6 +165,22 @@ def test_patterns_that_speak_of_the_whole_text_are_known(text: str, spans: bool)
     assert compile_pattern(text).spans_lines is spans
 
 
+@pytest.mark.parametrize(
+    ("text", "sees"),
+    [
+        ("a.c|[$]", False),
+        (r"\Q$\E", False),
+        ("^a", False),
+        ("a$", True),
+        (r"a\b", True),
+        (r"a\B", True),
+        (r"a\z", True),
+    ],
+)
+def test_patterns_that_see_what_follows_are_known(text: str, sees: bool) -> None:
+    assert compile_pattern(text).sees_end is sees
+
+
 @settings(deadline=None)
 @given(st.text(alphabet=r"ab()[]{}*+?|\^$.-:<>P=!imsQE1,é" + "\n", max_size=30))
 def test_any_text_compiles_or_says_where_not(text: str) -> None:

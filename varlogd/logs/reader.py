@@ -26,6 +26,13 @@ CHUNK_MAX_BYTES: Final = 256 * KIB
 """Past this nothing gets faster, and a cancelled scan stops within one chunk. Not over `LINE_MAX_BYTES`: a line
 that is too long must not fit into a chunk."""
 
+PEEK_BYTES: Final = 4 * KIB
+"""What is looked at first, to find where between two lines a chunk is to end: a line, nearly always. Reading up to
+there is cheaper than to cut off, and so to copy, all of a chunk."""
+
+PEEK_FROM_BYTES: Final = 64 * KIB
+"""A smaller chunk is sooner copied than read twice."""
+
 AHEAD_CHUNKS: Final = 4
 """How far ahead of backward reading the kernel is asked to fetch; by itself it only does so forwards."""
 
@@ -139,9 +146,12 @@ def backwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES, span
         start = end - size
         ahead = max(first, start - AHEAD_CHUNKS * size)
         text.expect(ahead, start - ahead)
-        data = text.read_at(start, size)
-        line = data.find(b"\n", 0, -1) + 1 if start > first else 0
-        if start > first and not line:
+        skipped = _to_first_line(text, start) if start > first and size >= PEEK_FROM_BYTES else 0
+        start += skipped
+        data = text.read_at(start, end - start)
+        is_within = start > first and not skipped
+        line = data.find(b"\n", 0, -1) + 1 if is_within else 0
+        if is_within and not line:
             line_start = yield from _line_start(text, first, start, pace)
             yield _one_line(text, line_start, end, line_max_bytes)
             end = line_start
@@ -155,6 +165,8 @@ def forwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES, span:
     start, end = span or (0, text.size_bytes)
     while start < end:
         size = min(pace.next_bytes(), end - start)
+        if size >= PEEK_FROM_BYTES and start + size < end:
+            size -= _behind_last_line(text, start + size)
         data = text.read_at(start, size)
         whole = size if start + size == end else data.rfind(b"\n") + 1
         if not whole:
@@ -164,6 +176,17 @@ def forwards(text: Text, pace: Pace, line_max_bytes: int = LINE_MAX_BYTES, span:
             continue
         yield _closed(start, data[:whole] if whole < size else data)
         start += whole
+
+
+def _to_first_line(text: Text, start: int) -> int:
+    """How far behind ``start`` a line begins; 0 if none is seen at a glance."""
+    return text.read_at(start, PEEK_BYTES).find(b"\n") + 1
+
+
+def _behind_last_line(text: Text, end: int) -> int:
+    """How many bytes before ``end`` are of a line that goes on; 0 if its beginning is not seen at a glance."""
+    data = text.read_at(end - PEEK_BYTES, PEEK_BYTES)
+    return len(data) - last if (last := data.rfind(b"\n") + 1) else 0
 
 
 def is_binary(text: Text) -> bool:

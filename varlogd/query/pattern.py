@@ -53,6 +53,11 @@ class Pattern:
         if self.program_size > PROGRAM_SIZE_MAX and not literal:
             raise re2.error(b"pattern too large - compile failed")
 
+    @property
+    def sees_end(self) -> bool:
+        """Whether what follows a match may undo it."""
+        return any(map(_looks_behind, self.pieces))
+
     def found_in(self, line: bytes) -> bool:
         """Whether the pattern matches anywhere in ``line``."""
         return self._regexp.search(line) is not None
@@ -285,6 +290,13 @@ def _speaks_of_the_text(piece: Piece) -> bool:
     if piece.kind == "escape":
         return piece.text in ("\\A", "\\z", "\\C")
     return piece.kind in ("flags", "open") and "m" in piece.text.partition("-")[2]
+
+
+def _looks_behind(piece: Piece) -> bool:
+    """Whether a piece asks what stands behind it."""
+    if piece.kind == "escape":
+        return piece.text in ("\\b", "\\B", "\\z")
+    return piece.kind == "text" and piece.text == "$"
 
 
 def _source(piece: Piece) -> bytes:

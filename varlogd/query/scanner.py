@@ -116,6 +116,13 @@ class LineScanner:
         if not buffer:
             return NO_LINES
         sweep = self._sweep_for(buffer)
+        if sweep.finds_before_cr:
+            hits = sweep.line_ends(buffer)
+            if not hits:  # as nearly always for what is rare: if there are line ends with CR need not be known
+                return NO_LINES
+            if not _has_crlf(buffer):
+                return _judged(sweep, _ending(buffer, hits))
+            return _lines_crlf(sweep, buffer)
         return _lines_crlf(sweep, buffer) if _has_crlf(buffer) else _passing(sweep, buffer)
 
     def count(self, buffer: bytes) -> int:
@@ -163,7 +170,10 @@ def _lines_crlf(sweep: _Sweep, buffer: bytes) -> Lines:
 
 def _passing(sweep: _Sweep, text: bytes) -> Lines:
     hits = sweep.line_ends(text)
-    found = _ending(text, hits) if sweep.wanted else _all_but(text, hits)
+    return _judged(sweep, _ending(text, hits) if sweep.wanted else _all_but(text, hits))
+
+
+def _judged(sweep: _Sweep, found: Lines) -> Lines:
     for passes in sweep.judges:
         found = _chosen(*found, map(passes, found.texts))
     return found
@@ -203,6 +213,11 @@ class _Literal:
     cost: ClassVar = 1
     compiles_quicker: ClassVar = LITERAL_CHARS
 
+    @property
+    def sees_end(self) -> bool:
+        """Whether what follows a match may undo it."""
+        return False
+
     def expressions(self) -> Sequence[Expression] | None:
         return expressions_of(self.pattern)
 
@@ -239,6 +254,10 @@ class _Regex:
         return found
 
     @cached_property
+    def sees_end(self) -> bool:
+        return any(part.sees_end for part in self.parts)
+
+    @cached_property
     def over_lines(self) -> LinesPattern:
         return self.pattern.over_lines()
 
@@ -272,6 +291,10 @@ class _Sweep(Protocol):
     def hits_empty(self) -> bool:
         """Whether an empty line is a hit."""
 
+    @property
+    def finds_before_cr(self) -> bool:
+        """Whether hits are wanted, and every line that is one still is with a carriage return put behind it."""
+
     def line_ends(self, text: bytes) -> Collection[int]:
         """Where the hits end, in order: behind their line feeds."""
 
@@ -295,6 +318,10 @@ class _Re2Sweep:
     @property
     def hits_empty(self) -> bool:
         return self.driver is not None and self.driver.in_line(b"")
+
+    @property
+    def finds_before_cr(self) -> bool:
+        return self.driver is not None and self.driver.wanted and not self.driver.sees_end
 
     def line_ends(self, text: bytes) -> Collection[int]:
         return () if self.driver is None else list(self.driver.line_ends(text))
@@ -334,6 +361,10 @@ class _VectorSweep:
     @property
     def hits_empty(self) -> bool:
         return (all if self.wanted else any)(test.in_line(b"") for test in self.drivers)
+
+    @cached_property
+    def finds_before_cr(self) -> bool:
+        return self.wanted and not any(test.sees_end for test in self.drivers)
 
     def line_ends(self, text: bytes) -> Collection[int]:
         return self.vectors.line_ends(text)
