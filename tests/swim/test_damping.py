@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from varlogd.swim.damping import (
@@ -15,6 +15,7 @@ from varlogd.swim.damping import (
     DEATH,
     DOUBT,
     FORGET_S,
+    FORGOTTEN,
     HALF_LIFE_S,
     REUSE,
     SUPPRESS,
@@ -148,7 +149,8 @@ class Model:
             elif previous is not None and member.epoch != previous.epoch:
                 weight = DOUBT
             if weight:
-                total, at = min(CEILING, total * 0.5 ** ((then - at) / HALF_LIFE_S) + weight), then
+                left = total * 0.5 ** ((then - at) / HALF_LIFE_S)
+                total, at = min(CEILING, (left if left >= FORGOTTEN else 0.0) + weight), then
         return float(total * 0.5 ** ((now - at) / HALF_LIFE_S))
 
     def change(self, now: float, member: Member, previous: Member | None) -> None:
@@ -169,6 +171,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
+@example([("a", ALIVE, 1 + turn % 2, 200 * (turn == 2)) for turn in range(7)])
 def test_it_is_as_the_model_has_it(steps: list[tuple[str, State, int, float]]) -> None:
     viewer, models = Viewer(), {"a": Model(), "b": Model()}
     for name, state, epoch, pause in steps:

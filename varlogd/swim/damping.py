@@ -54,8 +54,11 @@ ceiling, after two minutes at most."""
 BATCH_S: Final = 0.25
 """The window of a batch: a mesh that forms or heals tells of everybody within it, and people see no difference."""
 
-FORGET_S: Final = HALF_LIFE_S * math.log2(2 * CEILING / REUSE)
-"""After this time without a penalty even the greatest is below half of `REUSE`, and is forgotten."""
+FORGOTTEN: Final = REUSE / 2
+"""A penalty below this counts for nothing any more, as in RFC 2439: so it can be dropped, whenever that is done."""
+
+FORGET_S: Final = HALF_LIFE_S * math.log2(CEILING / FORGOTTEN)
+"""After this time without a penalty even the greatest is below `FORGOTTEN`."""
 
 _LOST: Final = (State.DEAD, State.LEFT)
 
@@ -147,7 +150,8 @@ class Damping:
         if not weight:
             return self._records.get(member.name)
         record = self._records.pop(member.name, None) or _Record(0.0, now)
-        record.penalty = min(record.decayed(now) + weight, CEILING)
+        left = record.decayed(now)
+        record.penalty = min((left if left >= FORGOTTEN else 0.0) + weight, CEILING)
         record.at = now
         self._records[member.name] = record
         return record
