@@ -259,7 +259,9 @@ class Solo:
     ``names`` are members that live at ``NAME:1``; the core has heard of them and has nothing left to say.
     """
 
-    def __init__(self, *names: str, seeds: Iterable[str] = (), seed: int = 1, **config: object) -> None:
+    def __init__(
+        self, *names: str, seeds: Iterable[str] = (), seed: int = 1, name: str = "me", **config: object
+    ) -> None:
         self.now = 100.0
         self.sends: list[Send] = []
         self.events: list[Event] = []
@@ -268,9 +270,9 @@ class Solo:
         self.config = MembershipConfig(**config)
         self.core = Swim(
             self.config,
-            name="me",
+            name=name,
             epoch=5,
-            address="me:1",
+            address=f"{name}:1",
             tags={"role": "web"},
             seeds=list(seeds),
             rng=random.Random(seed),
