@@ -70,8 +70,8 @@ class MembershipConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     reaches all members with a margin; what is missed all the same is found by push-pull."""
 
     push_pull_interval_s: Duration = 30.0
-    """How often a node compares its whole view with that of a random member. It repairs what gossip missed;
-    its cost grows with the number of members, so lengthen it beyond a thousand."""
+    """How often a node compares its view with that of a random member, by a digest of half a kilobyte, and more
+    only where they differ. It repairs what gossip missed, and costs the same whatever the number of members."""
 
     reconnect_interval_s: Duration = 5.0
     """How often a node considers calling a dead member or an absent seed, so that a split heals by itself.

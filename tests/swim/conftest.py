@@ -260,7 +260,13 @@ class Solo:
     """
 
     def __init__(
-        self, *names: str, seeds: Iterable[str] = (), known: Iterable[str] = (), seed: int = 1, **config: object
+        self,
+        *names: str,
+        seeds: Iterable[str] = (),
+        known: Iterable[str] = (),
+        seed: int = 1,
+        name: str = "me",
+        **config: object,
     ) -> None:
         self.now = 100.0
         self.sends: list[Send] = []
@@ -270,9 +276,9 @@ class Solo:
         self.config = MembershipConfig(**config)
         self.core = Swim(
             self.config,
-            name="me",
+            name=name,
             epoch=5,
-            address="me:1",
+            address=f"{name}:1",
             tags={"role": "web"},
             seeds=list(seeds),
             known=list(known),

@@ -12,7 +12,21 @@ from varlogd.swim.core import GOODBYES_MAX
 from varlogd.swim.directives import MemberChanged, Send, StartTimer, Timer
 from varlogd.swim.state import COUNT_MAX, State, rank
 from varlogd.wire.codec import decode_cbor, encode_cbor
-from varlogd.wire.gossip import Ack, Claim, Gossip, GossipMessage, Nack, Ping, PingReq, PushPull
+from varlogd.wire.gossip import (
+    DIGEST_BUCKETS,
+    DIGEST_BYTES,
+    Ack,
+    Claim,
+    Delta,
+    Gossip,
+    GossipMessage,
+    Held,
+    Nack,
+    Ping,
+    PingReq,
+    PushPull,
+    Summary,
+)
 from varlogd.wire.limits import GOSSIP_FRAME_MAX_BYTES
 
 names = st.sampled_from(["me", "a", "b", "c", "d"]) | st.text(min_size=1, max_size=3)
@@ -28,6 +42,7 @@ claims = st.builds(
     tags=st.dictionaries(st.text(max_size=2), st.text(max_size=2), max_size=2),
     by=names | st.just(""),
 )
+held = st.builds(Held, names, counts, counts, st.integers(0, 3))
 some_claims = st.lists(claims, max_size=4).map(tuple)
 messages = st.one_of(
     st.builds(Ping, counts, names, some_claims),
@@ -36,6 +51,10 @@ messages = st.one_of(
     st.builds(PingReq, counts, names, addresses, some_claims, counts),
     st.builds(Gossip, some_claims),
     st.builds(PushPull, st.booleans(), some_claims),
+    st.builds(PushPull, st.just(False), st.just(()), st.binary(max_size=DIGEST_BYTES)),
+    st.builds(PushPull, st.just(False), st.just(()), st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES)),
+    st.builds(Summary, st.binary(max_size=DIGEST_BUCKETS), st.lists(held, max_size=4).map(tuple)),
+    st.builds(Delta, some_claims, st.lists(names, max_size=4).map(tuple)),
 )
 inputs = st.one_of(
     st.tuples(st.just("message"), addresses, messages),

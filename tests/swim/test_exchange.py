@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import cbor2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from varlogd.swim import core, exchange
 from varlogd.swim.directives import MemberChanged, TableFull
-from varlogd.swim.state import State
-from varlogd.wire.codec import encode_cbor
-from varlogd.wire.gossip import Ack, Claim, Gossip, Ping, PushPull
+from varlogd.swim.state import State, rank
+from varlogd.wire.codec import decode_cbor, encode_cbor
+from varlogd.wire.gossip import Ack, Claim, Delta, Gossip, GossipMessage, Ping, PushPull, Summary
 from varlogd.wire.limits import GOSSIP_FRAME_MAX_BYTES
 
 
@@ -147,3 +151,130 @@ def test_the_table_is_bounded_and_says_so_once(solo, monkeypatch) -> None:
     assert node.state("late") is State.ALIVE
     assert "n0" not in node.core.members
     assert isinstance(node.events[-1], MemberChanged)
+
+
+# Digests
+
+
+def digest_of(node):
+    return PushPull(False, (), bytes(node.core._view.digest))
+
+
+def converse(one, other, opening):
+    """``one`` opens with a message, and both go on until nobody has anything to say; what was said, in order."""
+    ones, others = one.core.me.address, other.core.me.address
+    said, waiting = [], [(one, opening)]
+    while waiting:
+        speaker, message = waiting.pop(0)
+        said.append(message)
+        listener, src = (other, ones) if speaker is one else (one, others)
+        for node in (one, other):
+            node.take()
+        listener.hear(src, decode_cbor(encode_cbor(message), GossipMessage))
+        answers = [send for send in listener.take() if isinstance(send.message, PushPull | Summary | Delta)]
+        waiting += [(listener, send.message) for send in answers if send.to == src]
+    return said
+
+
+def two(solo, name="you"):
+    """Two nodes; the second goes by another name."""
+    return solo(), solo(name=name)
+
+
+def standing(node):
+    return {name: rank(member) for name, member in node.core.members.items()}
+
+
+def test_after_joining_views_are_compared_by_digest(solo) -> None:
+    node = solo("a", "b")
+    node.start()
+    node.take()
+    while not (compared := node.take(PushPull)):
+        node.run(0.1)
+    assert compared[0].message.claims == ()
+    assert compared[0].message.digest == bytes(node.core._view.digest)
+
+
+def test_equal_views_are_not_talked_about(solo) -> None:
+    one, other = two(solo)
+    for node in (one, other):
+        node.hear("x:1", Gossip((node.alive("a"), one.core._view.mine, other.core._view.mine)))
+    assert len(converse(one, other, digest_of(one))) == 1
+
+
+ranked = st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 2), st.integers(0, 2), st.sampled_from([0, 1, 3]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ranked, max_size=12), st.lists(ranked, max_size=12))
+def test_one_conversation_makes_two_views_one(solo, ones, others) -> None:
+    """But for those that had left before the other ever heard of them: neither needs to know."""
+    one, other = two(solo)
+    for node, heard in ((one, ones), (other, others)):
+        node.hear("x:1", Gossip((one.core._view.mine, other.core._view.mine)))
+        for name, epoch, incarnation, state in heard:
+            node.hear("x:1", Gossip((node.said(name, state, incarnation=incarnation, epoch=epoch),)))
+        node.now += one.config.push_pull_interval_s  # no newcomer any more
+        node.core._view.forget_departed(State.DEAD, 0.0)
+    for _ in range(2):
+        converse(one, other, digest_of(one))
+    here, there = standing(one), standing(other)
+    for name in here.keys() | there.keys():
+        if name in here and name in there:
+            assert here[name] == there[name]
+        else:
+            assert (here.get(name) or there[name])[2] == State.LEFT
+
+
+def test_only_what_differs_is_sent(solo) -> None:
+    one, other = two(solo)
+    both = [one.core._view.mine, other.core._view.mine, *(one.alive(f"n{index}") for index in range(1000))]
+    for node, own in ((one, "only-one"), (other, "only-other")):
+        node.hear("x:1", Gossip((*both, node.alive(own))))
+    said = converse(one, other, digest_of(one))
+    assert [type(message) for message in said] == [PushPull, Summary, Delta, Delta, Delta]
+    assert sum(len(message.claims) for message in said[2:]) == 2
+    assert sum(len(encode_cbor(message)) for message in said) < 4000
+    assert standing(one) == standing(other)
+
+
+def test_a_digest_that_is_none_or_of_another_make_is_left_alone(solo) -> None:
+    node = solo("a")
+    node.take()
+    node.hear("a:1", PushPull(False, (), b"short"))
+    assert node.take(Summary) == []
+
+
+def test_a_daemon_without_digests_understands_and_is_understood(solo) -> None:
+    """It does not know the field, so it answers with everything; and its own question is a whole view."""
+    node = solo("a")
+    node.take()
+    node.hear("old:1", PushPull(True, (node.alive("b"),)))
+    assert node.state("b") is State.ALIVE
+    node.take()
+    node.hear("old:1", decode_cbor(cbor2.dumps([6, False, []]), GossipMessage))
+    (answer,) = node.take(PushPull)
+    assert {claim.name for claim in answer.message.claims} == {"me", "a", "b"}
+
+
+def test_so_many_comparisons_a_second_and_no_more(solo) -> None:
+    node = solo("a")
+    node.take()
+    for _ in range(100):
+        node.hear("a:1", PushPull(False, (), bytes(exchange.DIGEST_BYTES)))
+    assert len(node.take(Summary)) == exchange.SUMMARIES_PER_S_MAX
+    node.now += 1.0
+    node.hear("a:1", PushPull(False, (), bytes(exchange.DIGEST_BYTES)))
+    assert len(node.take(Summary)) == 1
+
+
+def test_a_summary_is_bounded_and_the_rest_has_its_turn(solo, monkeypatch) -> None:
+    monkeypatch.setattr(exchange, "FRAME_CLAIMS_BYTES", 2000)
+    one, other = two(solo)
+    mine = (one.core._view.mine, other.core._view.mine)
+    one.hear("x:1", Gossip((*mine, *(one.alive(f"n{index}") for index in range(200)))))
+    other.hear("x:1", Gossip(mine))
+    for _ in range(30):
+        assert all(len(message.held) < 100 for message in converse(other, one, digest_of(other))[1:2])
+        one.now += 1.0
+    assert standing(one) == standing(other)

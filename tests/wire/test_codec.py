@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 
 from varlogd.errors import ProtocolError
 from varlogd.wire.codec import decode_cbor, decode_json, encode_cbor, encode_json
-from varlogd.wire.gossip import Ack, Claim, Gossip, LinkMessage, Nack, Ping, PushPull
+from varlogd.wire.gossip import (
+    DIGEST_BYTES,
+    Ack,
+    Claim,
+    Delta,
+    Gossip,
+    Held,
+    LinkMessage,
+    Nack,
+    Ping,
+    PushPull,
+    Summary,
+)
 from varlogd.wire.limits import DEPTH_MAX
 from varlogd.wire.query import Answer, Ask, AskRows, Entry, Ledger, LineFilter, Matcher, Outcome, Query
 
@@ -29,7 +41,15 @@ gossip = st.one_of(
     st.builds(Ack, seq=st.integers(0, 2**40), claims=some_claims, wall_us=st.integers(0, 2**61)),
     st.builds(Nack, seq=st.integers(0, 2**40)),
     st.builds(Gossip, claims=some_claims),
-    st.builds(PushPull, reply=st.booleans(), claims=some_claims),
+    st.builds(PushPull, reply=st.booleans(), claims=some_claims, digest=st.binary(max_size=DIGEST_BYTES)),
+    st.builds(
+        Summary,
+        buckets=st.binary(max_size=64),
+        held=st.lists(st.builds(Held, st.text(min_size=1, max_size=9), st.just(1), st.just(2), st.just(3))).map(
+            tuple
+        ),
+    ),
+    st.builds(Delta, claims=some_claims, wanted=st.lists(st.text(min_size=1, max_size=9)).map(tuple)),
 )
 
 

@@ -41,7 +41,7 @@ from varlogd.swim.state import COUNT_MAX, Member, State, merge, rank, restate
 from varlogd.swim.suspicion import Suspicions
 from varlogd.swim.timing import MICROSECONDS, Timing, Timings
 from varlogd.swim.view import View
-from varlogd.wire.gossip import Ack, Claim, Gossip, GossipMessage, Nack, Ping, PingReq, PushPull
+from varlogd.wire.gossip import Ack, Claim, Delta, Gossip, GossipMessage, Nack, Ping, PingReq, PushPull, Summary
 from varlogd.wire.limits import MEMBERS_MAX
 
 GOODBYES_MAX: Final = 256
@@ -184,7 +184,7 @@ class Swim:
 
     def _receive(self, src: str, message: GossipMessage) -> None:
         self._make_contact()
-        if not isinstance(message, Nack):
+        if not isinstance(message, Nack | Summary):
             self._listen(src, message)
         self._respond(src, message)
 
@@ -192,9 +192,9 @@ class Swim:
         if self._isolation.listen():
             self._suspicions.postpone()
 
-    def _listen(self, src: str, message: Ping | Ack | PingReq | Gossip | PushPull) -> None:
+    def _listen(self, src: str, message: Ping | Ack | PingReq | Gossip | PushPull | Delta) -> None:
         """Take in the claims that came with a message, and set its sender right where it is behind."""
-        hearsay = isinstance(message, PushPull)
+        hearsay = isinstance(message, PushPull | Delta)
         # What a newcomer is told when it joins, the others know already.
         news = self.joined or not (isinstance(message, PushPull) and message.reply)
         for claim in message.claims:
@@ -215,8 +215,19 @@ class Swim:
                 self._prober.on_nack(seq, src)
             case PingReq():
                 self._relays.on_ping_req(src, message)
-            case PushPull(False):
+            case PushPull() | Summary() | Delta():
+                self._compare(src, message)
+
+    def _compare(self, src: str, message: PushPull | Summary | Delta) -> None:
+        match message:
+            case PushPull(False, _, b""):
                 self._exchange.answer(src)
+            case PushPull(False, _, digest):
+                self._exchange.summarize(src, digest)
+            case Summary():
+                self._exchange.reconcile(src, message, newcomer=self._is_newcomer())
+            case Delta(_, wanted):
+                self._exchange.supply(src, wanted)
 
     def _wall_us(self) -> int:
         """What our wall clock shows now; 0, which means untold, where we do not know it."""

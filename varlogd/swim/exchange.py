@@ -1,7 +1,15 @@
-"""Whole views compared: anti-entropy, and calling those who are gone.
+"""Views compared: anti-entropy, and calling those who are gone.
 
-Theory. Gossip is quick and may miss somebody; push-pull with random members is slow and misses nobody, because
-views merge (Demers et al. 1987, "anti-entropy"). After a split each side holds the other for dead and gossips
+Theory. Gossip is quick and may miss somebody; comparing views with random members is slow and misses nobody, because
+views merge (Demers et al. 1987, "anti-entropy"; their "checksums" are our digests). A comparison is
+
+    digest ->            a fixed number of hashes; if the other's are the same, that was all
+           <- summary    of the buckets that differ, where each member stands
+    delta  ->            what the other has older or lacks, and the names of whom the other has the newer
+           <- delta      those
+
+so that an idle mesh pays one small message a comparison, however large it is. A joiner, and whoever is called after a
+split, is sent everything at once. After a split each side holds the other for dead and gossips
 only among itself, so *somebody has to call the dead*: one call that is answered is enough. The two views meet,
 each side hears what is said of it and refutes it, and gossip does the rest. Seeds at which no live member is
 are called as well, so that islands which never knew each other meet when a common seed comes up.
@@ -16,11 +24,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from varlogd.config import MembershipConfig
-from varlogd.swim.dissemination import size_bytes
+from varlogd.swim.digest import bucket_of
+from varlogd.swim.dissemination import CLAIM_OVERHEAD_BYTES, size_bytes
 from varlogd.swim.effects import Effects
 from varlogd.swim.state import State
 from varlogd.swim.view import View
-from varlogd.wire.gossip import Claim, PushPull
+from varlogd.wire.gossip import DIGEST_BYTES, Claim, Delta, Held, PushPull, Summary
 from varlogd.wire.limits import GOSSIP_FRAME_MAX_BYTES
 
 FRAME_CLAIMS_BYTES: Final = GOSSIP_FRAME_MAX_BYTES - 1024
@@ -32,8 +41,13 @@ When many join at once, or a split heals, gossip has small views to choose from 
 young view is the one that needs comparing."""
 
 
+SUMMARIES_PER_S_MAX: Final = 16
+"""Digests answered in one second. A node is compared with about once in an interval; when the views of thousands are
+young they may all come at once, and those that get no answer compare with somebody else soon."""
+
+
 class Exchange:
-    """Sends this node's whole view; ``seeds`` is the list that `join.Join` keeps."""
+    """Compares this node's view, or sends it whole; ``seeds`` is the list that `join.Join` keeps."""
 
     def __init__(self, config: MembershipConfig, effects: Effects, view: View, seeds: list[str]) -> None:
         self._config = config
@@ -42,6 +56,8 @@ class Exchange:
         self._seeds = seeds
         self._push_pull_s = FIRST_PUSH_PULL_S
         self._push_pull = 0
+        self._summaries_since = effects.now
+        self._summaries = 0
 
     def start(self) -> None:
         """Compare views with a live member, and call an absent one, from time to time."""
@@ -62,6 +78,59 @@ class Exchange:
         """Send our view to one that asked for it."""
         self._push(address, reply=True)
 
+    def summarize(self, address: str, digest: bytes) -> None:
+        """Answer a digest with where we stand in what differs: in as many buckets as fit into a message."""
+        buckets = list(self._view.digest.differing(digest)) if len(digest) == DIGEST_BYTES else []
+        if not buckets or not self._may_summarize():
+            return
+        found: dict[int, list[Claim]] = {bucket: [] for bucket in buckets}
+        for claim in self._view.claims():
+            if (bucket := bucket_of(claim.name)) in found:
+                found[bucket].append(claim)
+        room_bytes = FRAME_CLAIMS_BYTES
+        chosen = []
+        for bucket in self._effects.rng.sample(buckets, len(buckets)):  # so that each has its turn
+            room_bytes -= sum(_held_bytes(claim) for claim in found[bucket])
+            if room_bytes < 0:
+                break
+            chosen.append(bucket)
+        if not chosen:  # a bucket of very long names
+            self.answer(address)
+            return
+        held = (Held(*_standing(claim)) for bucket in chosen for claim in found[bucket])
+        self._effects.send(address, Summary(bytes(chosen), tuple(held)))
+
+    def reconcile(self, address: str, summary: Summary, *, newcomer: bool) -> None:
+        """Send what the sender of a summary lacks, and ask for what we lack ourselves.
+
+        Of one that had gone before the other ever heard of it neither tells; a newcomer takes even that.
+        """
+        theirs = {held.name: held for held in summary.held}
+        buckets = frozenset(summary.buckets)
+        ours = {claim.name: claim for claim in self._view.claims() if bucket_of(claim.name) in buckets}
+        newer = [claim for claim in ours.values() if _is_news(claim, theirs.get(claim.name))]
+        wanted = [
+            held.name
+            for held in theirs.values()
+            if _is_news(held, ours.get(held.name)) or (newcomer and held.name not in ours)
+        ]
+        for claims in _frames(newer) if newer else ():
+            self._effects.send(address, Delta(claims))
+        if wanted:
+            self._effects.send(address, Delta((), tuple(wanted)))
+
+    def supply(self, address: str, wanted: Iterable[str]) -> None:
+        """Send what is held of the members asked for."""
+        claims = [claim for name in dict.fromkeys(wanted) if (claim := self._view.claim(name)) is not None]
+        for frame in _frames(claims) if claims else ():
+            self._effects.send(address, Delta(frame))
+
+    def _may_summarize(self) -> bool:
+        if self._effects.now >= self._summaries_since + 1.0:
+            self._summaries_since, self._summaries = self._effects.now, 0
+        self._summaries += 1
+        return self._summaries <= SUMMARIES_PER_S_MAX
+
     def _arm(self, seconds: float) -> None:
         self._push_pull = self._effects.alarm(self._effects.now + seconds, "push-pull", self._compare)
 
@@ -70,7 +139,8 @@ class Exchange:
         self._push_pull_s = min(2 * self._push_pull_s, self._config.push_pull_interval_s)
         if self._view.live:
             name = self._effects.rng.choice(self._view.live)
-            self.call(self._view.members[name].address)
+            digest = PushPull(False, (), bytes(self._view.digest))
+            self._effects.send(self._view.members[name].address, digest)
 
     def _reconnect_interval_s(self) -> float:
         return self._effects.jittered(self._config.reconnect_interval_s)
@@ -96,6 +166,22 @@ class Exchange:
         here = self._view.me.address
         candidates = dict.fromkeys([*dead, *self._seeds])
         return [address for address in candidates if address != here and self._view.live_at(address) is None]
+
+
+def _standing(claim: Claim | Held) -> tuple[str, int, int, int]:
+    return (claim.name, claim.epoch, claim.incarnation, claim.state)
+
+
+def _is_news(claim: Claim | Held, known: Claim | Held | None) -> bool:
+    """Whether one that holds ``known`` should hear of this."""
+    if known is None:
+        return claim.state <= State.SUSPECT
+    return _standing(claim) > _standing(known)
+
+
+def _held_bytes(claim: Claim) -> int:
+    """An upper bound of what `Held` of a claim takes."""
+    return CLAIM_OVERHEAD_BYTES + len(claim.name.encode("utf-8", "surrogatepass"))
 
 
 def _frames(claims: Iterable[Claim]) -> Iterator[tuple[Claim, ...]]:

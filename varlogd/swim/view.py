@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, ValuesView
 from types import MappingProxyType
 
+from varlogd.swim.digest import Digest
 from varlogd.swim.state import STATES, Member, State
 from varlogd.wire.gossip import Claim
 
@@ -26,6 +27,7 @@ class View:
         self._names: dict[str, str] = {}  # address -> who is, or was last, there
         # Departed members in the order of their departure: the oldest are forgotten first.
         self._departed: dict[State, dict[str, None]] = {State.DEAD: {}, State.LEFT: {}}
+        self.digest = Digest()
         self.put(me, now)
 
     @property
@@ -85,6 +87,9 @@ class View:
         same = previous is not None and previous.state is state and previous.epoch == claim.epoch
         since = previous.since if same and previous is not None else now
         member = Member(claim.name, claim.epoch, claim.incarnation, state, claim.address, claim.tags, since)
+        if previous is not None:
+            self.digest.remove(self._claims[claim.name])
+        self.digest.add(claim)
         self._claims[claim.name] = claim
         self._members[claim.name] = member
         self._index(member, previous)
@@ -132,6 +137,6 @@ class View:
 
     def _forget(self, name: str) -> None:
         member = self._members.pop(name)
-        del self._claims[name]
+        self.digest.remove(self._claims.pop(name))
         self._departed[member.state].pop(name)
         self._unname(member)

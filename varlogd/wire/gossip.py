@@ -46,6 +46,14 @@ class Claim(Struct, frozen=True, array_like=True):
 Claims = Annotated[tuple[Claim, ...], Meta(max_length=MEMBERS_MAX)]
 
 
+DIGEST_BUCKETS: Final = 64
+"""So many that what differs is found closely, and so few that a digest is no larger than two claims."""
+
+DIGEST_BYTES: Final = 8 * DIGEST_BUCKETS
+
+Digest = Annotated[bytes, Meta(max_length=DIGEST_BYTES)]
+
+
 class Hello(Struct, frozen=True, array_like=True, tag=0):
     """The first message of each side of a link: who speaks, and where it can be dialled."""
 
@@ -100,11 +108,39 @@ class Gossip(Struct, frozen=True, array_like=True, tag=5):
 
 
 class PushPull(Struct, frozen=True, array_like=True, tag=6):
-    """Everything the sender holds; ``reply`` says that this answers the other's. Joining, and anti-entropy."""
+    """Everything the sender holds; ``reply`` says that this answers the other's. Joining, and healing.
+
+    With a ``digest`` there are no claims: it is the sender's view in short (see `swim.digest`). It is answered by a
+    `Summary` of what differs, or by nothing; daemons that do not know the field answer with everything.
+    """
 
     reply: bool
     claims: Claims
+    digest: Digest = b""
 
 
-GossipMessage = Ping | Ack | Nack | PingReq | Gossip | PushPull
+class Held(Struct, frozen=True, array_like=True):
+    """Where a member stands in the sender's view: a claim without what it says."""
+
+    name: Name
+    epoch: Count
+    incarnation: Count
+    state: Annotated[int, Meta(ge=ALIVE, le=LEFT)]
+
+
+class Summary(Struct, frozen=True, array_like=True, tag=7):
+    """The answer to a digest: all that the sender holds in these ``buckets`` (a byte each), which differ."""
+
+    buckets: Annotated[bytes, Meta(max_length=DIGEST_BUCKETS)]
+    held: Annotated[tuple[Held, ...], Meta(max_length=MEMBERS_MAX)]
+
+
+class Delta(Struct, frozen=True, array_like=True, tag=8):
+    """What the other lacks, or has older; and the names of those of whom it has what the sender lacks."""
+
+    claims: Claims
+    wanted: Annotated[tuple[Name, ...], Meta(max_length=MEMBERS_MAX)] = ()
+
+
+GossipMessage = Ping | Ack | Nack | PingReq | Gossip | PushPull | Summary | Delta
 LinkMessage = Hello | GossipMessage
