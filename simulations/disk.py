@@ -19,10 +19,10 @@ class _File:
 
 
 class SimulatedDisk:
-    """One directory of a host. Raises OSError as a real one does; ``full``: nothing more can be written."""
+    """One directory of a host. Raises OSError as a real one does; while it has ``fillers`` it takes nothing more."""
 
     def __init__(self) -> None:
-        self.full = False
+        self.fillers = 0
         self.holder: Handle | None = None
         self.names: dict[str, _File] = {}
         self.synced_names: dict[str, _File] = {}
@@ -69,7 +69,7 @@ class Handle:
         disk = self._open()
         file = disk.names.setdefault(name, _File())
         file.data = b""
-        if disk.full:
+        if disk.fillers:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
         file.data = data
 

@@ -83,6 +83,14 @@ class SlowDisk(Struct, frozen=True, tag="slow-disk"):
     duration_s: float
 
 
+class FullDisk(Struct, frozen=True, tag="full-disk"):
+    """The disks of these hosts take nothing more: what the daemons would remember is not written."""
+
+    at_s: float
+    hosts: tuple[str, ...]
+    duration_s: float
+
+
 Question = Literal["all", "errors", "newest", "oldest", "last-minutes"]
 """What is asked: see `asking.QUESTIONS`."""
 
@@ -98,7 +106,7 @@ class Ask(Struct, frozen=True, tag="ask"):
     gone_after_s: float | None = None
 
 
-Step = Kill | PowerOff | Start | Leave | Freeze | Partition | OneWay | SlowNetwork | SlowDisk | Ask
+Step = Kill | PowerOff | Start | Leave | Freeze | Partition | OneWay | SlowNetwork | SlowDisk | FullDisk | Ask
 
 
 class Plan(Struct, frozen=True):
@@ -133,7 +141,7 @@ def end_of(step: Step) -> float:
 def hosts_of(step: Step) -> tuple[str, ...]:
     """The hosts that a step is about."""
     match step:
-        case SlowDisk(_, hosts):
+        case SlowDisk(_, hosts) | FullDisk(_, hosts):
             return hosts
         case Partition(_, sides):
             return tuple(host for side in sides for host in side)
@@ -156,6 +164,8 @@ def describe(step: Step) -> str:
             return f"network of {host} slower by {extra_s:g} s for {duration_s:g} s"
         case SlowDisk(_, hosts, extra_s, duration_s):
             return f"disks of {' '.join(hosts)} slower by {extra_s:g} s a step for {duration_s:g} s"
+        case FullDisk(_, hosts, duration_s):
+            return f"disks of {' '.join(hosts)} full for {duration_s:g} s"
         case Ask(_, host, question, _, gone_after_s):
             return f"ask {host} for {question}" + ("" if gone_after_s is None else f", gone after {gone_after_s:g} s")
         case PowerOff(_, host):

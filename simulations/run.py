@@ -37,6 +37,7 @@ from simulations.network import Wires
 from simulations.plan import (
     Ask,
     Freeze,
+    FullDisk,
     Kill,
     Leave,
     OneWay,
@@ -232,23 +233,26 @@ class _Simulation:
                 self.hosts[name].leave()
             case Start(_, name):
                 await self.hosts[name].start()
-            case Freeze() | Partition() | OneWay() | SlowNetwork() | SlowDisk():
+            case Freeze() | Partition() | OneWay() | SlowNetwork() | SlowDisk() | FullDisk():
                 undo = self._begin(step)
                 await trio.sleep(step.duration_s)
                 self._note(f"over: {describe(step)}")
                 undo()
-        if not isinstance(step, SlowDisk):
+        if not isinstance(step, SlowDisk | FullDisk):
             self._unsettled.append((describe(step), trio.current_time()))
 
     def _note(self, what: str) -> None:
         self.trace.add(trio.current_time(), "", Kind.FAULT, what)
 
-    def _begin(self, step: Freeze | Partition | OneWay | SlowNetwork | SlowDisk) -> Callable[[], None]:
+    def _begin(self, step: Freeze | Partition | OneWay | SlowNetwork | SlowDisk | FullDisk) -> Callable[[], None]:
         """Do what lasts; the result undoes it."""
         match step:
             case SlowDisk(_, names, extra_s, _):
                 self._slow_disks(names, extra_s)
                 return lambda: self._slow_disks(names, -extra_s)
+            case FullDisk(_, names, _):
+                self._fill_disks(names, 1)
+                return lambda: self._fill_disks(names, -1)
             case Freeze(_, name, _):
                 return self._disturbed([name], self.hosts[name].freeze())
             case SlowNetwork(_, name, extra_s, _):
@@ -269,6 +273,10 @@ class _Simulation:
     def _slow_disks(self, names: Sequence[str], extra_s: float) -> None:
         for name in names:
             self.hosts[name].slow_disk(extra_s)
+
+    def _fill_disks(self, names: Sequence[str], by: int) -> None:
+        for name in names:
+            self.hosts[name].disk.fillers += by
 
     def _cut(self, pairs: Sequence[tuple[str, str]], names: Sequence[str]) -> Callable[[], None]:
         self.wires.cut(pairs)

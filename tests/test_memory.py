@@ -160,7 +160,7 @@ async def test_a_full_disk_is_told_once_and_written_when_there_is_room(
     async with node.boot().kept():
         pass
     before = node.disk.names[FILE].data
-    node.disk.full = True
+    node.disk.fillers = 1
     node.clock = 2000
     memory = node.boot()
     async with memory.kept():
@@ -171,7 +171,7 @@ async def test_a_full_disk_is_told_once_and_written_when_there_is_room(
         assert node.disk.names[FILE].data == before
         assert caplog.text.count("cannot be written") == 1
         assert "no space left" in str([vars(record).get("fields") for record in caplog.records])
-        node.disk.full = False
+        node.disk.fillers = 0
         await trio.sleep(SAVE_INTERVAL_S)
         assert node.stored().members == (Known("a", "a:1"),)
         assert "can be written again" in caplog.text

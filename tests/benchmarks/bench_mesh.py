@@ -60,7 +60,7 @@ class Part:
     others_dead: int = 0
 
 
-def stop_for(meshes: Sequence[Mesh], seconds: float) -> Iterator[tuple[Mesh, tuple[int, int]]]:
+def stop_for(meshes: Sequence[Mesh], seconds: float, report: Report) -> Iterator[tuple[Mesh, tuple[int, int]]]:
     """Stop the second node of each mesh for so long; the deaths said of it and of others until some time later."""
     nodes = [mesh.nodes[1] for mesh in meshes]
     before = [len(mesh.false_deaths) for mesh in meshes]
@@ -69,6 +69,8 @@ def stop_for(meshes: Sequence[Mesh], seconds: float) -> Iterator[tuple[Mesh, tup
     for mesh, node, count in zip(meshes, nodes, before, strict=True):
         deaths = mesh.false_deaths[count:]
         own = sum(death.name == node.name for death in deaths)
+        for observer, said in Counter(death.observer for death in deaths if death.name != node.name).items():
+            report.say(f"{mesh.kind.title}: {observer} held {said} dead that were well, with {node.name} stopped")
         yield mesh, (own, len(deaths) - own)
 
 
@@ -129,7 +131,7 @@ def _beside_each_other(
 ) -> None:
     for seconds in STOPS_S:
         report.say(f"{n} nodes: one is stopped for {seconds:g} s")
-        for mesh, deaths in stop_for(meshes, seconds):
+        for mesh, deaths in stop_for(meshes, seconds, report):
             parts[mesh.kind.title].stopped[seconds] = deaths
     report.say(f"{n} nodes: one comes and goes, {chosen.cycles} times")
     come_and_go(meshes, chosen.cycles, parts)

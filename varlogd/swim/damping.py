@@ -159,7 +159,7 @@ class Damping:
     def _forget(self, now: float) -> None:
         while self._records:
             name, oldest = next(iter(self._records.items()))
-            if now < oldest.at + FORGET_S or name in self._flapping:
+            if now < oldest.at + FORGET_S:
                 return
             del self._records[name]
 
