@@ -46,6 +46,9 @@ Mode = Literal["datagram", "stream"]
 Watcher = Callable[[float, Node, Event], None]
 """Hears of everything a core tells, at the virtual time of it."""
 
+Overhearer = Callable[[Node, GossipMessage], None]
+"""Hears of a message, at the node that receives or sends it."""
+
 
 def ours(config: MembershipConfig | None = None) -> Arm:
     """The membership that varlogd ships."""
@@ -75,6 +78,8 @@ class World:
         self.nodes: dict[str, Node] = {}  # by address
         self.sent: Counter[str] = Counter()  # by kind of message
         self.watchers: list[Watcher] = []
+        self.listeners: list[Overhearer] = []  # of every message a core is given
+        self.speakers: list[Overhearer] = []  # of every message a core wants sent
         self.entries = 0
         self._arm = arm
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -305,6 +310,8 @@ class World:
 
     def _receive(self, node: Node, src: str, message: GossipMessage) -> None:
         node.received += 1
+        for listen in self.listeners:
+            listen(node, message)
         self._do(node, node.core.on_message(self.now + node.clock_ahead_s, src, message))
 
     def _serve_backlog(self, node: Node) -> None:
@@ -349,6 +356,8 @@ class World:
         if self._traced:
             claims = len(getattr(message, "claims", ()))
             self._hash.update(f"{self.now!r} {node.name} {to} {kind} {claims}\n".encode())
+        for listen in self.speakers:
+            listen(node, message)
         if not node.blocked:
             self._transmit(node, to, message)
         elif len(node.outbox) < BACKLOG_MAX:

@@ -1,0 +1,248 @@
+"""What must always hold of the mesh. The simulator knows what really happened, and compares.
+
+The bounds are those of the default configuration at up to 128 nodes, with the reasons in `simulations.invariants`.
+A judge hears of every change of a view and of every message, and looks at the whole mesh twice a second.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from simulations.invariants import ACCURACY_CALM_S, DETECTION_S, HEAL_S
+from simulations.level1.node import Node
+from simulations.level1.world import World
+from varlogd.swim.directives import Event, MemberChanged, Refuted
+from varlogd.swim.state import Member, Rank, State, rank
+from varlogd.wire.gossip import Claim, GossipMessage, Nack
+
+LOOK_S: Final = 0.5
+"""Between two looks at the whole mesh."""
+
+REFUTE_S: Final = 1.0
+"""From hearing that one is suspected to saying that one lives."""
+
+CALM_LOAD: Final = 4.0
+STORM_LOAD: Final = 20.0
+"""Messages per node and second: when nothing has happened for `HEAL_S`, and always."""
+
+LOAD_WINDOW_S: Final = 10.0
+"""Over which load is counted."""
+
+BREACHES_MAX: Final = 5
+"""Of one invariant, kept: the first says most."""
+
+PROMISES: Final = {
+    "monotone": "in every view (epoch, incarnation, state) of a member never goes back",
+    "completeness": f"a member that crashed or left is not live in any view {DETECTION_S:g} s later",
+    "accuracy": f"no member that is up is declared dead by another, both free of faults for {ACCURACY_CALM_S:g} s",
+    "refutation": f"a member that hears itself suspected says that it lives within {REFUTE_S:g} s",
+    "goodbye": "a member that leaves on purpose is never dead in any view, if neither was touched by a fault",
+    "heal": f"{HEAL_S:g} s after the last fault all views are equal to the truth",
+    "load": f"a node sends at most {STORM_LOAD:g} messages a second, and {CALM_LOAD:g} when all is calm",
+}
+"""By name, for people."""
+
+
+@dataclass(frozen=True)
+class Breach:
+    """An invariant is broken: which, when, and how."""
+
+    name: str
+    at: float
+    text: str
+
+
+@dataclass(eq=False)
+class _Truth:
+    """What has really become of one name."""
+
+    address: str
+    up_since: float
+    gone_since: float = float("inf")
+    left_at: float = float("inf")
+
+    @property
+    def gone(self) -> bool:
+        return self.gone_since != float("inf")
+
+
+class Judge:
+    """Watches one world, from when its mesh has settled."""
+
+    def __init__(self, world: World) -> None:
+        self.breaches: list[Breach] = []
+        self.sometimes: Counter[str] = Counter()
+        self._world = world
+        self._faults: Counter[str] = Counter()  # by address: what is wrong with it at present
+        self._calm_since: dict[str, float] = dict.fromkeys(world.nodes, 0.0)
+        self._truth = {node.name: _Truth(node.address, 0.0) for node in world.nodes.values()}
+        self._ranks: dict[tuple[str, int, str], Rank] = {}
+        self._accused: dict[str, tuple[float, int]] = {}  # address -> (since when silent, boot)
+        self._node_s = 0.0  # simulated so far: running nodes x seconds
+        self._window = self._calm = (0.0, self._total())
+        self._window_ends = world.now + LOAD_WINDOW_S
+        self._stopped = False
+        world.watchers.append(self._changed)
+        world.listeners.append(self._received)
+        world.speakers.append(self._sent)
+        world.later(LOOK_S, self._look)
+
+    # What the plan does
+
+    def disturb(self, address: str) -> None:
+        """A fault touches this host from now on."""
+        self._faults[address] += 1
+
+    def calm(self, address: str) -> None:
+        """One fault of it is over."""
+        self._faults[address] -= 1
+        self._calm_since[address] = self._world.now
+
+    def shock(self, address: str) -> None:
+        """A fault that takes no time."""
+        self._calm_since[address] = self._world.now
+
+    def started(self, node: Node) -> None:
+        """A process has been started."""
+        self._truth[node.name] = _Truth(node.address, self._world.now)
+        self._accused.pop(node.address, None)
+        self.shock(node.address)
+
+    def stopped(self, node: Node, *, on_purpose: bool) -> None:
+        """A process is gone, or begins to leave."""
+        truth = self._truth[node.name]
+        truth.gone_since = self._world.now
+        if on_purpose:
+            truth.left_at = self._world.now
+        self._accused.pop(node.address, None)
+
+    # What is seen
+
+    def _breach(self, name: str, text: str) -> None:
+        if sum(breach.name == name for breach in self.breaches) < BREACHES_MAX:
+            self.breaches.append(Breach(name, self._world.now, text))
+            self._world.note("broken", name, text)
+
+    def _changed(self, _at: float, viewer: Node, event: Event) -> None:
+        if isinstance(event, Refuted):
+            self.sometimes["refuted"] += 1
+        if not isinstance(event, MemberChanged):
+            return
+        member = event.member
+        self.sometimes[member.state.name.lower()] += 1
+        key = (viewer.address, viewer.boot, member.name)
+        before, now = self._ranks.get(key), rank(member)
+        if before is not None and now < before:
+            self._breach("monotone", f"{viewer.name}: {member.name} went from {before} to {now}")
+        self._ranks[key] = now
+        if member.state is State.DEAD:
+            self._judge_death(viewer, member)
+
+    def _judge_death(self, viewer: Node, member: Member) -> None:
+        truth = self._truth.get(member.name)
+        if truth is None or truth.address != member.address:
+            return
+        now = self._world.now
+        if truth.left_at <= now and self._calm_for(now - truth.left_at, viewer.address, truth.address):
+            self._breach("goodbye", f"{viewer.name} declares {member.name} dead, which has left")
+        since = now - ACCURACY_CALM_S
+        if truth.gone or truth.up_since > since or member.epoch != self._world.nodes[truth.address].epoch:
+            return
+        if self._calm_for(ACCURACY_CALM_S, viewer.address, truth.address):
+            self._breach("accuracy", f"{viewer.name} declares {member.name} dead, which is well")
+
+    def _calm_for(self, seconds: float, *addresses: str) -> bool:
+        since = self._world.now - seconds
+        return all(not self._faults[address] and self._calm_since.get(address, 0.0) <= since for address in addresses)
+
+    def _received(self, node: Node, message: GossipMessage) -> None:
+        if isinstance(message, Nack):
+            self.sometimes["nacked"] += 1
+            return
+        mine = node.core.me
+        for claim in message.claims:
+            if claim.name == node.name and claim.state in (State.SUSPECT, State.DEAD) and _this_life(claim, mine):
+                self.sometimes["accused"] += 1
+                self._accused.setdefault(node.address, (self._world.now, node.boot))
+
+    def _sent(self, node: Node, message: GossipMessage) -> None:
+        if node.address not in self._accused or isinstance(message, Nack):
+            return
+        if any(claim.name == node.name and claim.state == State.ALIVE for claim in message.claims):
+            del self._accused[node.address]
+
+    def _look(self) -> None:
+        if self._stopped:
+            return
+        world = self._world
+        world.later(LOOK_S, self._look)
+        for address, (since, boot) in list(self._accused.items()):
+            node = world.nodes[address]
+            well = node.running and node.boot == boot and self._calm_for(REFUTE_S, address)
+            if well and world.now > since + REFUTE_S and len(world.nodes) > 1:
+                self._breach("refutation", f"{node.name} was told that it is suspected, and says nothing")
+                del self._accused[address]
+        self._look_for_the_gone()
+        self._node_s += LOOK_S * sum(node.running for node in world.nodes.values())
+        if world.now >= self._window_ends:
+            self._judge_load(STORM_LOAD, self._window)
+            self._window = (self._node_s, self._total())
+            self._window_ends = world.now + LOAD_WINDOW_S
+
+    def _look_for_the_gone(self) -> None:
+        gone = [
+            (name, truth) for name, truth in self._truth.items() if truth.gone_since < self._world.now - DETECTION_S
+        ]
+        for node in self._world.nodes.values() if gone else ():
+            if not self._is_viewer(node):
+                continue
+            for name, truth in gone:
+                member = node.core.members.get(name)
+                if member is not None and member.live:
+                    since = f"gone since {truth.gone_since:.3f}"
+                    self._breach("completeness", f"{node.name} holds {name} {member.state.name.lower()}: {since}")
+
+    def _is_viewer(self, node: Node) -> bool:
+        """Whether it has had time to find out who is gone."""
+        up_since = self._truth[node.name].up_since
+        return node.running and self._calm_for(DETECTION_S, node.address) and up_since < self._world.now - DETECTION_S
+
+    def _judge_load(self, most: float, since: tuple[float, int]) -> None:
+        began_node_s, before = since
+        load = (self._total() - before) / max(1.0, self._node_s - began_node_s)
+        if load > most:
+            self._breach("load", f"{load:.1f} messages per node and second")
+
+    def _total(self) -> int:
+        return sum(self._world.sent.values())
+
+    def begin_calm(self) -> None:
+        """From now on, to the end, load is judged as that of a calm mesh as well."""
+        self._calm = (self._node_s, self._total())
+
+    def finish(self) -> None:
+        """Everything has had its time: all views must be true."""
+        self._stopped = True
+        self._judge_load(CALM_LOAD, self._calm)
+        for node in self._world.nodes.values():
+            if node.running:
+                self._judge_view(node)
+
+    def _judge_view(self, node: Node) -> None:
+        for name, truth in self._truth.items():
+            member = node.core.members.get(name)
+            live = member is not None and member.live
+            if truth.gone and live:
+                self._breach("heal", f"{node.name}: {name} is gone, and held {_held(member)}")
+            elif not truth.gone and (member is None or member.state is not State.ALIVE):
+                self._breach("heal", f"{node.name}: {name} is up, and held {_held(member)}")
+
+
+def _this_life(claim: Claim, mine: Member) -> bool:
+    return claim.epoch == mine.epoch and claim.address == mine.address
+
+
+def _held(member: Member | None) -> str:
+    return "for unknown" if member is None else member.state.name.lower()

@@ -1,0 +1,204 @@
+"""Faults planted in the core, each of which the judge must find: they test the tests.
+
+Some are patched into the core; most are done to its messages by a `Sick` core around it, through its public face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from simulations.level1.node import Birth
+from simulations.level1.plan import Block, MeshPlan, Step
+from simulations.level1.run import run
+from simulations.level1.world import ours
+from simulations.plan import Freeze, Leave, Partition, PowerOff, Start
+from varlogd.swim import core, exchange, identity, probe
+from varlogd.swim.directives import Directive, MemberChanged, Notify, Send, Timer
+from varlogd.swim.state import Member, State
+from varlogd.wire.gossip import Ack, Claim, GossipMessage, Nack
+
+NODES = 10
+HOSTS = tuple(f"n{number}" for number in range(NODES))
+
+FREEZE: tuple[Step, ...] = (Freeze(2, "n3", 8.0),)
+SHORT_FREEZE: tuple[Step, ...] = (Freeze(2, "n3", 3.0),)
+POWER_OFF: tuple[Step, ...] = (PowerOff(2, "n3"),)
+SPLIT: tuple[Step, ...] = (Partition(2, (HOSTS[:3], HOSTS[3:]), 40.0),)
+LEAVE: tuple[Step, ...] = (Leave(2, "n3"),)
+BLOCK: tuple[Step, ...] = (Block(2, "n3", 4.0),)
+CALM: tuple[Step, ...] = (Start(40, "n0"),)
+
+Warp = Callable[[core.Swim, Directive], list[Directive]]
+
+
+class Sick:
+    """A core whose directives pass through ``warp`` on their way out."""
+
+    def __init__(self, well: Any, warp: Warp) -> None:
+        self._well = well
+        self._warp = warp
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        return self._well.members  # type: ignore[no-any-return]
+
+    @property
+    def me(self) -> Member:
+        return self._well.me  # type: ignore[no-any-return]
+
+    def _out(self, directives: list[Directive]) -> list[Directive]:
+        return [warped for directive in directives for warped in self._warp(self._well, directive)]
+
+    def start(self, now: float) -> list[Directive]:
+        return self._out(self._well.start(now))
+
+    def on_message(self, now: float, src: str, message: GossipMessage) -> list[Directive]:
+        return self._out(self._well.on_message(now, src, message))
+
+    def on_timer(self, now: float, timer: Timer) -> list[Directive]:
+        return self._out(self._well.on_timer(now, timer))
+
+    def on_link_lost(self, now: float, address: str) -> list[Directive]:
+        return self._out(self._well.on_link_lost(now, address))
+
+    def on_unreachable(self, now: float, address: str) -> list[Directive]:
+        return self._out(self._well.on_unreachable(now, address))
+
+    def on_self_dialled(self, now: float, address: str) -> list[Directive]:
+        return self._out(self._well.on_self_dialled(now, address))
+
+    def leave(self, now: float) -> list[Directive]:
+        return self._out(self._well.leave(now))
+
+
+class FallsSilent:
+    """n3, after some thirty seconds, acknowledges no ping any more and does not defend itself."""
+
+    def __init__(self) -> None:
+        self.acks = 0
+
+    def __call__(self, well: core.Swim, directive: Directive) -> list[Directive]:
+        if well.me.name != "n3" or not isinstance(directive, Send):
+            return [directive]
+        self.acks += isinstance(directive.message, Ack)
+        if self.acks < 30:
+            return [directive]
+        if isinstance(directive.message, Ack):
+            return []
+        return _without(directive, lambda claim: claim.name == "n3")
+
+
+def never_of_itself(well: core.Swim, directive: Directive) -> list[Directive]:
+    if not isinstance(directive, Send):
+        return [directive]
+    return _without(directive, lambda claim: claim.name == well.me.name and claim.state == State.ALIVE)
+
+
+def no_news(_core: core.Swim, directive: Directive) -> list[Directive]:
+    return _without(directive, lambda _claim: True) if isinstance(directive, Send) else [directive]
+
+
+def never_to_the_dead(well: core.Swim, directive: Directive) -> list[Directive]:
+    if not isinstance(directive, Send):
+        return [directive]
+    gone = [member for member in well.members.values() if member.address == directive.to and not member.live]
+    return [] if gone else [directive]
+
+
+def no_goodbye(_core: core.Swim, directive: Directive) -> list[Directive]:
+    return (
+        _without(directive, lambda claim: claim.state == State.LEFT) if isinstance(directive, Send) else [directive]
+    )
+
+
+def twelve_times(_core: core.Swim, directive: Directive) -> list[Directive]:
+    return [directive] * 12 if isinstance(directive, Send) else [directive]
+
+
+def three_times(_core: core.Swim, directive: Directive) -> list[Directive]:
+    return [directive] * 3 if isinstance(directive, Send) else [directive]
+
+
+def back_again(_core: core.Swim, directive: Directive) -> list[Directive]:
+    """A view that takes every change back."""
+    if isinstance(directive, Notify) and isinstance(directive.event, MemberChanged) and directive.event.previous:
+        return [directive, Notify(MemberChanged(directive.event.previous, directive.event.member))]
+    return [directive]
+
+
+def _without(send: Send, unwanted: Callable[[Claim], bool]) -> list[Directive]:
+    if isinstance(send.message, Nack):
+        return [send]
+    claims = tuple(claim for claim in send.message.claims if not unwanted(claim))
+    return [Send(send.to, structs.replace(send.message, claims=claims))]
+
+
+WARPED: dict[str, tuple[Warp, tuple[Step, ...], str]] = {
+    "n3 falls silent": (FallsSilent(), CALM, "accuracy"),
+    "never a word of itself": (never_of_itself, SHORT_FREEZE, "refutation"),
+    "never a word of itself, blocked": (never_of_itself, BLOCK, "refutation"),
+    "no news": (no_news, POWER_OFF, "completeness"),
+    "never to the dead": (never_to_the_dead, SPLIT, "heal"),
+    "no goodbye": (no_goodbye, LEAVE, "goodbye"),
+    "everything twelve times": (twelve_times, CALM, "load"),
+    "everything three times": (three_times, CALM, "load"),
+    "every change taken back": (back_again, SHORT_FREEZE, "monotone"),
+}
+
+
+def broken(steps: tuple[Step, ...], warp: Warp | None = None) -> set[str]:
+    healthy = ours()
+
+    def arm(birth: Birth) -> Any:
+        return healthy(birth) if warp is None else Sick(healthy(birth), warp)
+
+    return {breach.name for breach in run(MeshPlan(1, NODES, steps), arm).breaches}
+
+
+@pytest.mark.parametrize(("warp", "steps", "invariant"), WARPED.values(), ids=WARPED)
+def test_a_sick_core_is_found(warp: Warp, steps: tuple[Step, ...], invariant: str) -> None:
+    assert invariant in broken(steps, warp)
+
+
+def deaf_to_accusations(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(identity.Identity, "hear", lambda _self, _claim: None)
+
+
+def no_reconnect(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(exchange.Exchange, "_call_absent", lambda _self: None)
+
+
+def no_probes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(probe.Prober, "_probe", lambda _self, _name: None)
+
+
+def the_last_word_wins(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(core, "merge", lambda held, heard: held if held == heard and held is not None else heard)
+
+
+PATCHED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], tuple[Step, ...], str]] = {
+    "deaf to accusations": (deaf_to_accusations, FREEZE, "refutation"),
+    "no reconnect": (no_reconnect, SPLIT, "heal"),
+    "no probes": (no_probes, POWER_OFF, "completeness"),
+    "the last word wins": (the_last_word_wins, FREEZE, "monotone"),
+}
+
+
+@pytest.mark.parametrize(("plant", "steps", "invariant"), PATCHED.values(), ids=PATCHED)
+def test_a_patched_core_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+    plant: Callable[[pytest.MonkeyPatch], None],
+    steps: tuple[Step, ...],
+    invariant: str,
+) -> None:
+    plant(monkeypatch)
+    assert invariant in broken(steps)
+
+
+@pytest.mark.parametrize("steps", [CALM, FREEZE, SHORT_FREEZE, POWER_OFF, SPLIT, LEAVE, BLOCK])
+def test_without_it_all_holds(steps: tuple[Step, ...]) -> None:
+    assert broken(steps) == set()
