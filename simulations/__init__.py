@@ -8,6 +8,8 @@
       determinism  the switches that make one seed give one trace, and traps for whatever would break that
     invariants   what must always hold; the simulator knows the truth (`truth`) and compares
     report       what people read
+    many         many seeds on all cores, and what failed kept
+    level1       the membership core alone, without the daemon: thousands of nodes, and the table to beat
 
 `varlogd` never imports this package. `python -m simulations` says what there is to run.
 """

@@ -1,0 +1,122 @@
+"""Many seeds on all cores: a sweep over a number of them, or a soak for some hours.
+
+A job is a name ("mesh", or a scenario of Level 2), a seed and a number of nodes, so it travels to any process and
+is replayed by one command.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Final
+
+from simulations.level1 import draw
+from simulations.level1 import run as level1
+from simulations.level1.plan import to_json
+from simulations.level1.shrink import shrink
+from simulations.run import run
+from simulations.scenarios import plan_of
+
+MESH: Final = "mesh"
+"""The name of Level 1's drawn plans."""
+
+FAILURES_SHOWN: Final = 20
+
+REGRESSIONS: Final = Path("tests/simulations/level1/regressions")
+"""Where a soak leaves the plans that failed: the tests run whatever is there."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run. ``nodes`` None: as the seed says (Level 1 alone)."""
+
+    name: str
+    seed: int
+    nodes: int | None
+
+    @property
+    def replay(self) -> str:
+        """The command that shows it again."""
+        size = "" if self.nodes is None else f" --nodes {self.nodes}"
+        return f"python -m simulations {self.name}{size} --seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """``broken``: the first broken invariant, in words, or nothing. ``steps`` of its plan, ``sometimes`` reached."""
+
+    job: Job
+    broken: str
+    sometimes: dict[str, int]
+
+
+def do(job: Job) -> Result:
+    """Run a job, in whatever process."""
+    if job.name == MESH:
+        outcome = level1.run(draw.draw(job.seed, job.nodes))
+        first = outcome.breaches[0] if outcome.breaches else None
+        broken = "" if first is None else f"{first.name} at {first.at:.3f} s: {first.text}"
+        return Result(job, broken, dict(outcome.sometimes))
+    report = run(plan_of(job.name, job.seed, job.nodes or 5))
+    found = [f"{name} at {list_[0].at:.3f} s: {list_[0].text}" for name, list_ in report.breaches.items() if list_]
+    return Result(job, found[0] if found else "", {})
+
+
+def sweep(jobs: Iterable[Job], total: int | None, until: float = float("inf")) -> Iterator[Result]:
+    """Do jobs on all cores, as they come, with a line of progress; begins none after ``until`` (monotonic)."""
+    began, done, broken = time.monotonic(), 0, 0
+    in_time = takewhile(lambda _job: time.monotonic() < until, jobs)
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count() or 1) as pool:
+        for result in _bounded(pool, in_time):
+            done += 1
+            broken += bool(result.broken)
+            _progress(f"{done}{'' if total is None else f' of {total}'} runs, {broken} broken", began)
+            yield result
+    _progress("", began)
+
+
+def _bounded(pool: multiprocessing.pool.Pool, jobs: Iterator[Job]) -> Iterator[Result]:
+    """As `imap_unordered`, but asks for a job only when one is wanted: jobs may come without an end."""
+    at_once = 4 * (os.cpu_count() or 1)
+    while batch := [job for job, _ in zip(jobs, range(at_once), strict=False)]:
+        yield from pool.imap_unordered(do, batch)
+
+
+def summary(results: Iterable[Result]) -> tuple[list[str], list[Result]]:
+    """What to tell of many runs, and those that broke something."""
+    sometimes: Counter[str] = Counter()
+    broken: list[Result] = []
+    runs = 0
+    for result in results:
+        runs += 1
+        sometimes.update(result.sometimes)
+        if result.broken:
+            broken.append(result)
+    told = [f"BROKEN  {result.broken}\n        replay: {result.job.replay}" for result in broken[:FAILURES_SHOWN]]
+    if len(broken) > FAILURES_SHOWN:
+        told.append(f"... and {len(broken) - FAILURES_SHOWN} more")
+    if sometimes:
+        told.append("reached: " + ", ".join(f"{count} {what}" for what, count in sorted(sometimes.items())))
+    return [*told, f"{runs} runs, {len(broken)} broke something"], broken
+
+
+def keep(result: Result, folder: Path = REGRESSIONS) -> Path:
+    """Cut a Level 1 plan that failed down to the steps it takes, and leave it for the tests."""
+    plan = shrink(draw.draw(result.job.seed, result.job.nodes), lambda smaller: not level1.run(smaller).passed)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"seed-{result.job.seed}-{plan.nodes}.json"
+    file.write_text(to_json(plan))
+    return file
+
+
+def _progress(text: str, began: float) -> None:
+    if sys.stderr.isatty():
+        told = f"{text}, {time.monotonic() - began:.0f} s" if text else ""
+        print(f"\r\x1b[K{told}", end="", file=sys.stderr, flush=True)

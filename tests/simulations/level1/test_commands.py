@@ -1,0 +1,195 @@
+"""Level 1 from the command line: a run, one's own plan, many seeds, a soak, and the page."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from simulations import __main__ as command
+from simulations import many
+from simulations.level1 import run as level1
+from simulations.level1.chart import curves, histogram, ticks
+from simulations.level1.judge import PROMISES, Breach
+from simulations.level1.plan import MeshPlan
+from simulations.level1.run import Outcome
+from simulations.many import MESH, Job, Result, do, keep, summary
+
+OWN = """
+level = 1
+seed = 7
+nodes = 5
+mode = "stream"
+
+[[steps]]
+type = "power-off"
+at_s = 5
+host = "n3"
+
+[[steps]]
+type = "loss"
+at_s = 8
+host = "n1"
+share = 0.3
+duration_s = 10
+"""
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_a_run_is_told_and_can_be_seen_again(capsys: Capture) -> None:
+    assert command.main(["mesh", "--seed", "11", "--nodes", "6"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "seed 11"
+    assert told[1].startswith("mesh: 6 nodes over ")
+    assert sum(line.startswith("ok ") for line in told) == len(PROMISES)
+    assert told[-1] == "replay: python -m simulations mesh --nodes 6 --seed 11"
+
+
+def test_ones_own_plan_in_toml(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(OWN)
+    assert command.main(["--plan", str(file)]) == 0
+    told = capsys.readouterr().out
+    assert "power off n3" in told
+    assert "n1 loses 30 % for 10 s" in told
+    assert re.search(r"n3    dead: n\d, n\d \+0\.\d{3}, n\d \+0\.\d{3}, n\d \+0\.\d{3}\n", told)
+    assert told.splitlines()[-1] == f"replay: python -m simulations --plan {file}"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (OWN.replace('"n3"', '"n33"'), "there is no n33"),
+        (OWN.replace("0.3", "3.0"), "not a plan"),
+        (OWN.replace("nodes = 5", "nodes = 1"), "not a plan"),
+        (OWN.replace('"loss"', '"loose"'), "not a plan"),
+        ("level = ", "not a plan"),
+        ("level = 2", "not a plan"),
+    ],
+)
+def test_a_plan_that_is_none(tmp_path: Path, capsys: Capture, text: str, why: str) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(text)
+    assert command.main(["--plan", str(file)]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_a_printed_plan_can_be_run(tmp_path: Path, capsys: Capture) -> None:
+    assert command.main(["mesh", "--seed", "2", "--print-plan"]) == 0
+    text = capsys.readouterr().out
+    file = tmp_path / "plan.json"
+    file.write_text(text)
+    assert command.main(["--plan", str(file), "--print-plan"]) == 0
+    assert capsys.readouterr().out == text
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["mesh", "--nodes", "1"], "--nodes is 3 to 4096, not 1"),
+        (["--plan", "x.json", "--sweep", "3"], "--sweep needs a scenario"),
+        (["crash", "--report", "x.html"], "--report draws Level 1 runs"),
+    ],
+)
+def test_wrong_usage(words: list[str], why: str, capsys: Capture) -> None:
+    assert command.main(words) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_a_sweep_runs_many_seeds_on_all_cores(capsys: Capture) -> None:
+    assert command.main(["mesh", "--sweep", "4", "--seed", "100", "--nodes", "3"]) == 0
+    told = capsys.readouterr().out
+    assert "seeds 100 to 103" in told
+    assert "4 runs, 0 broke something" in told
+
+
+def test_both_levels_are_jobs() -> None:
+    assert do(Job("crash", 1, 3)) == Result(Job("crash", 1, 3), "", {})
+    mesh = do(Job(MESH, 2, None))
+    assert mesh.broken == ""
+    assert mesh.job.replay == "python -m simulations mesh --seed 2"
+
+
+def test_failures_are_told_with_their_replay() -> None:
+    results = [
+        Result(Job(MESH, seed, 4), "heal at 9.000 s: n1 ..." if seed > 1 else "", {"dead": 1}) for seed in range(30)
+    ]
+    told, broken = summary(results)
+    assert len(broken) == 28
+    assert told[0] == "BROKEN  heal at 9.000 s: n1 ...\n        replay: python -m simulations mesh --nodes 4 --seed 2"
+    assert told[-3:] == ["... and 8 more", "reached: 30 dead", "30 runs, 28 broke something"]
+
+
+def test_a_soak_keeps_what_failed_cut_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    real = level1.run
+
+    def broken(plan: MeshPlan) -> Outcome:
+        outcome = real(msgspec.structs.replace(plan, steps=()))
+        found = [Breach("heal", 1.0, "planted")] if plan.steps else []
+        return Outcome(
+            **{name: getattr(outcome, name) for name in outcome.__dataclass_fields__} | {"breaches": found}
+        )
+
+    monkeypatch.setattr(level1, "run", broken)
+    monkeypatch.setattr(
+        command, "sweep", lambda jobs, _total, _until: (do(job) for job, _ in zip(jobs, range(1), strict=False))
+    )
+    assert command.main(["soak", "--seed", "5", "--folder", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "BROKEN  heal at 1.000 s: planted" in told
+    (file,) = tmp_path.iterdir()
+    assert f"kept: {file}" in told
+    assert len(msgspec.json.decode(file.read_bytes(), type=MeshPlan).steps) == 1
+
+
+def test_a_soak_ends_in_its_time(tmp_path: Path, capsys: Capture) -> None:
+    assert command.main(["soak", "--hours", "0", "--seed", "1", "--folder", str(tmp_path)]) == 0
+    assert "0 runs, 0 broke something" in capsys.readouterr().out
+    assert keep.__defaults__ == (many.REGRESSIONS,)
+
+
+class Tags(HTMLParser):
+    """Which tags are open, and where the page looks outside itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.outside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.add(tag)
+        self.outside += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_the_page_is_one_file_with_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulations.level1.page.DETECTIONS", 2)
+    monkeypatch.setattr("simulations.level1.page.DETECTION_NODES", 4)
+    monkeypatch.setattr("simulations.level1.page.LOAD_NODES", (3, 5))
+    file, plan = tmp_path / "out.html", tmp_path / "my.toml"
+    plan.write_text(OWN)
+    assert command.main(["--plan", str(plan), "--report", str(file)]) == 0
+    text = file.read_text()
+    tags = Tags()
+    tags.feed(text)
+    assert tags.outside == []
+    assert {"svg", "polyline", "rect", "table"} <= tags.found
+    assert "script" not in tags.found
+    assert text.count("<svg") == 6
+    assert "n0 held n3 dead from" in text
+    assert text.count('<td class="held">held') == len(PROMISES)
+
+
+def test_ticks_are_round() -> None:
+    assert ticks(0, 100) == [0, 20, 40, 60, 80, 100]
+    assert ticks(0, 3, 5) == [0, 1, 2, 3]
+    assert ticks(2.4, 2.9)[0] == 2.4
+    assert ticks(5, 5) == [5]
+
+
+def test_pictures_of_nothing_are_pictures() -> None:
+    assert "</svg>" in curves({}, "x", "y", "nothing")
+    assert "</svg>" in histogram([], "x", "nothing")
