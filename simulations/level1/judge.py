@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulations.invariants import ACCURACY_CALM_S, DETECTION_S, HEAL_S
-from simulations.level1.node import Node
+from simulations.level1.node import Node, claims_of
 from simulations.level1.world import World
 from varlogd.swim.directives import Event, MemberChanged, Refuted
 from varlogd.swim.state import Member, Rank, State, rank
@@ -162,15 +162,15 @@ class Judge:
             self.sometimes["nacked"] += 1
             return
         mine = node.core.me
-        for claim in message.claims:
+        for claim in claims_of(message):
             if claim.name == node.name and claim.state in (State.SUSPECT, State.DEAD) and _this_life(claim, mine):
                 self.sometimes["accused"] += 1
                 self._accused.setdefault(node.address, (self._world.now, node.boot))
 
     def _sent(self, node: Node, message: GossipMessage) -> None:
-        if node.address not in self._accused or isinstance(message, Nack):
+        if node.address not in self._accused:
             return
-        if any(claim.name == node.name and claim.state == State.ALIVE for claim in message.claims):
+        if any(claim.name == node.name and claim.state == State.ALIVE for claim in claims_of(message)):
             del self._accused[node.address]
 
     def _look(self) -> None:

@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import Final
 
 from simulations.level1.memberlist_rules import Broadcasts, Rules, Suspicion
-from simulations.level1.node import Arm, Birth
+from simulations.level1.node import Arm, Birth, claims_of
 from varlogd.swim.directives import Directive, MemberChanged, Notify, Refuted, Send, StartTimer, Timer
 from varlogd.swim.state import STATES, Member, State, restate
 from varlogd.wire.gossip import Ack, Claim, Gossip, GossipMessage, Nack, Ping, PingReq, PushPull
@@ -218,7 +218,7 @@ class Memberlist:
 
     def _receive(self, src: str, message: GossipMessage) -> None:
         whole = isinstance(message, PushPull)
-        for claim in () if isinstance(message, Nack) else message.claims:
+        for claim in claims_of(message):
             self._hear(claim, whole=whole)
         match message:
             case Ping(seq, target):

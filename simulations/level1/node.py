@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 from varlogd.swim.directives import Directive, Timer
 from varlogd.swim.state import Member
-from varlogd.wire.gossip import GossipMessage
+from varlogd.wire.gossip import Claim, GossipMessage, Nack, Summary
 
 BACKLOG_SERVICE_S: Final = 0.001
 """To work off one message of a backlog: decoding one with a few claims, in Python, on a busy host."""
@@ -96,3 +96,8 @@ class Node:
         self.inbox.clear()
         self.outbox.clear()
         self.overdue.clear()
+
+
+def claims_of(message: GossipMessage) -> tuple[Claim, ...]:
+    """What a message says of members in so many words."""
+    return () if isinstance(message, Nack | Summary) else message.claims

@@ -19,7 +19,7 @@ from simulations.plan import Freeze, Leave, Partition, PowerOff, Start
 from varlogd.swim import core, exchange, identity, probe
 from varlogd.swim.directives import Directive, MemberChanged, Notify, Send, Timer
 from varlogd.swim.state import Member, State
-from varlogd.wire.gossip import Ack, Claim, GossipMessage, Nack
+from varlogd.wire.gossip import Ack, Claim, GossipMessage, Nack, Summary
 
 NODES = 10
 HOSTS = tuple(f"n{number}" for number in range(NODES))
@@ -131,7 +131,7 @@ def back_again(_core: core.Swim, directive: Directive) -> list[Directive]:
 
 
 def _without(send: Send, unwanted: Callable[[Claim], bool]) -> list[Directive]:
-    if isinstance(send.message, Nack):
+    if isinstance(send.message, Nack | Summary):
         return [send]
     claims = tuple(claim for claim in send.message.claims if not unwanted(claim))
     return [Send(send.to, structs.replace(send.message, claims=claims))]
