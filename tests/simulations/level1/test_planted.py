@@ -184,7 +184,7 @@ PATCHED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], tuple[Step, ...],
     "deaf to accusations": (deaf_to_accusations, FREEZE, "refutation"),
     "no reconnect": (no_reconnect, SPLIT, "heal"),
     "no probes": (no_probes, POWER_OFF, "completeness"),
-    "the last word wins": (the_last_word_wins, FREEZE, "monotone"),
+    "the last word wins": (the_last_word_wins, SPLIT, "monotone"),
 }
 
 
