@@ -13,7 +13,7 @@ from varlogd.mesh.links import GOSSIP_PATH, Links
 from varlogd.mesh.network import TcpNetwork
 from varlogd.mesh.transport import CLOSE_NORMAL, CLOSE_PROTOCOL, Route, Server, WebSocket, open_websocket
 from varlogd.wire.codec import encode_cbor
-from varlogd.wire.gossip import GossipMessage, Hello, Nack
+from varlogd.wire.gossip import Claim, Gossip, GossipMessage, Hello, Nack, Ping
 from varlogd.wire.limits import GOSSIP_FRAME_MAX_BYTES, GOSSIP_SUBPROTOCOL, PROTOCOL_VERSION
 
 NETWORK = TcpNetwork()
@@ -89,6 +89,17 @@ async def test_messages_wait_for_the_dial_in_order() -> None:
         for seq in range(20):
             a.links.send_nowait(b.address, Nack(seq))
         assert [await b.hear() for _ in range(20)] == [(a.address, Nack(seq)) for seq in range(20)]
+
+
+async def test_probes_are_written_before_gossip_that_waits() -> None:
+    async with nodes("a", "b") as (a, b):
+        for seq in range(5):
+            a.links.send_nowait(b.address, Gossip((Claim("n", seq, 0, 0, "n:1"),)))
+        for seq in range(70):
+            a.links.send_nowait(b.address, Ping(seq, "b"))
+        heard = [(await b.hear())[1] for _ in range(69)]
+        assert heard[:64] == [Ping(seq, "b") for seq in range(6, 70)]
+        assert [message.claims[0].epoch for message in heard[64:]] == list(range(5))  # type: ignore[attr-defined]
 
 
 async def test_two_that_dial_each_other_at_once_keep_one_link_and_lose_nothing() -> None:

@@ -43,7 +43,7 @@ Patch = pytest.MonkeyPatch
 
 
 def no_refutation(patch: Patch) -> None:
-    patch.setattr(identity.Identity, "hear", lambda _self, _claim: None)
+    patch.setattr(identity.Identity, "hear", lambda _self, _claim, _src: None)
 
 
 def no_reconnect(patch: Patch) -> None:
@@ -197,7 +197,7 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "no probes": (no_probes, POWER_OFF, "completeness"),
     "deaf from 25 s on": (deaf_from_25_s_on, ASK, "accuracy"),
     "deaf to any contact": (deaf_to_any_contact, POWER_OFF, "cut off"),
-    "the last word wins": (the_last_word_wins, FREEZE, "monotone"),
+    "the last word wins": (the_last_word_wins, SPLIT, "monotone"),
     "no goodbye": (no_goodbye, LEAVE, "goodbye"),
     "always complete": (always_complete, KILL, "ledger"),
     "failed counts as answered": (failed_counts_as_answered, KILL_WHILE_ASKED, "ledger"),

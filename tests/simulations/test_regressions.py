@@ -32,7 +32,7 @@ def test_it_holds_now(seed: int, steps: tuple[Step, ...]) -> None:
 
 def test_a_host_without_a_network_says_so_in_its_ledger_and_buries_nobody() -> None:
     hosts = HOSTS[:3]
-    steps: tuple[Step, ...] = (Partition(10, (("n1",), ("n2", "n3")), 40.0), Ask(30, "n1"), Ask(30, "n2"))
+    steps: tuple[Step, ...] = (Partition(10, (("n1",), ("n2", "n3")), 40.0), Ask(30, "n1"), Ask(31, "n2"))
     report = run(Plan("cut off", 1, hosts, steps))
     assert report.passed, "\n".join(lines(report, "see above"))
     alone, with_another = (asked.ledger for asked in report.asks)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varlogd.swim.dissemination import CLAIMS_PER_FRAME_MAX, PIGGYBACK_MAX_BYTES, Dissemination, size_bytes
+from varlogd.swim import dissemination
+from varlogd.swim.dissemination import CLAIMS_PER_FRAME_MAX, PIGGYBACK_MAX_BYTES, Dissemination, fan_out, size_bytes
 from varlogd.swim.state import State
 from varlogd.wire.codec import encode_cbor
 from varlogd.wire.gossip import Claim
@@ -35,6 +37,11 @@ def test_each_claim_is_sent_exactly_as_often_as_allowed(claims: int, size: tuple
         news.queue(alive(f"n{index}"))
     assert drain(news, nodes) == {f"n{index}": times for index in range(claims)}
     assert news.take(nodes) == []
+
+
+@pytest.mark.parametrize(("nodes", "members"), [(1, 3), (2, 3), (99, 3), (100, 4), (999, 4), (1000, 5), (10_000, 6)])
+def test_a_larger_mesh_is_told_in_larger_steps(nodes: int, members: int) -> None:
+    assert fan_out(3, nodes) == members
 
 
 def test_least_sent_first_and_the_newest_among_equals() -> None:
@@ -110,3 +117,17 @@ def test_one_claim_over_the_byte_limit_still_goes_out() -> None:
 def test_the_size_is_an_upper_bound(name: str, number: int, tags: dict[str, str]) -> None:
     claim = Claim(name, number, number, State.DEAD, name, tags, name)
     assert len(encode_cbor(claim)) <= size_bytes(claim)
+
+
+def test_what_waits_is_bounded_and_what_was_said_most_often_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dissemination, "NEWS_MAX", 10)
+    news = Dissemination(4)
+    for index in range(5):
+        news.queue(alive(f"said{index}"))
+    news.take(5)
+    for index in range(8):
+        news.queue(alive(f"new{index}"))
+    assert {claim.name for claim in news.peek()} == {f"new{index}" for index in range(8)} | {"said1", "said0"}
+    for index in range(20):
+        news.queue(alive(f"newer{index}"))
+    assert {claim.name for claim in news.peek()} == {f"newer{index}" for index in range(10, 20)}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from varlogd.swim.directives import EpochRaised, NameConflict, Refuted
+from varlogd.swim.identity import CONFLICTS_MAX
 from varlogd.swim.state import COUNT_MAX, State
 from varlogd.wire.gossip import Ack, Claim, Gossip, Ping, PushPull
 
@@ -101,11 +102,41 @@ def test_another_node_with_our_name_is_reported_and_not_fought(solo, epoch) -> N
     assert node.events.count(NameConflict("elsewhere:1")) == 2
 
 
-def test_the_other_node_with_our_name_and_a_lower_epoch_is_its_own_problem(solo) -> None:
+def test_a_lower_epoch_elsewhere_may_be_our_own_life_before_a_move(solo) -> None:
     node = solo("a", "b")
     node.events.clear()
     node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=4, address="elsewhere:1"),)))
-    assert node.events == []
+    assert node.events == [] and node.core.conflicts == ()
+
+
+def test_unless_it_speaks_for_itself(solo) -> None:
+    node = solo("a", "b")
+    node.events.clear()
+    node.take()
+    node.hear("elsewhere:1", Gossip((of_me(State.ALIVE, epoch=4, address="elsewhere:1"),)))
+    assert node.events == [NameConflict("elsewhere:1")]
+    assert node.core.conflicts == ("elsewhere:1",)
+    assert node.core.me.epoch == 5
+    node.now += 181.0
+    node.hear("a:1", Gossip(()))
+    assert node.core.conflicts == ()
+
+
+def test_the_one_that_has_won_is_told_so_by_the_other(solo) -> None:
+    node = solo("a", "b")
+    node.take()
+    for _ in range(5):
+        node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=8, address="elsewhere:1"),)))
+        node.run(1.0)
+    told = [send.message for send in node.take(Gossip) if send.to == "elsewhere:1"]
+    assert told == [Gossip((Claim("me", 5, 0, State.ALIVE, "me:1", {"role": "web"}),))]
+
+
+def test_the_conflicts_shown_are_bounded(solo) -> None:
+    node = solo("a", "b")
+    for index in range(100):
+        node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=8, address=f"e{index}:1"),)))
+    assert len(node.core.conflicts) == CONFLICTS_MAX
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,19 @@ def test_a_nack_means_that_our_ears_are_sound(solo) -> None:
     assert node.core._health.score == 0
 
 
+@pytest.mark.parametrize("nacks", [0, 1, 2, 3])
+def test_each_nack_that_is_missing_may_be_our_fault(solo, nacks) -> None:
+    node = quiet(solo, "a", "b", "c", "d", "e")
+    node.do(node.core.on_link_lost(node.now, "a:1"))
+    node.run(0.2)
+    requests = node.take(PingReq)
+    for send in requests[:nacks]:
+        node.hear(send.to, Nack(send.message.seq))
+    while node.state("a") is State.ALIVE:
+        node.run(0.01)
+    assert node.core._health.score == 3 - nacks
+
+
 def test_a_process_that_slept_holds_the_silence_against_nobody(solo) -> None:
     node = quiet(solo, "a")
     next_ping(node, "a")

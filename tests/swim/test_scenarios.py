@@ -176,7 +176,13 @@ def test_two_nodes_with_one_name_do_not_fight(mesh) -> None:
     assert net.core("n1").me.epoch == 1 and twin.core.me.epoch == 7
     told = net.events("n1", NameConflict)
     assert told and set(told) == {NameConflict("twin:1")} and len(told) <= 3
-    assert not any(isinstance(event, NameConflict) for _, event in twin.events)
+    told = [event for _, event in twin.events if isinstance(event, NameConflict)]
+    assert told and set(told) == {NameConflict("n1:1")} and len(told) <= 3
+    assert (net.core("n1").conflicts, twin.core.conflicts) == (("twin:1",), ("n1:1",))
+    net.kill("n1")
+    net.run(240.0)
+    assert twin.core.conflicts == ()
+    assert net.agree(["n0", "n2", "n3"]) and twin.core.me.epoch == 7
 
 
 # Nodes that are slow, stopped, or slandered
@@ -580,7 +586,7 @@ def split_run(mesh):
 @pytest.mark.parametrize(
     ("owner", "method", "fault", "run"),
     [
-        (Identity, "hear", lambda self, claim: None, frozen_run),
+        (Identity, "hear", lambda self, claim, src: None, frozen_run),
         (Effects, "enter", lambda self, now: setattr(self, "now", now), woken_run),
         (Swim, "_doubts", lambda self, claim, held: False, lonely_run),
         (Exchange, "_call_absent", lambda self: None, split_run),

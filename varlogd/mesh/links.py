@@ -26,7 +26,7 @@ from varlogd.errors import Closed, NobodyListens, ProtocolError, RejectedHandsha
 from varlogd.mesh.network import Network
 from varlogd.mesh.transport import CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_PROTOCOL, WebSocket, open_websocket
 from varlogd.wire.codec import decode_cbor, encode_cbor
-from varlogd.wire.gossip import GossipMessage, Hello, LinkMessage
+from varlogd.wire.gossip import Ack, GossipMessage, Hello, LinkMessage, Nack, Ping, PingReq
 from varlogd.wire.limits import (
     GOSSIP_FRAME_MAX_BYTES,
     GOSSIP_SUBPROTOCOL,
@@ -38,7 +38,10 @@ from varlogd.wire.limits import (
 log = logging.getLogger(__name__)
 
 OUTBOX_MESSAGES_MAX: Final = 64
-"""Messages that wait for one peer. Gossip tolerates loss, so the oldest gives way, and is counted."""
+"""Messages of a kind that wait for one peer. Gossip tolerates loss, so the oldest gives way, and is counted."""
+
+PROBES: Final = (Ping, Ack, Nack, PingReq)
+"""What is written first: somebody waits for it with a watch in hand, and a whole view before it takes its time."""
 
 GOSSIP_PATH: Final = "/gossip"
 
@@ -61,7 +64,8 @@ class _Link:
         self.address = address
         self.dialler = dialler
         self.epoch = epoch  # the peer's, once it has said hello
-        self.outbox: deque[GossipMessage] = deque(maxlen=OUTBOX_MESSAGES_MAX)
+        self._probes: deque[GossipMessage] = deque(maxlen=OUTBOX_MESSAGES_MAX)
+        self._others: deque[GossipMessage] = deque(maxlen=OUTBOX_MESSAGES_MAX)
         self.wake = trio.Event()
         self.drained = trio.Event()
         self.drained.set()
@@ -69,13 +73,19 @@ class _Link:
         self.scope = trio.CancelScope()
 
     def post(self, message: GossipMessage) -> bool:
-        """Queue a message; false if the oldest had to give way."""
-        fits = len(self.outbox) < OUTBOX_MESSAGES_MAX
-        self.outbox.append(message)
+        """Queue a message; false if the oldest of its kind had to give way."""
+        outbox = self._probes if isinstance(message, PROBES) else self._others
+        fits = len(outbox) < OUTBOX_MESSAGES_MAX
+        outbox.append(message)
         if self.drained.is_set():
             self.drained = trio.Event()
         self.wake.set()
         return fits
+
+    def take(self) -> GossipMessage | None:
+        """The next message to write, those of probes first; None if there is none."""
+        outbox = self._probes or self._others
+        return outbox.popleft() if outbox else None
 
     def retire(self) -> None:
         """Close once the outbox is empty."""
@@ -228,8 +238,8 @@ class Links:
         """Write the outbox as it fills; true if the link broke, false if it was closed on purpose."""
         try:
             while True:
-                while link.outbox:
-                    await websocket.send(encode_cbor(link.outbox.popleft()), GOSSIP_WRITE_TIMEOUT_S)
+                while (message := link.take()) is not None:
+                    await websocket.send(encode_cbor(message), GOSSIP_WRITE_TIMEOUT_S)
                     self.messages_sent += 1
                 link.drained.set()
                 if link.retiring:
@@ -264,9 +274,8 @@ class Links:
         if other is not None:
             stays, goes = (other, link) if link.yields_to(other) else (link, other)
             self._links[link.address] = stays
-            for message in goes.outbox:
+            while (message := goes.take()) is not None:
                 stays.post(message)
-            goes.outbox.clear()
             if goes.dialler == self.hello.address or not goes.crosses(stays):
                 goes.retire()
             return

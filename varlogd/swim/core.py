@@ -28,7 +28,7 @@ from typing import Final
 
 from varlogd.config import MembershipConfig, split_address
 from varlogd.swim.directives import Directive, MemberChanged, TableFull, Timer
-from varlogd.swim.dissemination import CLAIMS_PER_FRAME_MAX, Dissemination
+from varlogd.swim.dissemination import CLAIMS_PER_FRAME_MAX, Dissemination, fan_out
 from varlogd.swim.effects import Effects
 from varlogd.swim.exchange import Exchange
 from varlogd.swim.health import LocalHealth
@@ -115,6 +115,11 @@ class Swim:
         return self._join.joined_at is not None
 
     @property
+    def conflicts(self) -> tuple[str, ...]:
+        """The addresses of other nodes that have gone by our name lately. Each of them is told too."""
+        return self._identity.conflicts
+
+    @property
     def cut_off(self) -> bool:
         """Whether nobody at all is heard, so that what is held of the others says nothing of them."""
         return self._isolation.cut_off
@@ -198,7 +203,7 @@ class Swim:
         # What a newcomer is told when it joins, the others know already.
         news = self.joined or not (isinstance(message, PushPull) and message.reply)
         for claim in message.claims:
-            self._hear(claim, hearsay=hearsay, news=news)
+            self._hear(claim, src=src, hearsay=hearsay, news=news)
         corrections, self._corrections = self._corrections, {}
         if corrections and not hearsay:
             self._effects.send(src, Gossip(tuple(corrections.values())))
@@ -271,18 +276,18 @@ class Swim:
         alive = self._view.live
         if suspects:
             alive = [name for name in alive if name not in suspects]
-        chosen = rng.sample(alive, min(self._config.gossip_fanout, len(alive)))
+        chosen = rng.sample(alive, min(fan_out(self._config.gossip_fanout, self._view.count), len(alive)))
         return [*chosen, rng.choice(list(suspects))] if suspects else chosen
 
     # Beliefs
 
-    def _hear(self, claim: Claim, *, hearsay: bool = False, news: bool = True) -> None:
-        """Somebody, perhaps this node itself, says this of a member.
+    def _hear(self, claim: Claim, *, src: str = "", hearsay: bool = False, news: bool = True) -> None:
+        """The node at ``src``, or this node itself, says this of a member.
 
         ``hearsay``: it is from a whole view and may be old; ``news``: pass it on if we did not know it.
         """
         if claim.name == self._name:
-            self._identity.hear(claim)
+            self._identity.hear(claim, src)
             self._correct(claim, self._view.mine)
             return
         held = self._view.claim(claim.name)

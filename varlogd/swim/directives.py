@@ -46,7 +46,7 @@ class JoinFailing:
 
 @dataclass(frozen=True, slots=True)
 class NameConflict:
-    """Another node, at this address, has our name and outranks us: the mesh does not see us. Told rarely."""
+    """Another node, at this address, has our name: the mesh sees one of us only. Both are told, rarely."""
 
     address: str
 

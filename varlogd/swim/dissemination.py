@@ -22,11 +22,23 @@ CLAIMS_PER_FRAME_MAX: Final = 32
 PIGGYBACK_MAX_BYTES: Final = 64 * 1024
 """Their bytes: large tags must not make a ping slow. One claim at its limits (67 KB) still goes out, alone."""
 
+NEWS_MAX: Final = 4096
+"""Claims on their way at once. Of more, as when thousands come and go within seconds, those sent most often and then
+the oldest are dropped: what they would have told is found when views are compared."""
+
 CLAIM_OVERHEAD_BYTES: Final = 48
 """At most what a claim's numbers and CBOR heads take: 3 integers of 9 bytes, 4 string heads, list and map heads."""
 
 TEXT_HEAD_BYTES: Final = 3
 """At most what CBOR puts before a text of our lengths."""
+
+
+def fan_out(base: int, nodes: int) -> int:
+    """To how many members news is sent each time: one more than ``base`` for each power of ten from 100 nodes on.
+
+    The number of rounds until all know then hardly grows, and not the messages about one claim, which are counted.
+    """
+    return base + max(0, math.floor(math.log10(nodes)) - 1)
 
 
 def size_bytes(claim: Claim) -> int:
@@ -70,6 +82,9 @@ class Dissemination:
         entry = _Entry(claim)
         self._about.setdefault(claim.name, {})[claim.by] = entry
         self._buckets[0][_key(claim)] = entry
+        if sum(map(len, self._buckets)) > NEWS_MAX:
+            most_sent = next(bucket for bucket in reversed(self._buckets) if bucket)
+            self._drop(next(iter(most_sent.values())))
 
     def take(self, nodes: int) -> list[Claim]:
         """The claims for one message, in a mesh of so many nodes; each counts as sent once more."""

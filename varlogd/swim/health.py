@@ -29,6 +29,6 @@ class LocalHealth:
         """A probe was acknowledged."""
         self.score = max(0, self.score - 1)
 
-    def worse(self) -> None:
-        """A probe to which nothing came back, not even a nack; or others had to be told that we are alive."""
-        self.score = min(SCORE_MAX, self.score + 1)
+    def worse(self, by: int = 1) -> None:
+        """So many nacks of helpers are missing; or a probe failed that nobody helped with, or we had to refute."""
+        self.score = min(SCORE_MAX, self.score + by)

@@ -5,19 +5,31 @@ an accusation, to be *refuted* with a higher incarnation, or about another life 
 
 - an earlier boot of this node, if the clock went back in between: we go on above the epoch it had;
 - another node, alive at another address: two nodes with one name cannot both be in the mesh. The one with the
-  higher rank is; the other says so and does not fight, or both would raise their epochs for ever.
+  higher rank is; the other says so and does not fight, or both would raise their epochs for ever. It tells the one
+  that won, which would not hear of it otherwise: what has an older epoch may as well be our own life before a move,
+  unless it speaks for itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from varlogd.swim.directives import EpochRaised, NameConflict, Refuted
 from varlogd.swim.effects import Effects
 from varlogd.swim.health import LocalHealth
 from varlogd.swim.state import COUNT_MAX, State, rank
 from varlogd.swim.view import View
-from varlogd.wire.gossip import Claim
+from varlogd.wire.gossip import Claim, Gossip
+
+CONFLICT_S: Final = 180.0
+"""A conflict is shown for so long after it was last seen: views are compared several times in it."""
+
+CONFLICTS_MAX: Final = 16
+"""Nodes with our name that are remembered: one is a mistake, and a whole fleet of them need not be listed."""
+
+TELL_TWIN_S: Final = 10.0
+"""The other is told once in a spell of hearing of it that is not broken for this long."""
 
 
 class Identity:
@@ -36,17 +48,34 @@ class Identity:
         self._health = health
         self._announce = announce
         self._remind = remind
+        self._twins: dict[str, float] = {}  # address -> when it was last seen there
 
-    def hear(self, claim: Claim) -> None:
-        """Somebody says this of us."""
+    @property
+    def conflicts(self) -> tuple[str, ...]:
+        """Where others with our name have been in the last `CONFLICT_S`."""
+        since = self._effects.now - CONFLICT_S
+        return tuple(address for address, seen_at in self._twins.items() if seen_at >= since)
+
+    def hear(self, claim: Claim, src: str) -> None:
+        """The node at ``src`` says this of us."""
         mine = self._view.mine
         if claim.address != mine.address and claim.state <= State.SUSPECT:
-            if claim.epoch >= mine.epoch:
-                self._effects.notify_rarely(NameConflict(claim.address))
+            if claim.epoch >= mine.epoch or (claim.address == src and claim.state == State.ALIVE):
+                self._meet_twin(claim.address, tell=rank(claim) > rank(mine))
         elif rank(claim) > rank(mine):
             self._outrank(mine, claim)
         elif claim.state != State.ALIVE:
             self._remind(mine)  # old news is still going round: so is who believes it
+
+    def _meet_twin(self, address: str, *, tell: bool) -> None:
+        now = self._effects.now
+        seen_at = self._twins.pop(address, None)
+        self._twins[address] = now
+        if len(self._twins) > CONFLICTS_MAX:
+            del self._twins[next(iter(self._twins))]
+        self._effects.notify_rarely(NameConflict(address))
+        if tell and (seen_at is None or now >= seen_at + TELL_TWIN_S):
+            self._effects.send(address, Gossip((self._view.mine,)))
 
     def _outrank(self, mine: Claim, claim: Claim) -> None:
         """Go above this claim, unless its numbers are absurd: there is nothing above the greatest number."""

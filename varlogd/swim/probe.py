@@ -6,8 +6,8 @@ fails an *indirect* one through k other members, whose way to the target may be 
 fails makes a suspicion, never a death.
 
 A helper (see `relay`) that cannot reach the target either says so with a nack (Lifeguard). When all helpers
-have nacked the probe has failed at once, and we know that at least our way to the helpers is sound; when
-nothing came back at all, the fault may be ours, and the local health score gets worse.
+have nacked the probe has failed at once, and we know that at least our way to the helpers is sound; for every
+nack that is missing the fault may be ours, and the local health score gets worse.
 
 The direct stage lasts as long as nearly every answer of that member has taken lately (the 99th percentile of its
 round trips, see `timing`), within bounds; the helpers have the rest of the interval, and are told how long that is.
@@ -40,6 +40,9 @@ DIRECT_MIN_S: Final = 0.1
 """The least time for the direct stage, whatever was measured: pauses of a Python process are a part of this, and on a
 LAN, where answers take 1 ms, they are all of it. It is not spent twice: the helpers' time grows by what it saves."""
 
+ROUND_SPARE: Final = 64
+"""Names in a round beyond twice the live members: where many come and go, the gone are thrown out past this."""
+
 MILLISECONDS: Final = 1000
 """In a second."""
 
@@ -57,6 +60,8 @@ class Ring:
 
     def add(self, name: str) -> None:
         """A newcomer: at a random place in this round, so that one that never lived is found within a round."""
+        if len(self._round) > 2 * len(self._view.live) + ROUND_SPARE:  # those that are gone already
+            self._round = [one for one in self._round if self._view.is_live(one)]
         self._round.insert(self._rng.randint(0, len(self._round)), name)
 
     def next(self, skip: Callable[[str], bool]) -> str | None:
@@ -80,7 +85,6 @@ class _Probe:
         "asked",
         "deadline",
         "indirect",
-        "nacked",
         "refused",
         "sent_at",
         "seq",
@@ -99,7 +103,6 @@ class _Probe:
         self.indirect = False
         self.asked: tuple[str, ...] = ()  # addresses of the helpers; one that nacked may still relay a late ack
         self.waiting: set[str] = set()  # those that have not nacked
-        self.nacked = False
 
 
 class Prober:
@@ -175,7 +178,6 @@ class Prober:
         """A helper could not reach the target either."""
         probe = self._by_seq.get(seq)
         if probe is not None and src in probe.waiting:
-            probe.nacked = True
             self._lose_helper(probe, src)
 
     def on_unreachable(self, address: str) -> None:
@@ -251,7 +253,9 @@ class Prober:
 
     def _fail(self, probe: _Probe) -> None:
         self._end(probe)
-        if not (probe.nacked or probe.refused):
+        if probe.asked:
+            self._health.worse(len(probe.waiting))
+        elif not probe.refused:
             self._health.worse()
         self._accuse(probe.target, probe.sent_at)
 
