@@ -25,7 +25,7 @@ from typing import Final
 
 from varlogd.config import MembershipConfig
 from varlogd.swim.digest import bucket_of
-from varlogd.swim.dissemination import CLAIM_OVERHEAD_BYTES, size_bytes
+from varlogd.swim.dissemination import CLAIM_OVERHEAD_BYTES, TEXT_HEAD_BYTES, size_bytes
 from varlogd.swim.effects import Effects
 from varlogd.swim.state import State
 from varlogd.swim.view import View
@@ -114,10 +114,13 @@ class Exchange:
             for held in theirs.values()
             if _is_news(held, ours.get(held.name)) or (newcomer and held.name not in ours)
         ]
-        for claims in _frames(newer) if newer else ():
+        *full, last = _frames(newer)
+        if sum(map(size_bytes, last)) + sum(map(_name_bytes, wanted)) > FRAME_CLAIMS_BYTES:
+            full, last = [*full, last], ()
+        for claims in full:
             self._effects.send(address, Delta(claims))
-        if wanted:
-            self._effects.send(address, Delta((), tuple(wanted)))
+        if last or wanted:
+            self._effects.send(address, Delta(last, tuple(wanted)))
 
     def supply(self, address: str, wanted: Iterable[str]) -> None:
         """Send what is held of the members asked for."""
@@ -181,7 +184,11 @@ def _is_news(claim: Claim | Held, known: Claim | Held | None) -> bool:
 
 def _held_bytes(claim: Claim) -> int:
     """An upper bound of what `Held` of a claim takes."""
-    return CLAIM_OVERHEAD_BYTES + len(claim.name.encode("utf-8", "surrogatepass"))
+    return CLAIM_OVERHEAD_BYTES + _name_bytes(claim.name)
+
+
+def _name_bytes(name: str) -> int:
+    return TEXT_HEAD_BYTES + len(name.encode("utf-8", "surrogatepass"))
 
 
 def _frames(claims: Iterable[Claim]) -> Iterator[tuple[Claim, ...]]:
