@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Final
 
@@ -85,7 +85,7 @@ def sweep(jobs: Iterable[Job], total: int | None, until: float = float("inf")) -
 def _bounded(pool: multiprocessing.pool.Pool, jobs: Iterator[Job]) -> Iterator[Result]:
     """As `imap_unordered`, but asks for a job only when one is wanted: jobs may come without an end."""
     at_once = 4 * (os.cpu_count() or 1)
-    while batch := [job for job, _ in zip(jobs, range(at_once), strict=False)]:
+    while batch := list(islice(jobs, at_once)):
         yield from pool.imap_unordered(do, batch)
 
 
