@@ -79,6 +79,7 @@ class PresentVectors:
     def __init__(self, sources: Sequence[str]) -> None:
         self._hyperscan: Any = _hyperscan()
         self._database: Any = self._hyperscan.Database(mode=self._hyperscan.HS_MODE_BLOCK)
+        self._free: list[Any] = []  # scratch spaces that no thread uses: to make one takes as long as to scan 20 KiB
         flags = self._hyperscan.HS_FLAG_MULTILINE | self._hyperscan.HS_FLAG_SINGLEMATCH
         try:
             self._database.compile(
@@ -96,7 +97,12 @@ class PresentVectors:
         def on_match(number: int, _start: int, _end: int, _flags: int, _context: object) -> None:
             found.add(number)
 
-        self._database.scan(text, on_match, scratch=self._hyperscan.Scratch(self._database))
+        try:
+            scratch = self._free.pop()
+        except IndexError:
+            scratch = self._hyperscan.Scratch(self._database)
+        self._database.scan(text, on_match, scratch=scratch)
+        self._free.append(scratch)
         return found
 
 
