@@ -1,7 +1,8 @@
 """The rows of one stream that a query is for, in order, step by step.
 
 A step reads at most one chunk. Its lines are filtered first; then those that pass are dated (`dating`) and put in
-order (`file_order`); times of others are read only in a few samples, and where a line must inherit one.
+order (`file_order`); times of others are read only in a few samples, and where a line must inherit one. Of several
+chunks in a row in which nothing passes only the last one is sampled.
 
 Which files are read, and which stretch of each, says `plan`: lines far out of order are missed only in short
 stretches between the probes of `seek`, in compressed files that are not unpacked, and within files last changed
@@ -18,7 +19,7 @@ from varlogd.logs.account import Account
 from varlogd.logs.asked import Asked
 from varlogd.logs.catalogue import LogFile, LogStream
 from varlogd.logs.copied import Lasting
-from varlogd.logs.dating import Dating, Passed, ReadFile, chunk_times, sample
+from varlogd.logs.dating import NOTHING, Dating, Passed, ReadFile, chunk_times, sample
 from varlogd.logs.file_order import SORTED_BYTES, FileOrder
 from varlogd.logs.files import Opened, OpenFiles, Plain
 from varlogd.logs.groups import Groups
@@ -40,11 +41,19 @@ from varlogd.logs.reader import (
 from varlogd.logs.resume import Resume, early_enough, late_enough, resume_of
 from varlogd.logs.times.timing import FileTimes
 from varlogd.query.scanner import LineScanner
-from varlogd.wire.limits import KIB, LINE_MAX_BYTES
+from varlogd.wire.limits import KIB, LINE_MAX_BYTES, MIB
 from varlogd.wire.query import Source
 
 CHUNK_ROWS_MAX: Final = 8192
 """Rows from one chunk, past which smaller chunks are read: a row in memory costs 250 bytes more than its text."""
+
+PASSED_OVER_MAX_BYTES: Final = 1 * MIB
+"""Text in which nothing passes, and after which times of it are looked at: by these it is known where in time the
+reading is, and to look costs as much as to search 100 KiB. It is what is done between two returns to the caller."""
+
+PASSED_OVER_SHARE: Final = 8
+"""No more than one part in so many of what has been read is passed over: other streams wait meanwhile, and a budget
+may run out, and who then goes on begins where the reading was known to be."""
 
 _LINE_MAX: Final = f"{LINE_MAX_BYTES // KIB} KiB"
 
@@ -88,6 +97,9 @@ class StreamRows:
         self._cut_unmatched = 0
         self._way = 0  # how much of the stream lies behind reading
         self._unordered_bytes = 0
+        self._passed_over: Chunk | None = None  # the last one; in it nothing passed, and it has a time
+        self._passed_over_bytes = 0
+        self._taken_bytes = 0
         self._is_before_place = True  # what is read stands before where the stream goes on
         self._is_left = False  # the range ends in a file that was read
         self._steps = self._all_files()
@@ -200,6 +212,7 @@ class StreamRows:
         chunks = (backwards if self._asked.backwards else forwards)(file.text, pace, span=Span(start, end))
         for transform in self._transforms:
             chunks = transform(chunks)
+        self._taken_bytes = 0
         try:
             for chunk in chunks:
                 if chunk is not None:
@@ -279,10 +292,37 @@ class StreamRows:
             self.counted += self._asked.scanner.count(chunk.data)
             return 0
         offsets, lines = self._asked.scanner.columns(chunk.data)
+        self._taken_bytes += len(chunk.data)
+        if not offsets and self._can_pass_over(file, chunk):
+            self._pass_over(chunk)
+            return 0
+        self._take_passed_over(file)
         return self._put(file, chunk, Passed(offsets, lines, lines))
+
+    def _can_pass_over(self, file: ReadFile, chunk: Chunk) -> bool:
+        """Whether all that a chunk in which nothing passed is good for, another one behind it may be as well."""
+        passed_over_bytes = self._passed_over_bytes + len(chunk.data)
+        if passed_over_bytes > min(PASSED_OVER_MAX_BYTES, self._taken_bytes // PASSED_OVER_SHARE):
+            return False
+        if self._dating.waiting or chunk.starts or chunk.times or file.times.absent:
+            return False
+        return chunk_times(file.times, chunk).first() is not None
+
+    def _pass_over(self, chunk: Chunk) -> None:
+        """Remember a chunk instead of the one that was passed over before."""
+        if self._passed_over is not None:
+            self._unordered_bytes += len(self._passed_over.data)
+        self._passed_over = chunk
+        self._passed_over_bytes += len(chunk.data)
+
+    def _take_passed_over(self, file: ReadFile) -> None:
+        chunk, self._passed_over, self._passed_over_bytes = self._passed_over, None, 0
+        if chunk is not None:
+            self._put(file, chunk, NOTHING)
 
     def _take_rest(self, file: ReadFile) -> None:
         """What is held back until it is known that its file has no more."""
+        self._take_passed_over(file)
         if self._groups is not None:
             for found in self._groups.rest(file):
                 self._put(file, *found)
