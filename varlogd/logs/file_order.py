@@ -34,7 +34,7 @@ SORTED_BYTES: Final = 24 * KIB
 """How far from its place a row may stand and still be sorted by its time. Writers that share a file displace lines by
 their buffers, some KiB each; and the newest lines of a log cost this much more reading."""
 
-_place_of, _sequence_of, _time_of = itemgetter(0), itemgetter(2), itemgetter(3)
+_place_of, _sequence_of, _time_of, _source_of = map(itemgetter, (0, 2, 3, 4))
 
 
 First = tuple[int, *tuple[str | int, ...]]
@@ -177,7 +177,8 @@ class FileOrder:
             self._recent = in_file
             certain, rest = self._parted(rows)
             self._held = merged(rest, rows)
-            self._held_way = max(map(self._way, rows), default=self._held_way)
+            if rows:
+                self._held_way = self._furthest(rows, NOWHERE)
             return self._out(certain)
         self.in_file_order = True
         before = sorted((*self._held, *in_file[:at]), key=self._way)
@@ -214,7 +215,7 @@ class FileOrder:
         certain, rest = parted(self._held, rows[0][0] if rows else None)
         if not rows or not certain:
             return certain, rest
-        known = max(self._held_way, *map(self._way, rows)) - SORTED_BYTES
+        known = self._furthest(rows, self._held_way) - SORTED_BYTES
         at = len(certain)
         if self._held_way > known:
             at = next((index for index, row in enumerate(certain) if self._way(row) > known), at)
@@ -245,11 +246,19 @@ class FileOrder:
         """How much had been read before a row."""
         return row[2] + self._shifts.get(row[4], 0)
 
+    def _furthest(self, rows: list[Held], least: int) -> int:
+        """The highest way of any row (there is one), if it is over ``least``."""
+        source = rows[0][4]
+        if list(map(_source_of, rows)).count(source) < len(rows):  # at the border of two files
+            return max(least, *map(self._way, rows))
+        last: int = max(map(_sequence_of, rows))
+        return max(least, last + self._shifts.get(source, 0))
+
     def _out(self, certain: list[Held]) -> list[Held]:
         if not certain:
             return certain
         self._last_out = certain[-1][0]
-        self._out_way = max(self._out_way, *map(self._way, certain))
+        self._out_way = self._furthest(certain, self._out_way)
         if self._first is None:
             return certain
         return certain[bisect_left(certain, self._first) :]
