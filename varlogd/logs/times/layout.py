@@ -8,7 +8,8 @@ is done column by column.
 
 A head that is not in its dictionary is put before the rest of the line that the layout was taken from, and read by
 the format. If it ends in a clock only the two ends of its day are read so: where they are a day apart, no clock was
-changed in between, and all others are so many seconds behind midnight. Digits of a fraction are worth what their
+changed in between, and all others are so many seconds behind midnight; minutes are remembered too, for in a search
+most of the lines that are found are of another second each. Digits of a fraction are worth what their
 place says, as in every format. A piece counts only if the format finds its groups at the same columns,
 with the same zone behind the digits, and if no byte beyond the piece could change that; else the sum is less than
 `NO_TIME`, and the line is to be read by itself. So a layout gives what the format gives, or nothing.
@@ -111,7 +112,11 @@ class Layout:
         self._head_of = itemgetter(slice(self._head_end))
         self._clock = slice(found.end(1) - start - 8, found.end(1) - start)
         self._days = _Pieces(self._day)
-        self._heads = _Pieces(self._head_by_day if self._has_clock() else self._head)
+        self._seconds_at = self._clock.stop - 2
+        self._behind_clock = self._like[self._clock.stop : self._head_end]
+        self._minutes = _Pieces(self._minute)
+        self._seconds = {second + self._behind_clock: value for second, value in _SECONDS.items()}
+        self._heads = _Pieces(self._head_by_minute if self._has_clock() else self._head)
         self._fractions = self._digit_tables(form.scale[digits])
         self._ending_of = itemgetter(slice(self._digits_end, self._width))
         self._endings = _Pieces(self._ending)
@@ -147,12 +152,17 @@ class Layout:
         line = head + self._like[self._head_end :]
         return self._read(line) if self._found_in(line) == self._spans else None
 
-    def _head_by_day(self, head: bytes) -> int | None:
-        at = self._clock
-        since = _since_midnight(head[at])
-        if since is not None and (day := self._days[head[: at.start] + head[at.stop :]]) > NO_TIME:
-            return day + since
-        return self._head(head)
+    def _head_by_minute(self, head: bytes) -> int | None:
+        at = self._seconds_at
+        time = self._minutes[head[:at]] + self._seconds.get(head[at:], _NONE)
+        return time if time > NO_TIME else self._head(head)
+
+    def _minute(self, before: bytes) -> int | None:
+        """The time of the first second of a minute, of a head up to its seconds."""
+        at = self._clock.start
+        since = _since_midnight(before[at:] + b"00")
+        day = self._days[before[:at] + self._behind_clock]
+        return None if since is None or day < NO_TIME else day + since
 
     def _day(self, around: bytes) -> int:
         """The midnight at which a day begins, of a head without its clock; `_NONE` if its hours are not all alike."""
