@@ -77,6 +77,7 @@ def measure(log: Path, size: Size, tables: Tables, report: Report) -> dict[str, 
 
     def scan() -> None:
         tables.ratios += bench_scan.compared(log, size.rounds, report)
+        tables.bounds += bench_scan.least(log, size.rounds)
 
     def follow() -> None:
         tables.bounds += bench_follow.bounds(size.hosts, size.lines, report)

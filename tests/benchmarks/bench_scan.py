@@ -10,15 +10,19 @@ The file is in the page cache. The same filter is asked three ways, each beside 
   its place in the order of all, and is in a block ready to be sent. A peer does the same as before, so it does less;
 * **count**: `HostLogs.count`, what a host does for `varlog count`. A peer counts too (``-c``).
 
+Below stands the least that it can take: to read the file without looking at it, and to have the engine search it too.
+Of a line that is found no more is known then than where it ends, for which the engine calls Python.
+
 A peer's start is part of its time, as the compiling of the pattern is of ours. All find the same number of lines.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC
 from functools import partial
@@ -26,16 +30,19 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from logtext import write_large_log
-from report import Report
-from turns import Contender, Row, beside, in_turns, process
+from report import Report, ms
+from turns import Contender, Row, beside, bound, in_turns, process
 
 from varlogd.logs.account import Account
 from varlogd.logs.files import OpenFiles, Plain
-from varlogd.logs.reader import CHUNK_FIRST_BYTES, Pace, forwards
+from varlogd.logs.reader import CHUNK_FIRST_BYTES, CHUNK_MAX_BYTES, Pace, forwards
 from varlogd.logs.scan import HostLogs
 from varlogd.logs.sources import FileSource
 from varlogd.query.block import row_count
+from varlogd.query.expressions import expressions_of
+from varlogd.query.pattern import compile_pattern
 from varlogd.query.scanner import LineScanner
+from varlogd.query.vectors import LineVectors
 from varlogd.wire.query import AskCount, Direction, LineFilter, Query
 
 GOALS: Final = {"rg": 0.5, "grep": 1.3}
@@ -142,6 +149,25 @@ def compared(log: Path, rounds: int, report: Report) -> list[Row]:
     return found
 
 
+def least(log: Path, rounds: int) -> list[Row]:
+    """What reading alone takes of a processor, and reading and searching: rows of the table of bounds."""
+    contenders = {"scan: to read it, and no more": Contender(partial(_read, log, lambda _: None))}
+    for name, text in {"rare": "no such text", "common": "worker"}.items():
+        expressions = expressions_of(compile_pattern(text, literal=True))
+        assert expressions is not None
+        search = LineVectors([expressions]).line_ends
+        contenders[f"scan: to search it for a {name} literal"] = Contender(partial(_read, log, search))
+    taken = in_turns("least", contenders, rounds)
+    return [bound(what, ms(each.cpu_s), None, "CPU ms") for what, each in taken.items()]
+
+
+def _read(log: Path, look: Callable[[bytes], object]) -> int:
+    with log.open("rb", buffering=0) as file:
+        for offset in range(0, log.stat().st_size, CHUNK_MAX_BYTES):
+            look(os.pread(file.fileno(), CHUNK_MAX_BYTES, offset))
+    return 0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mb", type=int, default=1024, help="size of the log")
@@ -156,7 +182,9 @@ def main() -> None:
         report.say("writing the log")
         write_large_log(log, options.mb * 1_000_000)
         found = compared(log, options.rounds, report)
+        bounds = least(log, options.rounds)
     report.show("scan", "× is how many times as fast as the peer we are.", found)
+    report.show("least", "The least that it can take", bounds)
     report.close()
 
 
