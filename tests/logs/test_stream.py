@@ -40,18 +40,20 @@ def test_only_lines_that_pass_are_given_but_they_inherit_from_those_that_do_not(
         assert [(row.time, row.line) for row in rows] == [(at_ns(2), b"\tat b")] * 3
 
 
-@pytest.mark.parametrize("chunk_bytes", [200, 1000, None])
+@pytest.mark.parametrize("chunk_bytes", [300, 1000, None])
 def test_lines_inherit_from_chunks_that_were_passed_over(tmp_path: Path, chunk_bytes: int | None) -> None:
     """There is one in every few chunks; those between are not dated, but for the last one."""
-    every, count = (97, 2000) if chunk_bytes else (9973, 60_000)
-    lines = (line(n) + "\tneedle\n" * (n % every == 0) for n in range(count))
-    (tmp_path / "app.log").write_text("".join(lines))
+    every, count = (37, 4000) if chunk_bytes else (9973, 60_000)
+    needle = "\tneedle" + 100 * "." + "\n"  # longer than what is left of a chunk: many begin with it
+    lines = (line(n) + needle * (n % every == 0) for n in range(count))
+    (tmp_path / "app.log").write_text(needle + "".join(lines))
     filters = (LineFilter("|=", ("needle",)),)
-    expected = [at_ns(n) for n in range(0, count, every)]
+    expected = [(at_ns(0), None), *((at_ns(n), at_ns(n)) for n in range(0, count, every))]
     with chunks_of(chunk_bytes):
-        for direction, times in (("oldest_first", expected), ("newest_first", expected[::-1])):
+        for direction in DIRECTIONS:
             rows, scan = scanned(tmp_path, Query(direction=direction, filters=filters))
-            assert [row.time for row in rows] == times
+            ascending = rows if direction == "oldest_first" else rows[::-1]
+            assert [(row.key, row.time) for row in ascending] == expected
             assert not scan.notes
 
 
