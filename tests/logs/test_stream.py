@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.logs.hosts import OLDEST, at_ns, line, scanned
+from tests.logs.hosts import OLDEST, at_ns, chunks_of, line, scanned
 from varlogd.logs.files import SPOOL_MAX_BYTES
 from varlogd.logs.scan import HostLogs
 from varlogd.query.block import rows_of
@@ -38,6 +38,23 @@ def test_only_lines_that_pass_are_given_but_they_inherit_from_those_that_do_not(
     for direction in ("newest_first", "oldest_first"):
         rows, _ = scanned(tmp_path, Query(direction=direction, filters=(LineFilter("|=", ("at b",)),), limit=3))
         assert [(row.time, row.line) for row in rows] == [(at_ns(2), b"\tat b")] * 3
+
+
+@pytest.mark.parametrize("chunk_bytes", [300, 1000, None])
+def test_lines_inherit_from_chunks_that_were_passed_over(tmp_path: Path, chunk_bytes: int | None) -> None:
+    """There is one in every few chunks; those between are not dated, but for the last one."""
+    every, count = (37, 4000) if chunk_bytes else (9973, 60_000)
+    needle = "\tneedle" + 100 * "." + "\n"  # longer than what is left of a chunk: many begin with it
+    lines = (line(n) + needle * (n % every == 0) for n in range(count))
+    (tmp_path / "app.log").write_text(needle + "".join(lines))
+    filters = (LineFilter("|=", ("needle",)),)
+    expected = [(at_ns(0), None), *((at_ns(n), at_ns(n)) for n in range(0, count, every))]
+    with chunks_of(chunk_bytes):
+        for direction in DIRECTIONS:
+            rows, scan = scanned(tmp_path, Query(direction=direction, filters=filters))
+            ascending = rows if direction == "oldest_first" else rows[::-1]
+            assert [(row.key, row.time) for row in ascending] == expected
+            assert not scan.notes
 
 
 def test_lines_above_the_first_time_are_ordered_by_it(tmp_path: Path) -> None:

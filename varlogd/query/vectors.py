@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from operator import lt
-from threading import local
 from typing import Any
 
 from varlogd.query.expressions import Expression
@@ -80,7 +79,7 @@ class PresentVectors:
     def __init__(self, sources: Sequence[str]) -> None:
         self._hyperscan: Any = _hyperscan()
         self._database: Any = self._hyperscan.Database(mode=self._hyperscan.HS_MODE_BLOCK)
-        self._of_thread = local()
+        self._free: list[Any] = []  # scratch spaces that no thread uses: to make one takes as long as to scan 20 KiB
         flags = self._hyperscan.HS_FLAG_MULTILINE | self._hyperscan.HS_FLAG_SINGLEMATCH
         try:
             self._database.compile(
@@ -98,15 +97,13 @@ class PresentVectors:
         def on_match(number: int, _start: int, _end: int, _flags: int, _context: object) -> None:
             found.add(number)
 
-        self._database.scan(text, on_match, scratch=self._scratch())
+        try:
+            scratch = self._free.pop()
+        except IndexError:
+            scratch = self._hyperscan.Scratch(self._database)
+        self._database.scan(text, on_match, scratch=scratch)
+        self._free.append(scratch)
         return found
-
-    def _scratch(self) -> Any:
-        """The scratch space of this thread: to make one takes as long as to scan some 20 KiB."""
-        of_thread = self._of_thread
-        if not hasattr(of_thread, "scratch"):
-            of_thread.scratch = self._hyperscan.Scratch(self._database)
-        return of_thread.scratch
 
 
 def _hyperscan() -> Any:
