@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 import trio
+from hypothesis import settings
 
 from tests.daemons import Mesh, Processes
+
+settings.register_profile("untimed", settings(), deadline=None)  # no example's time is a fault: machines are busy
+settings.load_profile("untimed")
 
 
 @pytest.fixture

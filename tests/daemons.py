@@ -32,7 +32,7 @@ from varlogd.world import World
 
 T = TypeVar("T")
 
-WAIT_S = 15.0
+WAIT_S = 30.0
 """How long a test waits for something that must happen: far longer than it takes, so that only a fault meets it."""
 
 POLL_S = 0.01

@@ -32,6 +32,7 @@ from typing import IO, Final
 
 import trio
 from bed import VARLOGD, Mesh, Node, bed, need, url_of
+from msgspec import structs
 
 from varlogd import client
 from varlogd.query.block import Row
@@ -48,9 +49,10 @@ SLOW_LINES_S: Final = 3000
 """The pace of all writers but the first."""
 
 SETTLE_S: Final = 2.0
-"""After the last line, until everything that follows must have come."""
+"""Where so long after the last line nothing more comes to who follows, nothing will."""
 
 TIMEOUT_S: Final = 300.0
+"""Also the grace: a host that is slow to answer, as all are under a writer at full speed, is waited for."""
 
 COUNT: Final = "count"
 REOPENED: Final = "reopened"
@@ -66,8 +68,10 @@ WAYS: Final = {
 }
 """The directives of logrotate for each way. ``copytruncate`` needs no word to the writer, all others do."""
 
-COUNTED: Final = Query(timeout_s=TIMEOUT_S)
-MARKED: Final = Query(filters=(LineFilter("|=", (" MARK ",)),), limit=PAGE_ROWS, timeout_s=TIMEOUT_S)
+COUNTED: Final = Query(timeout_s=TIMEOUT_S, grace_s=TIMEOUT_S)
+MARKED: Final = Query(
+    filters=(LineFilter("|=", (" MARK ",)),), limit=PAGE_ROWS, timeout_s=TIMEOUT_S, grace_s=TIMEOUT_S
+)
 
 
 class Fault(Exception):
@@ -284,14 +288,20 @@ class Run:
                     case _:
                         self.live.set()
 
+    async def wait_followed(self) -> None:
+        """Return once nothing more comes to who follows."""
+        before = -1
+        while before != (now := sum(map(len, self.followed.values()))):
+            before = now
+            await trio.sleep(SETTLE_S)
+
     def _take(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self.followed.setdefault(row.host, []).extend(numbers_of([row.line]))
 
 
 async def _ask(url: str, cursor: str) -> tuple[list[Row], Ledger]:
-    query = Query(filters=MARKED.filters, limit=PAGE_ROWS, timeout_s=TIMEOUT_S, cursor=cursor)
-    async with client.ask(url, query) as answer:
+    async with client.ask(url, structs.replace(MARKED, cursor=cursor)) as answer:
         rows = [row async for row in answer]
     return rows, answer.ledger
 
@@ -311,7 +321,7 @@ async def try_way(run: Run, seconds: float) -> dict[str, object]:
             run.going = False
         for host in run.hosts.values():
             host.stop()
-        await trio.sleep(SETTLE_S)
+        await run.wait_followed()
         nursery.cancel_scope.cancel()
     return await _judge(run, began, live)
 

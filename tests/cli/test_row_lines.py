@@ -92,6 +92,8 @@ def test_raw_is_raw() -> None:
         (wants("a*"), "bab", "b[a]b"),
         (wants(""), "abc", "abc"),
         (wants("$"), "abc", "abc"),
+        (wants(""), "né", "né"),
+        (wants("b*"), "éb", "é[b]"),
         (wants("^a"), "aa", "[a]a"),
         (wants("É", ignore_case=True), "café", "caf[é]"),
         (wants("caf."), "café", "[café]"),

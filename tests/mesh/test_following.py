@@ -100,6 +100,24 @@ async def test_history_is_merged_and_then_it_is_live(autojump_clock: Clock) -> N
     assert [row.key for each in world.told[:live] if isinstance(each, Block) for row in rows_of(each)] == [6, 5, 4, 3]
 
 
+async def test_a_host_that_is_slow_to_begin_is_told_of_until_it_has_begun(autojump_clock: Clock) -> None:
+    async def slow(ask: AskFollow, sink: LiveSink) -> None:
+        await trio.sleep(7)
+        await sink.live()
+        await sink.block(block("b", 2))
+        await trio.sleep_forever()
+
+    world = World()
+    world.add("a", writes("a"))
+    world.add("b", slow)
+    async with world.followed(Query()):
+        await trio.sleep(6)
+        assert world.notices == [("b", "failed")]
+        await trio.sleep(2)
+    assert world.notices == [("b", "failed"), ("b", "back")]
+    assert world.rows == [2]
+
+
 async def test_a_host_that_joins_is_followed_from_then_on(autojump_clock: Clock) -> None:
     world = World()
     world.add("a", writes("a", (1,)))

@@ -44,13 +44,17 @@ class Matches:
         return all(wanted == any(each.found_in(line) for each in patterns) for wanted, patterns in self._tests)
 
     def spans(self, line: bytes) -> list[Span]:
-        """The parts of ``line`` that patterns match, in order, none touching another, of whole characters."""
+        """The parts of ``line`` that patterns match, in order, none touching another, of whole characters.
+
+        What matches nothing shows nothing, and so may not be widened: it is also between the bytes of a character.
+        """
         found = sorted(
-            _whole_characters(line, span)
+            _whole_characters(line, (start, end))
             for wanted, patterns in self._tests
             if wanted
             for pattern in patterns
-            for span in pattern.spans(line)
+            for start, end in pattern.spans(line)
+            if start < end
         )
         return list(_joined(found))
 
@@ -75,11 +79,11 @@ def _whole_characters(line: bytes, span: Span) -> Span:
 
 
 def _joined(spans: Iterable[Span]) -> Iterator[Span]:
-    """Spans in order of their starts, those that touch made one, empty ones left out."""
+    """Spans in order of their starts, those that touch made one."""
     start = end = 0
     for begins, ends in spans:
         if begins > end:
-            if end > start:
+            if end > start:  # not so before the first
                 yield start, end
             start, end = begins, ends
         else:

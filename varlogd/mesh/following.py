@@ -164,12 +164,19 @@ class MeshFollowing:
         if self._ask.query.limit is not None:
             await self._give_history()
         else:
-            with trio.move_on_after(self._stall_s):
-                for part in self._live_parts():
-                    await part.is_live.wait()
+            await self._wait_live()
         await self._emit(Live())
         nursery.start_soon(self._watch_mesh, nursery)
         await self._pump()
+
+    async def _wait_live(self) -> None:
+        """Wait until all hosts are live, for a while; of the others that is told, and later that they are back."""
+        with trio.move_on_after(self._stall_s):
+            for part in self._live_parts():
+                await part.is_live.wait()
+        for part in self._live_parts():
+            if not part.is_live.is_set():
+                self._ended(part, "failed", f"not begun within {self._stall_s:g} s")
 
     # --- history ---
 

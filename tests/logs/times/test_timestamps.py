@@ -172,6 +172,17 @@ def test_what_is_no_time(line: bytes) -> None:
     assert not times.learn([line])
 
 
+def test_a_byte_order_mark_hides_no_time() -> None:
+    times, first = stamps(), b"\xef\xbb\xbf2026-11-22T10:00:00Z x"
+    assert times.of(first) == ns(utc(2026, 11, 22, 10))
+    assert times.of_lines([first, b"2026-11-22T10:00:01Z x"] * 20)[0] == ns(utc(2026, 11, 22, 10))
+    assert times.wall(b"\xef\xbb\xbf2026-11-22 10:00:00 x") is not None
+    assert times.of(b"\xef\xbb\xbf") is None
+    learned = stamps()
+    assert learned.learn([b"081109 203615 148 INFO x"] * 4)
+    assert learned.of(b"\xef\xbb\xbf081109 203615 148 INFO x") == ns(utc(2008, 11, 9, 20, 36, 15))
+
+
 def test_a_rare_mention_of_a_date_is_not_learned() -> None:
     lines = [b"nothing here"] * 8 + [b"see 2026-11-22 10:00:00 for more"]
     times = stamps()

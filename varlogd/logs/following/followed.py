@@ -135,7 +135,7 @@ class Followed:
             self.size_bytes = self.verify()
             self._skip_hole()
         while self.offset < self.size_bytes:
-            data = self.read_at(self.offset, min(LINE_MAX_BYTES, self.size_bytes - self.offset))
+            data = self._read_on(min(LINE_MAX_BYTES, self.size_bytes - self.offset))
             chunk = self._beyond(data) if self._skipping else self._lines(data)
             if chunk is None:
                 break
@@ -149,7 +149,7 @@ class Followed:
         if not self.is_partial:
             return None
         start = self.offset
-        data = self.read_at(start, min(LINE_MAX_BYTES, self.size_bytes - start))
+        data = self._read_on(min(LINE_MAX_BYTES, self.size_bytes - start))
         self._go_on_behind(data)
         return Chunk(start, data + b"\n", torn=True)
 
@@ -182,6 +182,15 @@ class Followed:
 
     def expect(self, offset: int, size_bytes: int) -> None:
         """See `reader.Text`: what was just written is in memory."""
+
+    def _read_on(self, size_bytes: int) -> bytes:
+        """What stands behind the bytes read last, which are looked at in the same read: a file that was truncated
+        since its size was seen may be as long again, with other text. Raises LogReadError (Truncated)."""
+        anchor = self._anchor
+        data = self.read_at(self.offset - len(anchor), len(anchor) + size_bytes)
+        if not data.startswith(anchor):
+            raise Truncated(SHORTER)
+        return data[len(anchor) :]
 
     def _unpack(self, files: OpenFiles) -> None:
         unpacking = files.open(self.listed)

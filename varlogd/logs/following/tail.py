@@ -180,7 +180,7 @@ class Tail:
         elif (index := self._index_of_copy(chain)) is None and self._may_yet_be_found(now):
             return
         else:
-            self._leave_truncated(chain, index)
+            current = self._leave_truncated(chain, index)
         if current is not None and index is not None:
             self._read_before(current, self._copies(current, chain[index + 1 :]))
         newer = chain[:index] if index is not None else self._known.unknown(chain, self._followed)
@@ -252,7 +252,7 @@ class Tail:
         found = resolve(identity, 0, replace(self.stream, files=others)) if identity else None
         return None if found is None else chain.index(found)
 
-    def _leave_truncated(self, chain: tuple[LogFile, ...], index: int | None) -> None:
+    def _leave_truncated(self, chain: tuple[LogFile, ...], index: int | None) -> Followed | None:
         """Go on in the copy of a file that was truncated, where there is one, and forget that it was read."""
         current = self._queue.pop()
         current.close()
@@ -260,11 +260,12 @@ class Tail:
         unread = current.size_bytes - current.offset
         if index is None:
             self.lost.append(Lost(NO_COPY, unread))
-            return
+            return None
         copy = self._follow(chain[index], current.base)
         copy.final = True
         self._start(copy, current.offset, unread)
         self.lost.append(Lost(IN_PLACE))
+        return copy
 
     def _go_on_in(self, found: LogFile | None, chain: tuple[LogFile, ...]) -> int | None:
         """Go on in what the current file, which is gone and was not held, has become."""

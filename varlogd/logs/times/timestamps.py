@@ -14,6 +14,7 @@ which gives the same and is several times faster (see `layout`).
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -110,7 +111,11 @@ class Timestamps:
     def of(self, line: bytes) -> int | None:
         """The time in ``line`` in ns, or None."""
         moment = self._by(self._likely, line)
-        return self._by_any_strong(line) if moment is None else moment
+        if moment is None:
+            moment = self._by_any_strong(line)
+        if moment is None and line.startswith(BOM_UTF8):
+            return self.of(line.removeprefix(BOM_UTF8))
+        return moment
 
     def of_lines(self, lines: Sequence[bytes]) -> list[int | None]:
         """The times of many lines: what `of` gives for each."""
@@ -129,6 +134,7 @@ class Timestamps:
 
         They are the same but for the fold, where the second is later, and the gap, where it is earlier.
         """
+        line = line.removeprefix(BOM_UTF8)
         forms = (self._likely, *(STRONG.get(line[0], ()) if line and self._told is None else ()))
         for form in forms:
             if (found := form.find(line)) is None:
