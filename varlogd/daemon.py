@@ -17,7 +17,9 @@ from typing import Final
 import trio
 from msgspec import structs
 
+from varlogd import __version__
 from varlogd.config import Config, is_wildcard, split_address
+from varlogd.errors import VarlogdError
 from varlogd.logs.catalogue import Served
 from varlogd.logs.journal.source import JournalSource
 from varlogd.logs.reading import Budget
@@ -44,6 +46,8 @@ from varlogd.swim.directives import (
     TableFull,
 )
 from varlogd.swim.state import Member, State
+from varlogd.swim.timing import Timing
+from varlogd.wire.gossip import Metadata
 from varlogd.wire.limits import (
     CBOR_SUBPROTOCOL,
     GOSSIP_FRAME_MAX_BYTES,
@@ -57,6 +61,15 @@ log = logging.getLogger("varlogd")
 
 MICROSECOND_NS: Final = 1000
 """The unit of epochs: fine enough that no two boots share one, and exact in JSON's doubles."""
+CATALOGUE_S: Final = 60.0
+"""Between two looks at which streams there are, for the digest that the mesh is told: a walk of the directories."""
+
+ROLE_MAX_CHARS: Final = 32
+"""Of the tag ``role`` in the metadata: with four bytes a character that is half of what they may take."""
+
+ROLE_DEFAULT: Final = "sidecar"
+"""The role of a daemon without such a tag: it stands beside the logs of its host."""
+
 _WORDS: Final = {State.ALIVE: "up", State.SUSPECT: "suspect", State.DEAD: "dead", State.LEFT: "left"}
 
 
@@ -69,6 +82,7 @@ class Daemon:
         self._stopping = trio.Event()
         self.gossip: GossipLoop
         self.queries: QueryService
+        self._answer: HostAnswer
 
     def stop(self) -> None:
         """Leave the mesh, drain, and let `run` return."""
@@ -85,6 +99,7 @@ class Daemon:
             log.info("member up", extra={"fields": _fields(self.gossip.swim.me)})
             await nursery.start(self.gossip.run)
             task_status.started(address)
+            nursery.start_soon(self._describe)
             await self._stopping.wait()
             await self._leave()
             nursery.cancel_scope.cancel()
@@ -97,6 +112,14 @@ class Daemon:
     def joined(self) -> bool:
         """Whether it has joined the mesh, or is alone by choice."""
         return self.gossip.swim.joined
+
+    def timing(self, name: str) -> Timing | None:
+        """What probes have measured of a member."""
+        return self.gossip.swim.timing(name)
+
+    def local_health(self) -> int:
+        """How much this node mistrusts its own ears: 0 (well) to 8."""
+        return self.gossip.swim.local_health
 
     def wall_ns(self, at: float) -> int:
         """The wall clock's time at a steady time."""
@@ -113,11 +136,12 @@ class Daemon:
             seeds=config.join,
             rng=world.rng,
             now=trio.current_time(),
+            metadata=_metadata(config, ""),
         )
         for root in config.roots:
             if not Path(root).exists():
                 log.warning("no such root: answers are partial until it is there", extra={"fields": {"root": root}})
-        answer = HostAnswer(config.name, host_logs(config, world), world.runner)
+        self._answer = answer = HostAnswer(config.name, host_logs(config, world), world.runner)
         self.gossip = GossipLoop(swim, world.network, config.query.links_max, world.wall_ns, self._on_event)
         self.queries = QueryService(config.name, self, answer, world.network, config.query)
 
@@ -148,6 +172,15 @@ class Daemon:
             return (200, "ready\n") if self.joined() else (503, "joining: no seed has answered yet\n")
 
         return {"/healthz": lambda: (200, "ok\n"), "/readyz": ready}
+
+    async def _describe(self) -> None:
+        """Tell the mesh of the catalogue whenever it is another one."""
+        while True:
+            try:
+                self.gossip.describe(_metadata(self._config, await self._answer.catalogue()))
+            except VarlogdError as error:  # the disk hangs: what was told last stands
+                log.debug("no look at the catalogue", extra={"fields": {"why": str(error)}})
+            await trio.sleep(CATALOGUE_S)
 
     async def _leave(self) -> None:
         log.info("leaving", extra={"fields": {"questions": self.queries.running}})
@@ -206,6 +239,10 @@ def host_logs(config: Config, world: World) -> HostLogs:
         budget=Budget(config.query.bytes_max, config.query.rows_max, config.query.work_max_s),
         timestamps=config.timestamps,
     )
+
+
+def _metadata(config: Config, catalogue: str) -> Metadata:
+    return Metadata(__version__, config.tags.get("role", ROLE_DEFAULT)[:ROLE_MAX_CHARS], catalogue)
 
 
 def _fields(member: Member) -> dict[str, object]:

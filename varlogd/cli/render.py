@@ -1,16 +1,15 @@
-"""What `varlog` shows beside rows and counts: the ledger, progress and notices, the members, the files."""
+"""What `varlog` shows beside rows and counts: the ledger, progress and notices, the files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from varlogd.cli.terminal import GRAY, GREEN, RED, YELLOW, counted, duration, paint, safe, size, table
+from varlogd.cli.terminal import GRAY, GREEN, RED, YELLOW, counted, paint, safe, size, table
 from varlogd.query.times import rfc3339
-from varlogd.wire.query import Entry, Ledger, MemberInfo, Notice, Outcome, Progress, StreamInfo
+from varlogd.wire.query import Entry, Ledger, Notice, Outcome, Progress, StreamInfo
 
 _OUTCOME_COLORS = {Outcome.ANSWERED: GREEN, Outcome.LEFT: GRAY, Outcome.TRUNCATED: YELLOW, Outcome.LATE: YELLOW}
-_STATE_COLORS = {"alive": GREEN, "suspect": YELLOW, "dead": RED, "left": GRAY}
 
 
 def ledger_json(ledger: Ledger) -> dict[str, Any]:
@@ -104,36 +103,6 @@ def progress_line(progress: Progress) -> str:
     """What goes on while a question is long."""
     done = f"{progress.hosts_done}/{progress.hosts} hosts"
     return f"{done} · {size(progress.bytes_scanned)} scanned · {progress.rows} rows"
-
-
-def members_lines(members: Sequence[MemberInfo], now_ns: int, *, color: bool) -> list[str]:
-    """A table; ``*`` marks the node that was asked."""
-    rows = [("", "NAME", "STATE", "FOR", "ADDRESS", "TAGS")]
-    for member in members:
-        tags = " ".join(f"{key}={value}" for key, value in sorted(member.tags.items()))
-        age = duration(max(0, now_ns - member.since_ns))
-        mark = "*" if member.asked else ""
-        rows.append((mark, safe(member.name), member.state, age, safe(member.address), safe(tags)))
-    lines = table(rows)
-    if not color:
-        return lines
-    return [
-        line.replace(row[2], paint(row[2], _STATE_COLORS.get(row[2], 0), on=True), 1) if index else line
-        for index, (line, row) in enumerate(zip(lines, rows, strict=True))
-    ]
-
-
-def member_json(member: MemberInfo) -> dict[str, Any]:
-    return {
-        "name": member.name,
-        "state": member.state,
-        "address": member.address,
-        "tags": dict(member.tags),
-        "epoch": member.epoch,
-        "incarnation": member.incarnation,
-        "since": rfc3339(member.since_ns),
-        "asked": member.asked,
-    }
 
 
 STREAM_SHOWN_CHARS: Final = 40

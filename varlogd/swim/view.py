@@ -84,7 +84,9 @@ class View:
         state = STATES[claim.state]
         same = previous is not None and previous.state is state and previous.epoch == claim.epoch
         since = previous.since if same and previous is not None else now
-        member = Member(claim.name, claim.epoch, claim.incarnation, state, claim.address, claim.tags, since)
+        member = Member(
+            claim.name, claim.epoch, claim.incarnation, state, claim.address, claim.tags, since, claim.metadata
+        )
         self._claims[claim.name] = claim
         self._members[claim.name] = member
         self._index(member, previous)
