@@ -242,3 +242,12 @@ def test_every_notice_has_its_words() -> None:
     assert "12 rows dropped" in dropped
     told = render.notice_line(Notice(host="a", event="stream", stream="x.log"), S, color=True)
     assert told == "\x1b[33m*** 1970-01-01T00:00:01Z a:x.log: a new stream\x1b[0m"
+
+
+def test_a_clock_that_is_off_is_told_also_of_a_whole_answer() -> None:
+    skewed = Entry(host="b", outcome=Outcome.ANSWERED, offset_s=-3.2, uncertainty_s=0.004)
+    whole = ledger(Entry(host="a", outcome=Outcome.ANSWERED), skewed)
+    assert render.ledger_lines(whole, color=False)[1:] == [
+        "  b  answered  0 rows, 0 B, 0.00 s; its clock is 3.2s behind (±4.00ms)"
+    ]
+    assert render.ledger_json(whole)["ledger"]["members"][1]["offset_s"] == -3.2

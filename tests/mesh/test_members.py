@@ -12,7 +12,18 @@ from varlogd.mesh.views import differences
 from varlogd.swim.state import State
 from varlogd.swim.timing import Timing
 from varlogd.wire.limits import CBOR_SUBPROTOCOL
-from varlogd.wire.query import AskMembers, Changes, Difference, Ledger, Live, MemberInfo, Members, Outcome, Seen
+from varlogd.wire.query import (
+    AskFiles,
+    AskMembers,
+    Changes,
+    Difference,
+    Ledger,
+    Live,
+    MemberInfo,
+    Members,
+    Outcome,
+    Seen,
+)
 
 
 def info(name: str, state: str = "alive", epoch: int = 1, **more: object) -> MemberInfo:
@@ -114,3 +125,13 @@ async def test_a_node_of_another_name_has_no_view_to_tell() -> None:
         Outcome.FAILED,
         "another node answers there",
     )
+
+
+async def test_the_ledger_tells_of_a_clock_that_is_off() -> None:
+    async with nodes("a", "b") as (a, _b):
+        a.timings["b"] = Timing(0.001, 0.002, 1.5, 0.0005)
+        *_, ledger = (await conversation(a, AskFiles(), CBOR_SUBPROTOCOL))[0]
+    assert [(entry.host, entry.offset_s, entry.uncertainty_s) for entry in ledger.members] == [
+        ("a", None, None),
+        ("b", 1.5, 0.0005),
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from varlogd.cli.terminal import GRAY, GREEN, RED, YELLOW, counted, duration, paint, safe, table
+from varlogd.cli.terminal import GRAY, GREEN, RED, YELLOW, counted, duration, paint, safe, span, table
 from varlogd.query.times import rfc3339
 from varlogd.wire.query import Ledger, MemberInfo, Outcome, Seen
 
@@ -48,13 +48,6 @@ def _row(member: MemberInfo, now_ns: int) -> tuple[str, ...]:
 
 def _tags(member: MemberInfo) -> str:
     return safe(" ".join(f"{key}={value}" for key, value in sorted(member.tags.items())))
-
-
-def span(length_s: float) -> str:
-    """``0.31ms``, ``42ms``, ``3.2s``: what is measured, as exactly as it matters."""
-    if length_s < 0.01:
-        return f"{length_s * 1000:.2f}ms"
-    return f"{length_s * 1000:.0f}ms" if length_s < 1 else f"{length_s:.1f}s"
 
 
 def clock(offset_s: float | None, uncertainty_s: float | None) -> str:

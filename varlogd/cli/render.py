@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from varlogd.cli.terminal import GRAY, GREEN, RED, YELLOW, counted, paint, safe, size, table
+from varlogd.cli.terminal import GRAY, GREEN, RED, YELLOW, counted, paint, safe, size, span, table
 from varlogd.query.times import rfc3339
 from varlogd.wire.query import Entry, Ledger, Notice, Outcome, Progress, StreamInfo
 
@@ -42,6 +42,8 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         "late_s": round(entry.late_s, 3),
         "notes": list(entry.notes),
         "redacted": entry.redacted,
+        "offset_s": entry.offset_s,
+        "uncertainty_s": entry.uncertainty_s,
     }
 
 
@@ -51,7 +53,7 @@ def ledger_lines(ledger: Ledger, *, color: bool, files: Sequence[StreamInfo] | N
     entries = ledger.members
     verdict = ""
     if ledger.complete:
-        entries = tuple(entry for entry in entries if entry.notes or entry.why or entry.late_s)
+        entries = tuple(entry for entry in entries if entry.notes or entry.why or entry.late_s or entry.offset_s)
     else:
         verdict = paint("PARTIAL", RED, color) + ": "
     width = max((len(safe(entry.host)) for entry in entries), default=0)
@@ -95,8 +97,16 @@ def _entry_line(entry: Entry, width: int, color: bool, files: Sequence[StreamInf
     parts.extend(_masked(entry.redacted))
     if entry.late_s:
         parts.append(f"others' rows waited {entry.late_s:.1f} s for it")
+    parts.extend(_clock(entry))
     parts.extend(safe(note) for note in dict.fromkeys(entry.notes) if not entry.why.startswith(note))
     return f"  {safe(entry.host):<{width}}  {outcome} {'; '.join(parts)}"
+
+
+def _clock(entry: Entry) -> list[str]:
+    if entry.offset_s is None or entry.uncertainty_s is None:
+        return []
+    way = "behind" if entry.offset_s < 0 else "ahead"
+    return [f"its clock is {span(abs(entry.offset_s))} {way} (±{span(entry.uncertainty_s)})"]
 
 
 def progress_line(progress: Progress) -> str:

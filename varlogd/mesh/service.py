@@ -321,6 +321,10 @@ class QueryService:
             for name, member in chosen.items()
         }
         book = LedgerBook(self._host, opened, "" if self._mesh.joined() else NOT_JOINED)
+        for name in alive:
+            timing = self._mesh.timing(name)
+            if timing is not None and timing.offset_s is not None and timing.uncertainty_s is not None:
+                book.clock(name, (timing.offset_s, timing.uncertainty_s))
         for name in exhausted & chosen.keys():
             book.told(Entry(host=name, outcome=Outcome.ANSWERED, notes=(EXHAUSTED,)))
         return book, {name: address for name, address in alive.items() if name not in exhausted}

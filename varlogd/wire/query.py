@@ -348,6 +348,10 @@ class Entry(Struct, frozen=True, kw_only=True):
     """Secrets that were masked in what was searched, whether or not their rows were asked for."""
     frontier: Place | None = None
     """Of a part that a budget cut: everything before this place in the order of the answer has been given."""
+    offset_s: float | None = None
+    """By how much the host's clock is ahead of the asked daemon's, give or take ``uncertainty_s``; None of both where
+    that is not known, or too little to matter."""
+    uncertainty_s: float | None = None
 
 
 class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
