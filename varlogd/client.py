@@ -32,6 +32,7 @@ from varlogd.wire.query import (
     AskRows,
     Block,
     Cell,
+    Changes,
     Counts,
     Files,
     Ledger,
@@ -41,6 +42,7 @@ from varlogd.wire.query import (
     Notice,
     Progress,
     Query,
+    Seen,
     StreamInfo,
 )
 
@@ -120,6 +122,23 @@ class Following:
         raise StopAsyncIteration
 
 
+class Watching:
+    """The members and what changes, in order: `Changes` with all of them, `Live`, and then `Changes`; in the end, if
+    the asked daemon leaves, the `Members` once more."""
+
+    def __init__(self, question: Question) -> None:
+        self._frames = _Awake(question)
+
+    def __aiter__(self) -> Watching:
+        return self
+
+    async def __anext__(self) -> Changes | Live | Members:
+        async for frame in self._frames:
+            if isinstance(frame, Changes | Live | Members):
+                return frame
+        raise StopAsyncIteration
+
+
 class _Awake:
     """The frames of an answer from a daemon that is awake. Raises Unreachable when it falls silent."""
 
@@ -180,6 +199,29 @@ async def members(url: str) -> tuple[MemberInfo, ...]:
             if isinstance(frame, Members):
                 found.extend(frame.members)
     return tuple(found)
+
+
+@asynccontextmanager
+async def watch_members(url: str) -> AsyncIterator[Watching]:
+    """The mesh as the daemon at ``url`` sees it, and every change. Raises as `ask`, here or while iterating."""
+    async with open_question(TcpNetwork(), address_of(url), AskMembers("watch")) as question:
+        yield Watching(question)
+
+
+async def views(url: str) -> tuple[list[Seen], Ledger]:
+    """Where the view of each live member differs from that of the daemon at ``url``, by name (a view may come in
+    several parts), and who answered. Raises as `ask`."""
+    found: list[Seen] = []
+    ledger: Ledger | None = None
+    async with open_question(TcpNetwork(), address_of(url), AskMembers("at_all")) as question:
+        async for frame in _Awake(question):
+            if isinstance(frame, Seen):
+                found.append(frame)
+            elif isinstance(frame, Ledger):
+                ledger = _joined(ledger, frame)
+    if ledger is None:
+        raise ProtocolError("an answer without a ledger")
+    return sorted(found, key=lambda seen: seen.node), ledger
 
 
 async def files(url: str, query: Query) -> tuple[list[StreamInfo], Ledger]:

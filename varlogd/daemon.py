@@ -18,7 +18,9 @@ from typing import Final
 import trio
 from msgspec import structs
 
+from varlogd import __version__
 from varlogd.config import Config, is_wildcard, split_address
+from varlogd.errors import VarlogdError
 from varlogd.logs.catalogue import Served
 from varlogd.logs.journal.source import JournalSource
 from varlogd.logs.reading import Budget
@@ -50,6 +52,8 @@ from varlogd.swim.directives import (
     TableFull,
 )
 from varlogd.swim.state import Member, State
+from varlogd.swim.timing import Timing
+from varlogd.wire.gossip import Metadata
 from varlogd.wire.limits import (
     CBOR_SUBPROTOCOL,
     GOSSIP_FRAME_MAX_BYTES,
@@ -65,6 +69,15 @@ MICROSECOND_NS: Final = 1000
 """The unit of epochs: fine enough that no two boots share one, and exact in JSON's doubles."""
 _STATES: Final = {State.ALIVE: "up", State.SUSPECT: "suspect", State.DEAD: "dead", State.LEFT: "left"}
 
+CATALOGUE_S: Final = 60.0
+"""Between two looks at which streams there are, for the digest that the mesh is told: a walk of the directories."""
+
+ROLE_MAX_CHARS: Final = 32
+"""Of the tag ``role`` in the metadata: with four bytes a character that is half of what they may take."""
+
+ROLE_DEFAULT: Final = "sidecar"
+"""The role of a daemon without such a tag: it stands beside the logs of its host."""
+
 
 class Daemon:
     """One node. `run` it once; `stop` ends it gracefully."""
@@ -78,6 +91,7 @@ class Daemon:
         self._telling = Telling(_tell)
         self.gossip: GossipLoop
         self.queries: QueryService
+        self._answer: HostAnswer
 
     def stop(self) -> None:
         """Leave the mesh, drain, and let `run` return."""
@@ -105,6 +119,7 @@ class Daemon:
             nursery.start_soon(self._memory.keep, self.members)
             nursery.start_soon(self._telling.run)
             task_status.started(address)
+            nursery.start_soon(self._describe)
             await self._stopping.wait()
             await self._leave()
             nursery.cancel_scope.cancel()
@@ -126,6 +141,14 @@ class Daemon:
         swim = self.gossip.swim
         return trio.current_time() - swim.heard_at if swim.cut_off else None
 
+    def timing(self, name: str) -> Timing | None:
+        """What probes have measured of a member."""
+        return self.gossip.swim.timing(name)
+
+    def local_health(self) -> int:
+        """How much this node mistrusts its own ears: 0 (well) to 8."""
+        return self.gossip.swim.local_health
+
     def wall_ns(self, at: float) -> int:
         """The wall clock's time at a steady time."""
         return self._world.wall_ns() - round((trio.current_time() - at) * 1e9)
@@ -142,11 +165,12 @@ class Daemon:
             known=self._memory.addresses,
             rng=world.rng,
             now=trio.current_time(),
+            metadata=_metadata(config, ""),
         )
         for root in config.roots:
             if not Path(root).exists():
                 log.warning("no such root: answers are partial until it is there", extra={"fields": {"root": root}})
-        answer = HostAnswer(config.name, host_logs(config, world), world.runner)
+        self._answer = answer = HostAnswer(config.name, host_logs(config, world), world.runner)
         self.gossip = GossipLoop(swim, world.network, config.query.links_max, world.wall_ns, self._on_event)
         self.queries = QueryService(config.name, self, answer, world.network, config.query)
 
@@ -177,6 +201,15 @@ class Daemon:
             return (200, "ready\n") if self.joined() else (503, "joining: no seed has answered yet\n")
 
         return {"/healthz": lambda: (200, "ok\n"), "/readyz": ready}
+
+    async def _describe(self) -> None:
+        """Tell the mesh of the catalogue whenever it is another one."""
+        while True:
+            try:
+                self.gossip.describe(_metadata(self._config, await self._answer.catalogue()))
+            except VarlogdError as error:  # the disk hangs: what was told last stands
+                log.debug("no look at the catalogue", extra={"fields": {"why": str(error)}})
+            await trio.sleep(CATALOGUE_S)
 
     async def _leave(self) -> None:
         log.info("leaving", extra={"fields": {"questions": self.queries.running}})
@@ -254,6 +287,10 @@ def _tell(told: Told) -> None:
             log.warning("member flapping: nothing more is told of it until it is steady", extra={"fields": fields})
         case "steady":
             log.info("member steady: %s", _STATES[member.state], extra={"fields": fields})
+
+
+def _metadata(config: Config, catalogue: str) -> Metadata:
+    return Metadata(__version__, config.tags.get("role", ROLE_DEFAULT)[:ROLE_MAX_CHARS], catalogue)
 
 
 def _fields(member: Member) -> dict[str, object]:

@@ -351,3 +351,13 @@ def test_a_script_needs_no_pattern_engine_for_a_plain_question() -> None:
     for words, loaded in (["tail", "-l", "role=web"], False), (["grep", "x", "app.log"], True):
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True)
         assert done.stdout.decode() == f"{loaded}\n"
+
+
+def test_members_are_shown_once_or_watched_or_as_all_see_them() -> None:
+    assert [parsed(words).members for words in ("members", "members --watch", "members --at-all")] == [
+        "once",
+        "watch",
+        "at_all",
+    ]
+    with pytest.raises(SystemExit):
+        parsed("members --watch --at-all")

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from varlogd.cli import render, row_lines
+from varlogd.cli import member_lines, render, row_lines
 from varlogd.cli.row_lines import RowLines
 from varlogd.query.block import Row
-from varlogd.wire.query import Entry, Ledger, MemberInfo, Notice, NoticeEvent, Outcome, StreamInfo
+from varlogd.wire.query import Difference, Entry, Ledger, MemberInfo, Notice, NoticeEvent, Outcome, Seen, StreamInfo
 
 S = 1_000_000_000
 ROW = Row(S, "web1", "nginx/access.log", 7, S, b"GET / 200")
@@ -52,13 +52,19 @@ def test_nothing_a_log_says_moves_a_terminal(line: bytes) -> None:
 def test_nor_does_what_a_peer_says(text: str) -> None:
     entry = Entry(host=text or "x", outcome=Outcome.FAILED, why=text, notes=(text,))
     member = MemberInfo(name=text, state="alive", address=text, tags={text: text}, epoch=1, incarnation=1, since_ns=0)
+    member = structs.replace(member, version=text, role=text, catalogue=text)
+    restarted = structs.replace(member, epoch=2, tags={}, version="", address="", role="")
+    seen = [Seen(text or "x", (Difference(text or "x", "alive", "dead"),))]
     info = StreamInfo(
         host=text, stream=text, files=1, size_bytes=1, newest_ns=None, note=text, labels={text: text, "source": text}
     )
     notice = Notice(host=text, event="dead", stream=text, why=text)
     for lines in (
         render.ledger_lines(ledger(entry), color=False),
-        render.members_lines([member], 0, color=False),
+        member_lines.table_lines([member], 0, color=False),
+        [member_lines.change_line(member, restarted, 0, color=False), member_lines.forgotten_line(text, 0)],
+        member_lines.views_lines(seen, color=False),
+        member_lines.verdict_lines(seen, ledger(entry), color=False),
         render.files_lines([info]),
         [render.notice_line(notice, 0, color=False)],
     ):
@@ -236,3 +242,12 @@ def test_every_notice_has_its_words() -> None:
     assert "12 rows dropped" in dropped
     told = render.notice_line(Notice(host="a", event="stream", stream="x.log"), S, color=True)
     assert told == "\x1b[33m*** 1970-01-01T00:00:01Z a:x.log: a new stream\x1b[0m"
+
+
+def test_a_clock_that_is_off_is_told_also_of_a_whole_answer() -> None:
+    skewed = Entry(host="b", outcome=Outcome.ANSWERED, offset_s=-3.2, uncertainty_s=0.004)
+    whole = ledger(Entry(host="a", outcome=Outcome.ANSWERED), skewed)
+    assert render.ledger_lines(whole, color=False)[1:] == [
+        "  b  answered  0 rows, 0 B, 0.00 s; its clock is 3.2s behind (±4.00ms)"
+    ]
+    assert render.ledger_json(whole)["ledger"]["members"][1]["offset_s"] == -3.2

@@ -18,6 +18,7 @@ from varlogd.mesh.sink import Sink
 from varlogd.mesh.transport import Route, Server, WebSocket, open_websocket
 from varlogd.query.block import Row, block_of
 from varlogd.swim.state import Member, State
+from varlogd.swim.timing import Timing
 from varlogd.wire.codec import decode_cbor, encode_cbor
 from varlogd.wire.limits import (
     ANSWER_FRAME_MAX_BYTES,
@@ -119,6 +120,7 @@ class Node:
         self.service = QueryService(name, self, self.logs, NETWORK, limits)  # type: ignore[arg-type]
         self.address = ""
         self.silence_s: float | None = None
+        self.timings: dict[str, Timing] = {}
 
     def members(self) -> dict[str, Member]:
         return self._members
@@ -131,6 +133,12 @@ class Node:
 
     def silent_s(self) -> float | None:
         return self.silence_s
+
+    def timing(self, name: str) -> Timing | None:
+        return self.timings.get(name)
+
+    def local_health(self) -> int:
+        return 2
 
     def wall_ns(self, at: float) -> int:
         return round(at)

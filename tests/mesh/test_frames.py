@@ -27,6 +27,8 @@ from varlogd.wire.limits import (
 )
 from varlogd.wire.query import (
     Answer,
+    Changes,
+    Difference,
     Entry,
     Files,
     JsonRows,
@@ -35,6 +37,7 @@ from varlogd.wire.query import (
     Members,
     Outcome,
     Progress,
+    Seen,
     StreamInfo,
 )
 
@@ -119,3 +122,21 @@ def test_blocks_as_json_are_whole_and_in_order(lines: list[bytes]) -> None:
     block = block_of([Row(number, "h", "s", number, number, line) for number, line in enumerate(lines)])
     frames = [msgspec.json.decode(frame, type=JsonRows) for frame in frames_of(block, json=True)]
     assert [row for frame in frames for row in frame.rows] == [json_row_of(row) for row in rows_of(block)]
+
+
+@pytest.mark.parametrize("json", [False, True], ids=["cbor", "json"])
+def test_changes_and_differences_are_whole_over_frames_within_their_bound(json: bool) -> None:
+    names = tuple(WORST * (NAME_MAX_CHARS - 5) + f"{number:05}" for number in range(2000))
+    differing = tuple(Difference(name, "alive", "dead") for name in names)
+    for message in (Changes(tuple(map(member, range(100))), names), Seen("a", differing)):
+        frames = list(frames_of(message, json=json))
+        assert max(map(size, frames)) <= ANSWER_FRAME_MAX_BYTES
+        parts = [msgspec.convert(decoded(frame), type(message)) if json else decoded(frame) for frame in frames]
+        if isinstance(message, Changes):
+            assert tuple(each for part in parts for each in part.members) == message.members
+            assert tuple(name for part in parts for name in part.forgotten) == names
+        else:
+            assert tuple(each for part in parts for each in part.differences) == differing
+            assert [part.more for part in parts] == [True] * (len(parts) - 1) + [False]
+    assert len(list(frames_of(Seen("a", ()), json=json))) == 1
+    assert list(frames_of(Changes(()), json=json)) == []

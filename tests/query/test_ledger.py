@@ -108,3 +108,18 @@ def test_a_view_in_doubt_is_never_complete() -> None:
     book.told(Entry(host="a", outcome=Outcome.ANSWERED))
     ledger = book.close({}, elapsed_s=0, limit_reached=False)
     assert (ledger.complete, ledger.doubt) == (False, "nobody has answered us")
+
+
+def test_a_clock_that_is_off_is_told_where_that_matters_and_is_beyond_doubt() -> None:
+    book = LedgerBook("a", dict.fromkeys("abcd"))
+    for host, offset in {"a": (0.05, 0.001), "b": (-3.0, 0.01), "c": (0.5, 0.6)}.items():
+        book.clock(host, offset)
+    ledger = book.close({}, elapsed_s=0, limit_reached=False)
+    assert [(entry.offset_s, entry.uncertainty_s) for entry in ledger.members] == [
+        (None, None),
+        (-3.0, 0.01),
+        (None, None),
+        (None, None),
+    ]
+    with pytest.raises(KeyError):
+        book.clock("x", (1.0, 0.0))

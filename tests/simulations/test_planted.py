@@ -19,6 +19,7 @@ from varlogd.mesh import answer, gossip, scatter, service
 from varlogd.query.ledger import LedgerBook
 from varlogd.swim import core, exchange, identity, isolation, probe
 from varlogd.swim.state import Member, State
+from varlogd.swim.timing import Timing
 from varlogd.wire.gossip import Claim
 from varlogd.wire.query import Block, Entry, Ledger, Outcome
 
@@ -126,6 +127,12 @@ class _LiveOnly:
 
     def silent_s(self) -> float | None:
         return self._mesh.silent_s()
+
+    def timing(self, name: str) -> Timing | None:
+        return self._mesh.timing(name)
+
+    def local_health(self) -> int:
+        return self._mesh.local_health()
 
     def wall_ns(self, at: float) -> int:
         return self._mesh.wall_ns(at)

@@ -10,7 +10,7 @@ from varlogd.swim import dissemination
 from varlogd.swim.dissemination import CLAIMS_PER_FRAME_MAX, PIGGYBACK_MAX_BYTES, Dissemination, fan_out, size_bytes
 from varlogd.swim.state import State
 from varlogd.wire.codec import encode_cbor
-from varlogd.wire.gossip import Claim
+from varlogd.wire.gossip import Claim, Metadata
 from varlogd.wire.limits import NAME_MAX_CHARS, TAG_MAX_CHARS, TAGS_MAX
 
 
@@ -115,7 +115,7 @@ def test_one_claim_over_the_byte_limit_still_goes_out() -> None:
     st.dictionaries(st.text(max_size=9), st.text(max_size=TAG_MAX_CHARS), max_size=TAGS_MAX),
 )
 def test_the_size_is_an_upper_bound(name: str, number: int, tags: dict[str, str]) -> None:
-    claim = Claim(name, number, number, State.DEAD, name, tags, name)
+    claim = Claim(name, number, number, State.DEAD, name, tags, name, Metadata("v" * 24, "r" * 100, "c" * 24))
     assert len(encode_cbor(claim)) <= size_bytes(claim)
 
 

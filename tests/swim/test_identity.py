@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from varlogd.swim.directives import EpochRaised, NameConflict, Refuted
-from varlogd.swim.identity import CONFLICTS_MAX
+from varlogd.swim.identity import CONFLICTS_MAX, DESCRIBE_MIN_S
 from varlogd.swim.state import COUNT_MAX, State
-from varlogd.wire.gossip import Ack, Claim, Gossip, Ping, PushPull
+from varlogd.wire.gossip import Ack, Claim, Gossip, Metadata, Ping, PushPull
 
 
 def of_me(state, *, epoch=5, incarnation=0, address="me:1", by="x"):
@@ -151,3 +151,45 @@ def test_numbers_nobody_can_outbid_are_ignored(solo, claim) -> None:
     node = solo("a")
     node.hear("a:1", Gossip((claim,)))
     assert (node.core.me.epoch, node.core.me.incarnation, node.core.me.state) == (5, 0, State.ALIVE)
+
+
+def test_what_we_are_is_told_with_a_higher_incarnation_and_stays_told(solo) -> None:
+    node = solo("a", "b")
+    node.run(5.0)
+    node.take()
+    told = Metadata("1.0", "web", "abc")
+    node.do(node.core.describe(node.now, told))
+    assert (node.core.me.incarnation, node.core.me.metadata) == (1, told)
+    node.run(1.0)
+    claims = own_claims(node)
+    assert claims
+    assert all(claim == Claim("me", 5, 1, State.ALIVE, "me:1", {"role": "web"}, "", told) for claim in claims)
+    node.hear("a:1", Gossip((of_me(State.SUSPECT, incarnation=1),)))
+    assert (node.core.me.incarnation, node.core.me.metadata) == (2, told)
+
+
+def test_what_is_no_news_is_not_told(solo) -> None:
+    node = solo("a", "b")
+    node.do(node.core.describe(node.now, Metadata("1.0")))
+    node.run(DESCRIBE_MIN_S + 1)
+    node.do(node.core.describe(node.now, Metadata("1.0")))
+    node.run(DESCRIBE_MIN_S + 1)
+    assert node.core.me.incarnation == 1
+
+
+def test_of_changes_in_a_row_the_last_is_told_when_the_time_has_come(solo) -> None:
+    node = solo("a", "b")
+    for digest in "abcde":
+        node.do(node.core.describe(node.now, Metadata("1.0", "", digest)))
+        node.run(0.1)
+    assert (node.core.me.incarnation, node.core.me.metadata.catalogue) == (1, "a")
+    node.run(DESCRIBE_MIN_S)
+    assert (node.core.me.incarnation, node.core.me.metadata.catalogue) == (2, "e")
+
+
+def test_there_is_nothing_above_the_greatest_incarnation(solo) -> None:
+    node = solo("a", "b")
+    node.hear("a:1", Gossip((of_me(State.SUSPECT, incarnation=COUNT_MAX - 1),)))
+    assert node.core.me.incarnation == COUNT_MAX
+    node.do(node.core.describe(node.now, Metadata("1.0")))
+    assert node.core.me.incarnation == COUNT_MAX

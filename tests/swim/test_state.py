@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varlogd.swim.state import State, merge, rank, restate
-from varlogd.wire.gossip import Claim
+from varlogd.wire.gossip import Claim, Metadata
 
 # Few values, so that ties and near misses are common.
 claims = st.builds(
@@ -75,3 +75,10 @@ def test_precedence(winner: tuple[int, int, State], loser: tuple[int, int, State
 def test_restating_changes_the_state_and_the_speaker_only() -> None:
     claim = Claim("web1", 3, 2, State.ALIVE, "a:1", {"role": "web"})
     assert restate(claim, State.SUSPECT, "web2") == Claim("web1", 3, 2, 1, "a:1", {"role": "web"}, "web2")
+
+
+def test_metadata_is_kept_in_another_state_and_breaks_ties() -> None:
+    claim = Claim("web1", 3, 2, State.ALIVE, "a:1", {}, "", Metadata("1", "web", "abc"))
+    assert restate(claim, State.DEAD, "web2").metadata == claim.metadata
+    other = Claim("web1", 3, 2, State.ALIVE, "a:1", {}, "", Metadata("2"))
+    assert merge(claim, other) == merge(other, claim) == other

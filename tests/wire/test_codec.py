@@ -17,12 +17,13 @@ from varlogd.wire.gossip import (
     Gossip,
     Held,
     LinkMessage,
+    Metadata,
     Nack,
     Ping,
     PushPull,
     Summary,
 )
-from varlogd.wire.limits import DEPTH_MAX
+from varlogd.wire.limits import DEPTH_MAX, METADATA_MAX_BYTES
 from varlogd.wire.query import Answer, Ask, AskRows, Entry, Ledger, LineFilter, Matcher, Outcome, Query
 
 claims = st.builds(
@@ -34,6 +35,7 @@ claims = st.builds(
     address=st.text(max_size=30),
     tags=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
     by=st.text(max_size=10),
+    metadata=st.builds(Metadata, *[st.text(max_size=10)] * 3),
 )
 some_claims = st.lists(claims, max_size=4).map(tuple)
 gossip = st.one_of(
@@ -138,3 +140,18 @@ def test_errors_name_the_field() -> None:
         decode_json('{"type":"query","query":{"limit":0}}', Ask)
     with pytest.raises(ProtocolError, match="unknown field"):
         decode_json('{"type":"query","query":{"limt":1}}', Ask)
+
+
+def test_metadata_is_bounded_in_bytes_also_from_a_stranger() -> None:
+    largest = "é" * (METADATA_MAX_BYTES // 2)
+    assert Metadata(role=largest).role == largest
+    with pytest.raises(ValueError, match="at most"):
+        Metadata(role=largest, version="1")
+    claim = ["a", 1, 0, 0, "a:1", {}, "", [largest, "x", ""]]
+    with pytest.raises(ProtocolError, match="metadata"):
+        decode_cbor(cbor2.dumps([5, [claim]]), LinkMessage)
+
+
+def test_a_claim_of_an_older_version_has_no_metadata() -> None:
+    told = decode_cbor(cbor2.dumps([5, [["a", 1, 0, 0, "a:1", {}, ""]]]), LinkMessage)
+    assert told == Gossip((Claim("a", 1, 0, 0, "a:1"),))

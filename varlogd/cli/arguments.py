@@ -52,13 +52,15 @@ _WITH_PATTERNS: Final = frozenset({"grep", "count", "histogram"})
 class Command:
     """What is to be done.
 
-    ``in_order``: rows are shown oldest first whatever order they are asked in (`tail`). ``follow``: and then those
-    that are written. ``times``: show each row's; ``raw``: control characters go to the terminal as they are. ``by``
-    and ``axis``: of a count. ``streams`` and ``labels`` are the words that select, as they were typed;
-    ``words`` and ``literal`` (those after ``--``) the whole question, without a cursor and with times that stay.
+    ``members``: once, watched, or as all daemons see them. ``in_order``: rows are shown oldest first whatever order
+    they are asked in (`tail`). ``follow``: and then those that are written. ``times``: show each row's; ``raw``:
+    control characters go to the terminal as they are. ``by`` and ``axis``: of a count. ``streams`` and ``labels`` are
+    the words that select, as they were typed; ``words`` and ``literal`` (those after ``--``) the whole question,
+    without a cursor and with times that stay.
     """
 
     verb: Verb
+    members: Literal["once", "watch", "at_all"]
     url: str
     query: Query
     json: bool
@@ -112,7 +114,7 @@ _ABSENT: Final[Mapping[str, object]] = {
     "words": (), "regexp": (), "label": (), "since": None, "until": None, "direction": None, "limit": None,
     "grace": GRACE_DEFAULT_S, "entries": False, "cursor": "", "after_context": None, "before_context": None,
     "context": 0, "follow": False, "times": False, "raw": False, "count": False, "by": (), "bucket": None,
-    "buckets": None,
+    "buckets": None, "members": "once",
 }  # fmt: skip
 """What a flag says where the verb has none of that name."""
 
@@ -126,6 +128,7 @@ def _command(
     query = _query(args, clock)
     return Command(
         verb="count" if args.count else args.verb,
+        members=args.members,
         url=args.url or environ.get("VARLOG_URL") or URL_DEFAULT,
         query=query,
         json=args.json,

@@ -7,7 +7,7 @@ from typing import Final
 FOUND: Final = 0
 """A whole answer, and something in it."""
 NOTHING: Final = 1
-"""A whole answer, and nothing in it."""
+"""A whole answer, and nothing in it; of `members --at-all`: and views differ."""
 ERROR: Final = 2
 """No answer: a bad question (a stream or host that is nowhere, too), nobody to ask, nowhere to write."""
 PARTIAL: Final = 3

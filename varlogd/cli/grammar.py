@@ -52,7 +52,17 @@ A TIME is 15m, 2h, 1d (that long ago), 2026-11-22T10:00:00 (this host's zone unl
 since 1970."""
 
 _EXAMPLES: Final = {
-    "members": "",
+    "members": """\
+examples:
+  varlog members                              everybody, as the asked daemon sees them
+  varlog members --watch                      and every change, as it happens, until Ctrl-C
+  varlog members --at-all                     do all daemons see the same?
+
+RTT is the round trip of its probes, CLOCK by how much the member's clock is ahead of the asked daemon's, give or take
+what follows. HEALTH is the asked daemon's own: 0/8 is well; the more, the less it trusts what it does not hear.
+
+--at-all: exit status 0 if all agree, 1 if views differ, 3 if some daemon did not tell its view.
+""",
     "files": """\
 examples:
   varlog files                                all streams of all hosts, and files that cannot be read
@@ -154,6 +164,7 @@ def parsers() -> tuple[argparse.ArgumentParser, Verbs]:
 
 
 def _fill(verbs: Verbs) -> None:
+    _fill_members(verbs["members"])
     _add_words(verbs["files"], "STREAM", "globs of streams (default: all)")
     _add_words(verbs["tail"], "STREAM", "globs of streams (default: all)")
     _fill_tail(verbs["tail"])
@@ -170,6 +181,22 @@ def _fill(verbs: Verbs) -> None:
         verb.add_argument("--url", metavar="URL", help=f"the daemon to ask (or VARLOG_URL; default {URL_DEFAULT})")
         verb.add_argument("--json", action="store_true", help="one JSON object a line, for scripts")
         verb.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: auto")
+
+
+def _fill_members(members: argparse.ArgumentParser) -> None:
+    mode = members.add_mutually_exclusive_group()
+    for flag, about in (
+        ("watch", "then every change, until Ctrl-C"),
+        ("at-all", "ask all daemons; show differences"),
+    ):
+        mode.add_argument(
+            f"--{flag}",
+            dest="members",
+            action="store_const",
+            const=flag.replace("-", "_"),
+            default="once",
+            help=about,
+        )
 
 
 def _add_words(verb: argparse.ArgumentParser, metavar: str, text: str) -> None:

@@ -1,16 +1,15 @@
-"""`varlog members`, `files`, `count` and `histogram`: one question, one table."""
+"""`varlog files`, `count` and `histogram`: one question, one table."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from varlogd import client
-from varlogd.cli import count_lines, exit_status, output, render
+from varlogd.cli import count_lines, output, render
 from varlogd.cli.conclusion import Meter, conclude
 from varlogd.cli.count_lines import Canvas
 from varlogd.cli.terminal import json_line, safe, speaks_unicode
@@ -18,16 +17,6 @@ from varlogd.wire.query import Cell
 
 if TYPE_CHECKING:
     from varlogd.cli.arguments import Command
-
-
-async def members(command: Command) -> int:
-    """`varlog members`."""
-    found = await client.members(command.url)
-    if command.json:
-        await _out_json(render.member_json(member) for member in found)
-    else:
-        await _out(render.members_lines(found, time.time_ns(), color=command.color))
-    return exit_status.FOUND
 
 
 async def files(command: Command) -> int:

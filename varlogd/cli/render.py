@@ -1,16 +1,15 @@
-"""What `varlog` shows beside rows and counts: the ledger, progress and notices, the members, the files."""
+"""What `varlog` shows beside rows and counts: the ledger, progress and notices, the files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from varlogd.cli.terminal import GRAY, GREEN, RED, YELLOW, counted, duration, paint, safe, size, table
+from varlogd.cli.terminal import GRAY, GREEN, RED, YELLOW, counted, paint, safe, size, span, table
 from varlogd.query.times import rfc3339
-from varlogd.wire.query import Entry, Ledger, MemberInfo, Notice, Outcome, Progress, StreamInfo
+from varlogd.wire.query import Entry, Ledger, Notice, Outcome, Progress, StreamInfo
 
 _OUTCOME_COLORS = {Outcome.ANSWERED: GREEN, Outcome.LEFT: GRAY, Outcome.TRUNCATED: YELLOW, Outcome.LATE: YELLOW}
-_STATE_COLORS = {"alive": GREEN, "suspect": YELLOW, "dead": RED, "left": GRAY}
 
 
 def ledger_json(ledger: Ledger) -> dict[str, Any]:
@@ -43,6 +42,8 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         "late_s": round(entry.late_s, 3),
         "notes": list(entry.notes),
         "redacted": entry.redacted,
+        "offset_s": entry.offset_s,
+        "uncertainty_s": entry.uncertainty_s,
     }
 
 
@@ -52,7 +53,7 @@ def ledger_lines(ledger: Ledger, *, color: bool, files: Sequence[StreamInfo] | N
     entries = ledger.members
     verdict = ""
     if ledger.complete:
-        entries = tuple(entry for entry in entries if entry.notes or entry.why or entry.late_s)
+        entries = tuple(entry for entry in entries if entry.notes or entry.why or entry.late_s or entry.offset_s)
     else:
         verdict = paint("PARTIAL", RED, color) + ": "
     width = max((len(safe(entry.host)) for entry in entries), default=0)
@@ -96,44 +97,22 @@ def _entry_line(entry: Entry, width: int, color: bool, files: Sequence[StreamInf
     parts.extend(_masked(entry.redacted))
     if entry.late_s:
         parts.append(f"others' rows waited {entry.late_s:.1f} s for it")
+    parts.extend(_clock(entry))
     parts.extend(safe(note) for note in dict.fromkeys(entry.notes) if not entry.why.startswith(note))
     return f"  {safe(entry.host):<{width}}  {outcome} {'; '.join(parts)}"
+
+
+def _clock(entry: Entry) -> list[str]:
+    if entry.offset_s is None or entry.uncertainty_s is None:
+        return []
+    way = "behind" if entry.offset_s < 0 else "ahead"
+    return [f"its clock is {span(abs(entry.offset_s))} {way} (±{span(entry.uncertainty_s)})"]
 
 
 def progress_line(progress: Progress) -> str:
     """What goes on while a question is long."""
     done = f"{progress.hosts_done}/{progress.hosts} hosts"
     return f"{done} · {size(progress.bytes_scanned)} scanned · {progress.rows} rows"
-
-
-def members_lines(members: Sequence[MemberInfo], now_ns: int, *, color: bool) -> list[str]:
-    """A table; ``*`` marks the node that was asked."""
-    rows = [("", "NAME", "STATE", "FOR", "ADDRESS", "TAGS")]
-    for member in members:
-        tags = " ".join(f"{key}={value}" for key, value in sorted(member.tags.items()))
-        age = duration(max(0, now_ns - member.since_ns))
-        mark = "*" if member.asked else ""
-        rows.append((mark, safe(member.name), member.state, age, safe(member.address), safe(tags)))
-    lines = table(rows)
-    if not color:
-        return lines
-    return [
-        line.replace(row[2], paint(row[2], _STATE_COLORS.get(row[2], 0), on=True), 1) if index else line
-        for index, (line, row) in enumerate(zip(lines, rows, strict=True))
-    ]
-
-
-def member_json(member: MemberInfo) -> dict[str, Any]:
-    return {
-        "name": member.name,
-        "state": member.state,
-        "address": member.address,
-        "tags": dict(member.tags),
-        "epoch": member.epoch,
-        "incarnation": member.incarnation,
-        "since": rfc3339(member.since_ns),
-        "asked": member.asked,
-    }
 
 
 STREAM_SHOWN_CHARS: Final = 40

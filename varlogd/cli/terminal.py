@@ -85,6 +85,13 @@ def duration(length_ns: int) -> str:
     return f"{seconds // 86_400}d{seconds % 86_400 // 3600:02}h"
 
 
+def span(length_s: float) -> str:
+    """``0.31ms``, ``42ms``, ``3.2s``: what is measured, as exactly as it matters."""
+    if length_s < 0.01:
+        return f"{length_s * 1000:.2f}ms"
+    return f"{length_s * 1000:.0f}ms" if length_s < 1 else f"{length_s:.1f}s"
+
+
 def speaks_unicode(environ: Mapping[str, str]) -> bool:
     """Whether the locale's characters are UTF-8; one that is not set at all is taken to be."""
     named = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or "UTF-8"

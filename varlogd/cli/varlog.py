@@ -83,10 +83,13 @@ def _verb(command: Command) -> Callable[[Command], Awaitable[int]]:
         from varlogd.cli import showing
 
         return showing.follow if command.follow else showing.rows
+    if command.verb == "members":
+        from varlogd.cli import members
+
+        return {"once": members.once, "watch": members.watch, "at_all": members.at_all}[command.members]
     from varlogd.cli import listings
 
-    verbs = {"members": listings.members, "files": listings.files}
-    return verbs.get(command.verb, listings.count)
+    return listings.files if command.verb == "files" else listings.count
 
 
 class _plain_errors:

@@ -35,6 +35,13 @@ class HostAnswer:
         self._logs = logs
         self._runner = runner
 
+    async def catalogue(self) -> str:
+        """A digest of the names of this host's streams (`HostLogs.digest`). Raises as the runner does.
+
+        It is no asker's work, which somebody may cease to want: it goes on to its end, which a walk has soon.
+        """
+        return await self._runner.run(lambda: self._logs.digest(lambda: None))
+
     async def rows(self, query: Query, sink: Sink) -> Entry:
         """Send the rows of this host to ``sink`` and return its line of the ledger."""
         began = trio.current_time()

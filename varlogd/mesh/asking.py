@@ -30,6 +30,7 @@ from varlogd.wire.query import (
     AskPart,
     AskRows,
     Block,
+    Changes,
     Counts,
     Entry,
     ErrorFrame,
@@ -40,12 +41,13 @@ from varlogd.wire.query import (
     Notice,
     Places,
     Progress,
+    Seen,
     ServerHello,
 )
 
 QUERY_PATH = "/query"
 
-Frame = Block | Files | Counts | Live | Places | Notice | Progress | Ledger | Members
+Frame = Block | Files | Counts | Live | Places | Notice | Progress | Changes | Seen | Ledger | Members
 """What an answer consists of. A ledger, or the members, end it: in one frame or several."""
 
 

@@ -15,7 +15,20 @@ from varlogd.query.block import row_count, split_block
 from varlogd.query.json_rows import json_rows_of
 from varlogd.wire.codec import encode_cbor, encode_json
 from varlogd.wire.limits import KIB, MIB
-from varlogd.wire.query import Block, Cell, Counts, Entry, Files, Ledger, MemberInfo, Members, StreamInfo
+from varlogd.wire.query import (
+    Block,
+    Cell,
+    Changes,
+    Counts,
+    Difference,
+    Entry,
+    Files,
+    Ledger,
+    MemberInfo,
+    Members,
+    Seen,
+    StreamInfo,
+)
 
 T = TypeVar("T")
 M = TypeVar("M", Members, Ledger)
@@ -42,14 +55,26 @@ def frames_of(message: Struct, *, json: bool) -> Iterator[bytes | str]:
         case Counts(cells):
             for part in _parts(cells, _cell_chars):
                 yield encode(Counts(part))
-        case Members(members):
-            listed = list(_parts(members, _member_chars))
-            yield from map(encode, _with_more(message, listed))
+        case Changes() | Seen() | Members():
+            yield from map(encode, _about_members(message))
         case Ledger(members=entries):
             told = list(_parts(entries, _entry_chars))
             yield from map(encode, _with_more(message, told))
         case _:
             yield encode(message)
+
+
+def _about_members(message: Changes | Seen | Members) -> Iterator[Struct]:
+    match message:
+        case Changes(members, forgotten):
+            yield from [Changes((), names) for names in _parts(forgotten, len)]
+            yield from [Changes(changed) for changed in _parts(members, _member_chars)]
+        case Seen(node, differences):
+            seen = list(_parts(differences, _difference_chars)) or [()]
+            yield from (Seen(node, views, more=number < len(seen)) for number, views in enumerate(seen, 1))
+        case Members(members):
+            listed = list(_parts(members, _member_chars))
+            yield from _with_more(message, listed)
 
 
 def _json_blocks(block: Block) -> Iterator[str]:
@@ -91,7 +116,12 @@ def _cell_chars(cell: Cell) -> int:
 
 
 def _member_chars(member: MemberInfo) -> int:
-    return len(member.name) + len(member.address) + sum(map(len, (*member.tags, *member.tags.values())))
+    told = (member.name, member.address, member.version, member.role, member.catalogue)
+    return sum(map(len, (*told, *member.tags, *member.tags.values())))
+
+
+def _difference_chars(difference: Difference) -> int:
+    return len(difference.name)
 
 
 def _entry_chars(entry: Entry) -> int:

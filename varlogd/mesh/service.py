@@ -26,6 +26,8 @@ from varlogd.mesh.background import background
 from varlogd.mesh.following import MeshFollowing, check_follow
 from varlogd.mesh.host_following import HostFollowing
 from varlogd.mesh.live_part import LiveSink, follow_peer
+from varlogd.mesh.members import Mesh as MembersMesh
+from varlogd.mesh.members import Watching, members_of
 from varlogd.mesh.network import Network
 from varlogd.mesh.scatter import Certain, Gather
 from varlogd.mesh.sink import Sink
@@ -36,6 +38,7 @@ from varlogd.mesh.transport import (
     CLOSE_PROTOCOL,
     WebSocket,
 )
+from varlogd.mesh.views import AskingAll
 from varlogd.mesh.voice import Voice
 from varlogd.query.counts import check_count
 from varlogd.query.cursor import cursor_of
@@ -81,10 +84,9 @@ EXHAUSTED: Final = (
 """What the ledger notes of a host that has no part in this answer."""
 
 
-class Mesh(Protocol):
+class Mesh(MembersMesh, Protocol):
     """What the service needs to know of the mesh."""
 
-    def members(self) -> dict[str, Member]: ...
     def flapping(self) -> Collection[str]:
         """Members that come and go too often to be told of each time."""
         ...
@@ -97,15 +99,11 @@ class Mesh(Protocol):
         """For how long nobody at all has been heard, if the others' states therefore say nothing of them."""
         ...
 
-    def wall_ns(self, at: float) -> int:
-        """The wall clock at a steady time."""
-        ...
-
 
 class Answering(Protocol):
-    """A question that is being answered: by a `Gather`, or by one of those that follow."""
+    """A question that is being answered: by a `Gather`, by one of those that follow, or by one about members."""
 
-    async def run(self) -> Ledger: ...
+    async def run(self) -> Ledger | Members: ...
     def stop(self, error: VarlogdError) -> None: ...
     def died(self, host: str, since_ns: int) -> None: ...
     def progress(self) -> Progress: ...
@@ -115,7 +113,7 @@ class Answering(Protocol):
 class _Running:
     """A question under way. It ends with its scope."""
 
-    ask: AskPart | AskFollow
+    ask: AskPart | AskFollow | AskMembers
     work: Answering
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
@@ -124,10 +122,15 @@ class _Running:
         self.work.stop(Refused(why))
         self.scope.deadline = trio.current_time() + CLOSE_TIMEOUT_S
 
-    async def ledger(self) -> Ledger:
-        """Answer all but the ledger, which is the result."""
+    @property
+    def asker(self) -> str:
+        """The daemon on whose behalf it is answered."""
+        return "" if isinstance(self.ask, AskMembers) else self.ask.asker
+
+    async def last_word(self) -> Ledger | Members:
+        """Answer all but the frame that ends the answer, which is the result."""
         ledger = await self.work.run()
-        if self.ask.scope == "mesh" or isinstance(self.ask, AskFollow):
+        if isinstance(ledger, Members) or isinstance(self.ask, AskFollow | AskMembers) or self.ask.scope == "mesh":
             return ledger
         return structs.replace(ledger, limit_reached=ledger.rows == self.ask.query.limit)
 
@@ -171,7 +174,7 @@ class QueryService:
         """Stop all work for an asker that is dead, and stop waiting for its answers."""
         since_ns = self._mesh.wall_ns(member.since)
         for running in self._running:
-            if running.ask.asker == member.name:
+            if running.asker == member.name:
                 log.info("asker is dead: its question is cancelled", extra={"fields": {"asker": member.name}})
                 running.end("cancelled: the daemon that asked is dead")
             else:
@@ -182,7 +185,7 @@ class QueryService:
         say so. Who follows is told at once."""
         self._leaving = True
         for running in self._running:
-            if isinstance(running.work, MeshFollowing | HostFollowing):
+            if isinstance(running.work, MeshFollowing | HostFollowing | Watching):
                 running.work.leave()
         with trio.move_on_after(drain_s):
             await self._idle.wait()
@@ -199,12 +202,16 @@ class QueryService:
             await websocket.close(CLOSE_POLICY, f"no question within {HELLO_TIMEOUT_S:g} s")
             return
         if isinstance(ask, AskMembers):
-            await voice.say(Members(self._members()))
+            if ask.mode == "once":
+                await voice.say(Members(self._members()))
+            else:
+                await self._answer_to(ask, websocket, voice)
         else:
+            self._check(ask)
             await self._answer_to(ask, websocket, voice)
         await websocket.close(CLOSE_NORMAL)
 
-    async def _answer_to(self, ask: AskPart | AskFollow, websocket: WebSocket, voice: Voice) -> None:
+    def _check(self, ask: AskPart | AskFollow) -> None:
         validate(ask.query)
         if isinstance(ask, AskCount):
             check_count(ask)
@@ -212,6 +219,8 @@ class QueryService:
             check_follow(ask)
         if ask.query.timeout_s > self._timeout_max_s:
             raise QueryError(f"timeout_s is at most {self._timeout_max_s:g} here (timeout_max_s)")
+
+    async def _answer_to(self, ask: AskPart | AskFollow | AskMembers, websocket: WebSocket, voice: Voice) -> None:
         with self._admitted(ask, voice) as running:
             try:
                 with running.scope:
@@ -222,7 +231,7 @@ class QueryService:
                 await voice.fail(error)
 
     @contextmanager
-    def _admitted(self, ask: AskPart | AskFollow, voice: Voice) -> Iterator[_Running]:
+    def _admitted(self, ask: AskPart | AskFollow | AskMembers, voice: Voice) -> Iterator[_Running]:
         if self._leaving:
             raise Refused("leaving: this daemon is shutting down")
         if len(self._running) >= self._queries_max:
@@ -237,7 +246,12 @@ class QueryService:
             if not self._running:
                 self._idle.set()
 
-    def _work(self, ask: AskPart | AskFollow, voice: Voice) -> Answering:
+    def _work(self, ask: AskPart | AskFollow | AskMembers, voice: Voice) -> Answering:
+        if isinstance(ask, AskMembers):
+            if ask.mode == "watch":
+                return Watching(self._members, voice.say)
+            doubt = "" if self._mesh.joined() else NOT_JOINED
+            return AskingAll(self._host, self._members, doubt, self._network, voice.say, self._stall_s)
         if isinstance(ask, AskFollow):
             return self._following(ask, voice)
         return self._host_gather(ask, voice) if ask.scope == "host" else self._mesh_gather(ask, voice)
@@ -318,24 +332,16 @@ class QueryService:
             for name, member in chosen.items()
         }
         book = LedgerBook(self._host, opened, doubt(self._mesh))
+        for name in alive:
+            timing = self._mesh.timing(name)
+            if timing is not None and timing.offset_s is not None and timing.uncertainty_s is not None:
+                book.clock(name, (timing.offset_s, timing.uncertainty_s))
         for name in exhausted & chosen.keys():
             book.told(Entry(host=name, outcome=Outcome.ANSWERED, notes=(EXHAUSTED,)))
         return book, {name: address for name, address in alive.items() if name not in exhausted}
 
     def _members(self) -> tuple[MemberInfo, ...]:
-        return tuple(
-            MemberInfo(
-                name=member.name,
-                state=member.state.name.lower(),  # type: ignore[arg-type]
-                address=member.address,
-                tags=dict(member.tags),
-                epoch=member.epoch,
-                incarnation=member.incarnation,
-                since_ns=self._mesh.wall_ns(member.since),
-                asked=name == self._host,
-            )
-            for name, member in sorted(self._mesh.members().items())
-        )
+        return members_of(self._mesh, self._host)
 
 
 def doubt(mesh: Mesh) -> str:
@@ -376,7 +382,7 @@ async def _work(running: _Running, websocket: WebSocket, voice: Voice) -> None:
         nursery.start_soon(_watch_hangup, websocket, nursery.cancel_scope)
         nursery.start_soon(_beat, running.work, voice)
         try:
-            await voice.say(await running.ledger())
+            await voice.say(await running.last_word())
         finally:
             await voice.finish_frame()
 

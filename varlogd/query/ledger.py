@@ -18,6 +18,12 @@ from varlogd.wire.query import WHOLE, Entry, Ledger, Outcome
 Gone = tuple[str, int]
 """Of a member that is not asked: its state, ``dead`` or ``left``, and since when (ns)."""
 
+SKEW_SHOWN_S: Final = 0.1
+"""Clocks that are further apart are told: rows of hosts that work together then come in an order that misleads."""
+
+Offset = tuple[float, float]
+"""By how much a clock is ahead, give or take what, in seconds."""
+
 NO_WORD: Final = "no word from it"
 """Why a member of which nothing was told is late."""
 
@@ -34,7 +40,18 @@ class LedgerBook:
         self._asked = asked
         self._doubt = doubt
         self._entries: dict[str, Entry | None] = {host: gone and _gone(host, *gone) for host, gone in view.items()}
+        self._clocks: dict[str, Offset] = {}
         self._waited_s = dict.fromkeys(view, 0.0)
+
+    def clock(self, host: str, offset: Offset) -> None:
+        """A member's clock is ahead by so much; the ledger tells it if that matters and is beyond doubt.
+
+        Raises KeyError for a member that was not in the view.
+        """
+        if host not in self._entries:
+            raise KeyError(host)
+        if abs(offset[0]) > max(SKEW_SHOWN_S, offset[1]):
+            self._clocks[host] = offset
 
     def told(self, entry: Entry) -> None:
         """Write down a member's outcome, which is final: a second one is a fault of ours (RuntimeError).
@@ -79,7 +96,10 @@ class LedgerBook:
         if entry.outcome == Outcome.ANSWERED and entry.rows > rows and not limit_reached:
             why = f"it says it sent {entry.rows} rows, and {rows} arrived"
             entry = structs.replace(entry, outcome=Outcome.FAILED, why=why)
-        return structs.replace(entry, rows=rows, late_s=self._waited_s[host])
+        offset_s, uncertainty_s = self._clocks.get(host, (None, None))
+        return structs.replace(
+            entry, rows=rows, late_s=self._waited_s[host], offset_s=offset_s, uncertainty_s=uncertainty_s
+        )
 
 
 def clipped(text: str) -> str:

@@ -41,7 +41,20 @@ from varlogd.swim.state import COUNT_MAX, Member, State, merge, rank, restate
 from varlogd.swim.suspicion import Suspicions
 from varlogd.swim.timing import MICROSECONDS, Timing, Timings
 from varlogd.swim.view import View
-from varlogd.wire.gossip import Ack, Claim, Delta, Gossip, GossipMessage, Nack, Ping, PingReq, PushPull, Summary
+from varlogd.wire.gossip import (
+    UNTOLD,
+    Ack,
+    Claim,
+    Delta,
+    Gossip,
+    GossipMessage,
+    Metadata,
+    Nack,
+    Ping,
+    PingReq,
+    PushPull,
+    Summary,
+)
 from varlogd.wire.limits import MEMBERS_MAX
 
 GOODBYES_MAX: Final = 256
@@ -52,8 +65,8 @@ class Swim:
     """One node's part in the mesh.
 
     ``name`` and ``epoch`` (one boot; later ones higher, for example the time) identify it, ``address`` is where
-    others reach it, ``tags`` travel with it. ``seeds`` are addresses to join through, ``known`` those at which
-    members were when it last ran, tried beside them; its own is ignored.
+    others reach it, ``tags`` and ``metadata`` travel with it. ``seeds`` are addresses to join through, ``known``
+    those at which members were when it last ran, tried beside them; its own is ignored.
     ``rng`` is the only source of chance; ``now`` counts seconds from anywhere and never goes back.
 
     Every method that takes ``now`` returns the directives to carry out, in order, and raises nothing whatever
@@ -72,6 +85,7 @@ class Swim:
         known: Sequence[str] = (),
         rng: random.Random,
         now: float,
+        metadata: Metadata = UNTOLD,
     ) -> None:
         self._config = config
         self._name = name
@@ -82,7 +96,8 @@ class Swim:
         self._gossip_armed = False
         self._corrections: dict[str, Claim] = {}
         self._effects = Effects(rng, now, lag_max_s=config.probe_timeout_s)
-        self._view = View(Claim(name, epoch, 0, State.ALIVE, address, dict(tags)), now, MEMBERS_MAX)
+        me = Claim(name, epoch, 0, State.ALIVE, address, dict(tags), "", metadata)
+        self._view = View(me, now, MEMBERS_MAX)
         self._news = Dissemination(config.retransmit_factor)
         self._health = LocalHealth()
         self._identity = Identity(self._effects, self._view, self._health, self._announce, self._news.queue)
@@ -134,6 +149,11 @@ class Swim:
         ahead_s = None if self.wall_ahead_us is None else self.wall_ahead_us / MICROSECONDS
         return self._timings.of(name, self._effects.now, ahead_s)
 
+    @property
+    def local_health(self) -> int:
+        """How much this node mistrusts its own ears: 0 (well) to 8."""
+        return self._health.score
+
     def start(self, now: float) -> list[Directive]:
         """Begin: call the seeds, and set the clocks going. Once."""
         return self._run(now, self._start)
@@ -160,6 +180,11 @@ class Swim:
     def on_self_dialled(self, now: float, address: str) -> list[Directive]:
         """``address`` turned out to be our own: it is no seed, and no other member is there."""
         return self._run(now, partial(self._disregard, address))
+
+    def describe(self, now: float, metadata: Metadata) -> list[Directive]:
+        """What this node says of itself from now on: if it is new, a higher incarnation tells it, soon and not often
+        (see `identity`)."""
+        return self._run(now, partial(self._identity.describe, metadata))
 
     def leave(self, now: float) -> list[Directive]:
         """Leave the mesh on purpose: tell the others, and from then on answer nothing. Once."""

@@ -27,7 +27,7 @@ NEWS_MAX: Final = 4096
 the oldest are dropped: what they would have told is found when views are compared."""
 
 CLAIM_OVERHEAD_BYTES: Final = 48
-"""At most what a claim's numbers and CBOR heads take: 3 integers of 9 bytes, 4 string heads, list and map heads."""
+"""At most what a claim's numbers and CBOR heads take: 3 integers of 9 bytes, a state, two list heads and a map's."""
 
 TEXT_HEAD_BYTES: Final = 3
 """At most what CBOR puts before a text of our lengths."""
@@ -43,7 +43,9 @@ def fan_out(base: int, nodes: int) -> int:
 
 def size_bytes(claim: Claim) -> int:
     """An upper bound of a claim's encoded size, without encoding it."""
-    texts = [claim.name, claim.address, claim.by, *claim.tags, *claim.tags.values()]
+    about = claim.metadata
+    texts = [claim.name, claim.address, claim.by, about.version, about.role, about.catalogue]
+    texts += [*claim.tags, *claim.tags.values()]
     return CLAIM_OVERHEAD_BYTES + sum(TEXT_HEAD_BYTES + len(text.encode("utf-8", "surrogatepass")) for text in texts)
 
 

@@ -20,7 +20,7 @@ from varlogd.swim.effects import Effects
 from varlogd.swim.health import LocalHealth
 from varlogd.swim.state import COUNT_MAX, State, rank
 from varlogd.swim.view import View
-from varlogd.wire.gossip import Claim, Gossip
+from varlogd.wire.gossip import Claim, Gossip, Metadata
 
 CONFLICT_S: Final = 180.0
 """A conflict is shown for so long after it was last seen: views are compared several times in it."""
@@ -30,6 +30,9 @@ CONFLICTS_MAX: Final = 16
 
 TELL_TWIN_S: Final = 10.0
 """The other is told once in a spell of hearing of it that is not broken for this long."""
+
+DESCRIBE_MIN_S: Final = 10.0
+"""Between two descriptions of oneself: each is news for the whole mesh, and a log rotated every second is none."""
 
 
 class Identity:
@@ -49,6 +52,28 @@ class Identity:
         self._announce = announce
         self._remind = remind
         self._twins: dict[str, float] = {}  # address -> when it was last seen there
+        self._described_at: float | None = None
+        self._to_describe: Metadata | None = None  # what is to be said when the time has come
+
+    def describe(self, metadata: Metadata) -> None:
+        """Say this of ourselves from now on, but not sooner than `DESCRIBE_MIN_S` after what was said last."""
+        is_waiting, self._to_describe = self._to_describe is not None, metadata
+        if is_waiting:
+            return
+        now = self._effects.now
+        if self._described_at is None or now >= self._described_at + DESCRIBE_MIN_S:
+            self._say_what_we_are()
+        else:
+            self._effects.alarm(self._described_at + DESCRIBE_MIN_S, "describe", self._say_what_we_are)
+
+    def _say_what_we_are(self) -> None:
+        mine, metadata, self._to_describe = self._view.mine, self._to_describe, None
+        if metadata is None or metadata == mine.metadata or mine.incarnation >= COUNT_MAX:
+            return
+        self._described_at = self._effects.now
+        claim = self._written(mine, mine.epoch, mine.incarnation + 1, metadata)
+        self._view.put(claim, self._effects.now)
+        self._remind(claim)
 
     @property
     def conflicts(self) -> tuple[str, ...]:
@@ -91,6 +116,10 @@ class Identity:
             self._effects.notify(Refuted(claim.by, claim.incarnation + 1))
 
     def _write(self, mine: Claim, epoch: int, incarnation: int) -> None:
-        claim = Claim(mine.name, epoch, incarnation, State.ALIVE, mine.address, mine.tags)
+        claim = self._written(mine, epoch, incarnation, mine.metadata)
         self._view.put(claim, self._effects.now)
         self._announce(claim)
+
+    @staticmethod
+    def _written(mine: Claim, epoch: int, incarnation: int, metadata: Metadata) -> Claim:
+        return Claim(mine.name, epoch, incarnation, State.ALIVE, mine.address, mine.tags, "", metadata)

@@ -25,7 +25,7 @@ from enum import IntEnum
 from typing import Final
 
 from varlogd.wire import gossip
-from varlogd.wire.gossip import Claim
+from varlogd.wire.gossip import UNTOLD, Claim, Metadata
 
 Rank = tuple[int, int, int]
 """(epoch, incarnation, state): what orders claims."""
@@ -58,6 +58,7 @@ class Member:
     address: str
     tags: Mapping[str, str]
     since: float
+    metadata: Metadata = UNTOLD
 
     @property
     def live(self) -> bool:
@@ -73,23 +74,24 @@ def rank(about: Claim | Member) -> Rank:
 def merge(held: Claim | None, heard: Claim) -> Claim:
     """The claim to hold after hearing another about the same member: the greater one, ``held`` if they are equal.
 
-    Only a member writes its address and tags, so one incarnation has one of each. Should two nodes share a
-    name and even an epoch, then address and tags break the tie, so that all views still agree on one of them.
+    Only a member writes its address, tags and metadata, so one incarnation has one of each. Should two nodes share
+    a name and even an epoch, then these break the tie, so that all views still agree on one of them.
     """
     if held is None:
         return heard
     held_rank, heard_rank = rank(held), rank(heard)
     if held_rank != heard_rank:
         return heard if heard_rank > held_rank else held
-    if held.address == heard.address and held.tags == heard.tags:
+    if (held.address, held.tags, held.metadata) == (heard.address, heard.tags, heard.metadata):
         return held
     return heard if _self_written(heard) > _self_written(held) else held
 
 
-def _self_written(claim: Claim) -> tuple[str, list[tuple[str, str]]]:
-    return (claim.address, sorted(claim.tags.items()))
+def _self_written(claim: Claim) -> tuple[str, list[tuple[str, str]], tuple[str, str, str]]:
+    about = claim.metadata
+    return (claim.address, sorted(claim.tags.items()), (about.version, about.role, about.catalogue))
 
 
 def restate(claim: Claim, state: State, by: str) -> Claim:
     """The same life of the same member in another state, on the word of ``by`` ("" for the member itself)."""
-    return Claim(claim.name, claim.epoch, claim.incarnation, state, claim.address, claim.tags, by)
+    return Claim(claim.name, claim.epoch, claim.incarnation, state, claim.address, claim.tags, by, claim.metadata)

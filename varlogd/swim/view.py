@@ -86,7 +86,9 @@ class View:
         state = STATES[claim.state]
         same = previous is not None and previous.state is state and previous.epoch == claim.epoch
         since = previous.since if same and previous is not None else now
-        member = Member(claim.name, claim.epoch, claim.incarnation, state, claim.address, claim.tags, since)
+        member = Member(
+            claim.name, claim.epoch, claim.incarnation, state, claim.address, claim.tags, since, claim.metadata
+        )
         if previous is not None:
             self.digest.remove(self._claims[claim.name])
         self.digest.add(claim)

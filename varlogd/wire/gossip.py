@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from varlogd.wire.limits import MEMBERS_MAX, NAME_MAX_CHARS, TAG_MAX_CHARS, TAGS_MAX
+from varlogd.wire.limits import MEMBERS_MAX, METADATA_MAX_BYTES, NAME_MAX_CHARS, TAG_MAX_CHARS, TAGS_MAX
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX_CHARS)]
 Address = Annotated[str, Meta(max_length=NAME_MAX_CHARS + 8)]
@@ -27,10 +27,31 @@ LEFT: Final = 3
 """States as they travel. Their order is the order of precedence at one incarnation: see `swim.state`."""
 
 
+class Metadata(Struct, frozen=True, array_like=True):
+    """What a member says of itself beside its tags: the ``version`` of its program, its ``role`` in the mesh, and a
+    digest of its ``catalogue``, which changes with the names of its streams. Empty where it is not told.
+
+    Raises ValueError if all together is longer than `METADATA_MAX_BYTES`.
+    """
+
+    version: str = ""
+    role: str = ""
+    catalogue: str = ""
+
+    def __post_init__(self) -> None:
+        texts = (self.version, self.role, self.catalogue)
+        if sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) > METADATA_MAX_BYTES:
+            raise ValueError(f"metadata is at most {METADATA_MAX_BYTES} bytes")
+
+
+UNTOLD: Final = Metadata()
+"""Of a member that says nothing of itself: an older version."""
+
+
 class Claim(Struct, frozen=True, array_like=True):
     """What somebody says of a member: the unit of dissemination and of push-pull.
 
-    Only the member itself writes ``epoch``, ``incarnation``, ``address`` and ``tags``; others may say
+    Only the member itself writes ``epoch``, ``incarnation``, ``address``, ``tags`` and ``metadata``; others may say
     `SUSPECT` or `DEAD` of the (epoch, incarnation) they saw. ``by`` names the accuser of those two.
     """
 
@@ -41,6 +62,7 @@ class Claim(Struct, frozen=True, array_like=True):
     address: Address = ""
     tags: Tags = {}
     by: Annotated[str, Meta(max_length=NAME_MAX_CHARS)] = ""
+    metadata: Metadata = UNTOLD
 
 
 Claims = Annotated[tuple[Claim, ...], Meta(max_length=MEMBERS_MAX)]

@@ -52,6 +52,9 @@ TAGS_MAX: Final = 32
 TAG_MAX_CHARS: Final = 256
 """Tags travel in gossip with every change of a member, so they stay small."""
 
+METADATA_MAX_BYTES: Final = 256
+"""What a member says of itself beside its tags, all texts together: it travels with each of its claims."""
+
 MEMBERS_MAX: Final = 20_000
 """Members in one table or one message: a bound on what a stranger's gossip can make us hold."""
 

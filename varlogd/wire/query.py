@@ -4,7 +4,7 @@ One websocket carries one running question; closing it *is* the cancel. The orde
 
     server  hello
     client  query | files | count | follow | members
-    server  rows* files* counts* live? notice* progress* ...
+    server  rows* files* counts* changes* seen* live? notice* progress* ...
             then exactly one of:  ledger | members | error   and a close
 
 Messages are maps with a ``type``, the same in CBOR and in JSON but for rows: a CBOR `Block` has rows in
@@ -166,7 +166,11 @@ class AskFollow(Struct, frozen=True, tag="follow", forbid_unknown_fields=True):
 
 
 class AskMembers(Struct, frozen=True, tag="members", forbid_unknown_fields=True):
-    """The asked node's view of the mesh."""
+    """The asked node's view of the mesh: ``once``; ``watch``: in `Changes`, then a `Live`, then what changes, until
+    the asker hangs up, or the members once more if the asked node leaves; ``at_all``: beside that of every live
+    member, in a `Seen` for each that answers, and a ledger."""
+
+    mode: Literal["once", "watch", "at_all"] = "once"
 
 
 AskPart = AskRows | AskFiles | AskCount
@@ -344,6 +348,10 @@ class Entry(Struct, frozen=True, kw_only=True):
     """Secrets that were masked in what was searched, whether or not their rows were asked for."""
     frontier: Place | None = None
     """Of a part that a budget cut: everything before this place in the order of the answer has been given."""
+    offset_s: float | None = None
+    """By how much the host's clock is ahead of the asked daemon's, give or take ``uncertainty_s``; None of both where
+    that is not known, or too little to matter."""
+    uncertainty_s: float | None = None
 
 
 class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
@@ -366,23 +374,67 @@ class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
     no_cursor: Note = ""
 
 
+MemberState = Literal["alive", "suspect", "dead", "left"]
+Seeming = Literal["alive", "suspect", "dead", "left", "unknown"]
+
+
 class MemberInfo(Struct, frozen=True, kw_only=True):
-    """One member as the asked node sees it. ``since_ns`` is when its present state began, by that node's clock."""
+    """One member as the asked node sees it. ``since_ns`` is when its present state began, by that node's clock.
+
+    Measured by the asked node's probes, None where they have not: ``rtt_s``, the round trip; ``offset_s``, by how
+    much its wall clock is ahead of the asked node's, give or take ``uncertainty_s``. ``health`` is the asked node's
+    own local health, 0 (well) to 8; None of others, who alone know theirs. What the member says of itself, empty
+    where it does not: ``version``, ``role``, and ``catalogue``, a digest of the names of its streams.
+    """
 
     name: str
-    state: Literal["alive", "suspect", "dead", "left"]
+    state: MemberState
     address: str
     tags: Tags
     epoch: int
     incarnation: int
     since_ns: int
     asked: bool = False
+    rtt_s: float | None = None
+    offset_s: float | None = None
+    uncertainty_s: float | None = None
+    health: int | None = None
+    version: str = ""
+    role: str = ""
+    catalogue: str = ""
 
 
 class Members(Struct, frozen=True, tag="members"):
     """Some members; ``more``: others follow in another frame, because all would not fit into one."""
 
     members: tuple[MemberInfo, ...]
+    more: bool = False
+
+
+class Changes(Struct, frozen=True, tag="changes"):
+    """Members that are new or not as they were told last, and the names of those ``forgotten``. Told a few times a
+    second at most: what changed and changed back in between is not seen."""
+
+    members: tuple[MemberInfo, ...]
+    forgotten: tuple[Name, ...] = ()
+
+
+class Difference(Struct, frozen=True, array_like=True):
+    """Of whom another node thinks otherwise: the member, how the asked node has it, how the other one has it. Where
+    both have it alive, but in other boots, ``reborn`` is true."""
+
+    name: Name
+    asked: Seeming
+    there: Seeming
+    reborn: bool = False
+
+
+class Seen(Struct, frozen=True, tag="seen"):
+    """Where the view of ``node`` is not that of the asked one; nowhere, if there are no differences. ``more``: others
+    follow in another frame. A member that takes part for neither is no difference: who joined later never knew it."""
+
+    node: Name
+    differences: tuple[Difference, ...]
     more: bool = False
 
 
@@ -395,7 +447,6 @@ class ErrorFrame(Struct, frozen=True, tag="error", kw_only=True):
     offset: int | None = None
 
 
-Answer = ServerHello | Block | Files | Counts | Live | Places | Notice | Progress | Ledger | Members | ErrorFrame
-JsonAnswer = (
-    ServerHello | JsonRows | Files | Counts | Live | Places | Notice | Progress | Ledger | Members | ErrorFrame
-)
+_Frame = Files | Counts | Live | Places | Notice | Progress | Ledger | Members | Changes | Seen
+Answer = ServerHello | Block | _Frame | ErrorFrame
+JsonAnswer = ServerHello | JsonRows | _Frame | ErrorFrame

@@ -1,0 +1,122 @@
+"""What is told of members: a node's view of the mesh, as it is, and as it changes.
+
+The view is looked at a few times a second, so that changes come in batches; what changed and changed back in between
+is not told. Round trips and clocks, which always change, are told along with other changes, and are none themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import trio
+from msgspec import Struct
+
+from varlogd.errors import VarlogdError
+from varlogd.swim.state import Member
+from varlogd.swim.timing import Timing
+from varlogd.wire.query import Changes, Live, MemberInfo, Members, Progress
+
+LOOK_S: Final = 0.25
+"""How often the view is looked at for changes: at once for people, and cheap."""
+
+
+class Mesh(Protocol):
+    """What is told of the mesh comes from here."""
+
+    def members(self) -> dict[str, Member]: ...
+    def timing(self, name: str) -> Timing | None:
+        """What probes have measured of a member."""
+        ...
+
+    def local_health(self) -> int:
+        """How much this node mistrusts its own ears: 0 (well) to 8."""
+        ...
+
+    def wall_ns(self, at: float) -> int:
+        """The wall clock at a steady time."""
+        ...
+
+
+def members_of(mesh: Mesh, us: str) -> tuple[MemberInfo, ...]:
+    """The view of the node ``us``, by name."""
+    return tuple(_told(mesh, member, us) for _, member in sorted(mesh.members().items()))
+
+
+def _told(mesh: Mesh, member: Member, us: str) -> MemberInfo:
+    timing = mesh.timing(member.name)
+    return MemberInfo(
+        name=member.name,
+        state=member.state.name.lower(),  # type: ignore[arg-type]
+        address=member.address,
+        tags=dict(member.tags),
+        epoch=member.epoch,
+        incarnation=member.incarnation,
+        since_ns=mesh.wall_ns(member.since),
+        asked=member.name == us,
+        rtt_s=None if timing is None else timing.rtt_s,
+        offset_s=None if timing is None else timing.offset_s,
+        uncertainty_s=None if timing is None else timing.uncertainty_s,
+        health=mesh.local_health() if member.name == us else None,
+        version=member.metadata.version,
+        role=member.metadata.role,
+        catalogue=member.metadata.catalogue,
+    )
+
+
+class Watching:
+    """One question that watches the members. Make one, `run` it once.
+
+    ``look`` is the view as it is; ``say`` is awaited with each part of the answer.
+    """
+
+    def __init__(self, look: Callable[[], tuple[MemberInfo, ...]], say: Callable[[Struct], Awaitable[None]]) -> None:
+        self._look = look
+        self._say = say
+        self._known: dict[str, MemberInfo] = {}
+        self._ends = trio.Event()
+        self._stopped_by: VarlogdError | None = None
+
+    async def run(self) -> Members:
+        """Tell until this node leaves; then the members once more. Raises what ``say`` raises or `stop` was given."""
+        await self._say(self._changes())
+        await self._say(Live())
+        while not self._ends.is_set():
+            with trio.move_on_after(LOOK_S):
+                await self._ends.wait()
+            changes = self._changes()
+            if changes.members or changes.forgotten:
+                await self._say(changes)
+        if self._stopped_by is not None:
+            raise self._stopped_by
+        return Members(self._look())
+
+    def stop(self, error: VarlogdError) -> None:
+        """End it now: `run` raises ``error``."""
+        self._stopped_by = error
+        self._ends.set()
+
+    def leave(self) -> None:
+        """End it: this node leaves the mesh."""
+        self._ends.set()
+
+    def died(self, host: str, since_ns: int) -> None:
+        """The view will show it."""
+
+    def progress(self) -> Progress:
+        """A sign of life."""
+        return Progress(hosts=len(self._known), hosts_done=len(self._known))
+
+    def _changes(self) -> Changes:
+        before, self._known = self._known, {member.name: member for member in self._look()}
+        changed = (member for name, member in self._known.items() if _differs(member, before.get(name)))
+        return Changes(tuple(changed), tuple(before.keys() - self._known.keys()))
+
+
+def _differs(member: MemberInfo, before: MemberInfo | None) -> bool:
+    return before is None or _shown(member) != _shown(before)
+
+
+def _shown(member: MemberInfo) -> tuple[object, ...]:
+    about = (member.version, member.role, member.catalogue)
+    return (member.state, member.epoch, member.address, member.tags, about)
