@@ -156,6 +156,8 @@ class Mesh:
         world = World(TcpNetwork(), random.Random(name), runner, time.time_ns)
         host = self.hosts[name] = Host(make(config, world), root, runner)
         host.address = await self._nursery.start(self._run, host)
+        swim = host.daemon.gossip.swim
+        await until(lambda: swim.me.metadata.catalogue)  # its first look at its logs is no question's work
         return host
 
     async def formed(self, *others: str) -> None:
