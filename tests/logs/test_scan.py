@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.logs.hosts import chunks_of
@@ -73,6 +73,11 @@ class Log(NamedTuple):
         ]
         files[0] = [*((None, line) for line in self.above), *files[0]]
         return files
+
+    def looks_copied(self) -> bool:
+        """Whether the newest file begins as the one before it, as while ``copytruncate`` copies: read once, rightly."""
+        data = [self._data([line for _, line in file]) for file in self.files()[-2:]]
+        return len(data) == 2 and data[1].startswith(data[0])
 
     def write(self, root: Path) -> list[Expected]:
         """Write the files and return all rows, in the order of the stream."""
@@ -187,6 +192,7 @@ def _wanted(query: Query, row: Expected) -> bool:
 @settings(deadline=None)
 @given(hosts, queries(), st.sampled_from([512, 2000, None]))
 def test_a_scan_equals_the_naive_reference(host: tuple[Log, ...], query: Query, chunk: int | None) -> None:
+    assume(not any(log.looks_copied() for log in host))
     with tempfile.TemporaryDirectory() as directory, chunks_of(chunk):
         root = Path(directory)
         written = [row for log in host for row in log.write(root)]

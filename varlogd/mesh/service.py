@@ -250,7 +250,7 @@ class QueryService:
         if isinstance(ask, AskMembers):
             if ask.mode == "watch":
                 return Watching(self._members, voice.say)
-            doubt = "" if self._mesh.joined() else NOT_JOINED
+            doubt = doubt_of(self._mesh)
             return AskingAll(self._host, self._members, doubt, self._network, voice.say, self._stall_s)
         if isinstance(ask, AskFollow):
             return self._following(ask, voice)
@@ -331,7 +331,7 @@ class QueryService:
             else (member.state.name.lower(), self._mesh.wall_ns(member.since))
             for name, member in chosen.items()
         }
-        book = LedgerBook(self._host, opened, doubt(self._mesh))
+        book = LedgerBook(self._host, opened, doubt_of(self._mesh))
         for name in alive:
             timing = self._mesh.timing(name)
             if timing is not None and timing.offset_s is not None and timing.uncertainty_s is not None:
@@ -344,7 +344,7 @@ class QueryService:
         return members_of(self._mesh, self._host)
 
 
-def doubt(mesh: Mesh) -> str:
+def doubt_of(mesh: Mesh) -> str:
     """Why what this node knows of the mesh may not be all, or not be true; empty if there is no reason."""
     if not mesh.joined():
         return NOT_JOINED
@@ -373,7 +373,7 @@ class _View:
 
     def doubt(self) -> str:
         """See `following.View`."""
-        return doubt(self._mesh)
+        return doubt_of(self._mesh)
 
 
 async def _work(running: _Running, websocket: WebSocket, voice: Voice) -> None:
