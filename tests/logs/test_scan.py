@@ -75,7 +75,7 @@ class Log(NamedTuple):
         return files
 
     def looks_copied(self) -> bool:
-        """Whether the newest file begins as the one before it, as while ``copytruncate`` copies: read once, rightly."""
+        """Whether the newest file begins as the one before it, as while ``copytruncate`` copies: it is read once."""
         data = [self._data([line for _, line in file]) for file in self.files()[-2:]]
         return len(data) == 2 and data[1].startswith(data[0])
 
