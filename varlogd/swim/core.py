@@ -9,7 +9,8 @@ The parts, each with its own theory at the top of its file:
     state          what is believed of a member, and which of two claims wins
     view           the member table                      identity     answering what is said of ourselves
     probe, relay   who does not answer                   suspicion    from not answering to dead
-    dissemination  which news rides on which message     join, exchange   whole views: joining, healing
+    dissemination  which news there is to pass on        gossip       to whom it goes, and how often
+    join           getting into the mesh                 exchange     views compared: what gossip missed, healing
     timing         round trips, and others' clocks       isolation    whether it is we who hear nobody
     effects        now, chance, alarms, and the directives being written
 
@@ -28,9 +29,10 @@ from typing import Final
 
 from varlogd.config import MembershipConfig, split_address
 from varlogd.swim.directives import Directive, MemberChanged, TableFull, Timer
-from varlogd.swim.dissemination import CLAIMS_PER_FRAME_MAX, Dissemination, fan_out
+from varlogd.swim.dissemination import CLAIMS_PER_FRAME_MAX, Dissemination
 from varlogd.swim.effects import Effects
 from varlogd.swim.exchange import Exchange
+from varlogd.swim.gossip import Gossiper
 from varlogd.swim.health import LocalHealth
 from varlogd.swim.identity import Identity
 from varlogd.swim.isolation import Isolation
@@ -93,19 +95,19 @@ class Swim:
         """The wall clock, in microseconds since 1970, less ``now`` in microseconds, as of the present entry. Whoever
         drives the core keeps it up to date; None: untold, and then no clock is compared."""
         self._left = False
-        self._gossip_armed = False
         self._corrections: dict[str, Claim] = {}
         self._effects = Effects(rng, now, lag_max_s=config.probe_timeout_s)
         me = Claim(name, epoch, 0, State.ALIVE, address, dict(tags), "", metadata)
         self._view = View(me, now, MEMBERS_MAX)
         self._news = Dissemination(config.retransmit_factor)
+        self._gossiper = Gossiper(config, self._effects, self._view, self._news, lambda: self._suspicions)
         self._health = LocalHealth()
         self._identity = Identity(self._effects, self._view, self._health, self._announce, self._news.queue)
         self._timings = Timings()
         self._prober = Prober(
-            config, self._effects, self._view, self._health, self._timings, self._piggyback, self._accuse
+            config, self._effects, self._view, self._health, self._timings, self._gossiper.piggyback, self._accuse
         )
-        self._relays = Relays(config, self._effects, self._piggyback, self._prober.next_seq)
+        self._relays = Relays(config, self._effects, self._gossiper.piggyback, self._prober.next_seq)
         self._isolation = Isolation(config, self._effects, self._view)
         self._suspicions = Suspicions(
             config, self._effects, self._view, self._isolation.silent_since, self._warn, self._condemn
@@ -201,7 +203,8 @@ class Swim:
             self._isolation.sleep()
         act()
         self._isolation.check()
-        self._arm_gossip()
+        if not self._left:
+            self._gossiper.arm()
         return self._effects.drain()
 
     def _start(self) -> None:
@@ -237,7 +240,7 @@ class Swim:
         match message:
             case Ping(seq, target):
                 if target == self._name:
-                    self._effects.send(src, Ack(seq, self._piggyback(src), self._wall_us()))
+                    self._effects.send(src, Ack(seq, self._gossiper.piggyback(src), self._wall_us()))
             case Ack(seq):
                 self._prober.on_ack(src, message)
                 self._relays.on_ack(seq, src)
@@ -264,45 +267,6 @@ class Swim:
         if self.wall_ahead_us is None:
             return 0
         return max(0, min(round(self._effects.now * MICROSECONDS) + self.wall_ahead_us, COUNT_MAX))
-
-    def _piggyback(self, to: str) -> tuple[Claim, ...]:
-        """The claims for a message to this address.
-
-        One that is held suspect is told so first, that it can refute at once (Lifeguard's "buddy system"). What
-        else it is told does not count as sent: it may well be deaf, and the news would be spent on it.
-        """
-        there = self._view.at(to)
-        if there is None or there.state not in (State.SUSPECT, State.DEAD):
-            return tuple(self._news.take(self._view.count))
-        return (there, *(claim for claim in self._news.peek() if claim is not there))
-
-    def _arm_gossip(self) -> None:
-        if self._gossip_armed or self._left or not self._news:
-            return
-        if len(self._view.live) > len(self._suspicions):  # somebody is there to tell
-            self._gossip_armed = True
-            at = self._effects.now + self._effects.jittered(self._config.gossip_interval_s)
-            self._effects.alarm(at, "gossip", self._gossip_tick)
-
-    def _gossip_tick(self) -> None:
-        self._gossip_armed = False
-        self._gossip()
-
-    def _gossip(self) -> None:
-        for name in self._audience():
-            if not self._news:
-                return
-            address = self._view.members[name].address
-            self._effects.send(address, Gossip(self._piggyback(address)))
-
-    def _audience(self) -> list[str]:
-        """Some members at random, and one suspect: it is the one with the most urgent reason to hear news."""
-        rng, suspects = self._effects.rng, self._suspicions
-        alive = self._view.live
-        if suspects:
-            alive = [name for name in alive if name not in suspects]
-        chosen = rng.sample(alive, min(fan_out(self._config.gossip_fanout, self._view.count), len(alive)))
-        return [*chosen, rng.choice(list(suspects))] if suspects else chosen
 
     # Beliefs
 
@@ -397,13 +361,13 @@ class Swim:
 
     def _warn(self, suspected: Claim) -> None:
         """Tell a suspect once more, directly. Its ack brings the refutation; as a probe it does not count."""
-        ping = Ping(self._prober.next_seq(), suspected.name, self._piggyback(suspected.address))
+        ping = Ping(self._prober.next_seq(), suspected.name, self._gossiper.piggyback(suspected.address))
         self._effects.send(suspected.address, ping)
 
     def _announce(self, mine: Claim) -> None:
         """Our own claim changed: others may be about to declare us dead, so it does not wait for the tick."""
         self._news.queue(mine)
-        self._gossip()
+        self._gossiper.spread()
 
     def _say_goodbye(self) -> None:
         previous = self._view.me

@@ -57,7 +57,7 @@ class View:
         return name in self._live_index
 
     def at(self, address: str) -> Claim | None:
-        """What is held of the member at an address: of the live one, if several were there in turn."""
+        """What is held of the member at an address: of the live one, and the last to boot, if several were there."""
         name = self._names.get(address)
         return None if name is None else self._claims[name]
 
@@ -129,8 +129,9 @@ class View:
     def _index_address(self, member: Member, previous: Member | None) -> None:
         if previous is not None and previous.address != member.address:
             self._unname(previous)
-        holder = self._names.get(member.address)
-        if holder is None or member.live or not self._members[holder].live:
+        name = self._names.get(member.address)
+        holder = None if name is None else self._members[name]
+        if holder is None or (member.live, member.epoch) >= (holder.live, holder.epoch):
             self._names[member.address] = member.name
 
     def _unname(self, member: Member) -> None:
