@@ -205,7 +205,9 @@ class Judge:
                     self._breach("completeness", f"{node.name} holds {name} {member.state.name.lower()}: {since}")
 
     def _is_viewer(self, node: Node) -> bool:
-        """Whether it has had time to find out who is gone."""
+        """Whether it has had time to find out who is gone, and does not say itself that it cannot know."""
+        if node.core.cut_off:
+            return False
         up_since = self._truth[node.name].up_since
         return node.running and self._calm_for(DETECTION_S, node.address) and up_since < self._world.now - DETECTION_S
 

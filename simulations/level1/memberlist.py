@@ -74,6 +74,10 @@ class Memberlist:
         self._put(Claim(birth.name, 0, 1, State.ALIVE, birth.address))
 
     @property
+    def cut_off(self) -> bool:
+        return False  # it never says so
+
+    @property
     def members(self) -> Mapping[str, Member]:
         return MappingProxyType(self._members)
 
@@ -93,7 +97,7 @@ class Memberlist:
     def on_link_lost(self, now: float, address: str) -> list[Directive]:
         return []  # probes go as datagrams: there is no link
 
-    def on_unreachable(self, now: float, address: str) -> list[Directive]:
+    def on_unreachable(self, now: float, address: str, *, refused: bool) -> list[Directive]:
         return []
 
     def on_self_dialled(self, now: float, address: str) -> list[Directive]:

@@ -50,7 +50,7 @@ class World(Protocol):
 
     def later(self, seconds: float, act: Callable[..., None], *arguments: object) -> None: ...
     def arrive(self, dst: str, src: str, message: GossipMessage) -> None: ...
-    def unreachable(self, src: str, boot: int, dst: str) -> None: ...
+    def unreachable(self, src: str, boot: int, dst: str, *, refused: bool) -> None: ...
     def link_lost(self, node: str, boot: int, peer: str) -> None: ...
     def self_dialled(self, node: str) -> None: ...
     def boot_of(self, address: str) -> int: ...
@@ -184,7 +184,7 @@ class Streams(Network):
         elif world.is_frozen(dst):
             self._retry(link, src, dst, retry_s, HELLO_TIMEOUT_S)
         elif not world.is_running(dst):
-            self._give_up(link, src, dst)
+            self._give_up(link, src, dst, refused=True)
         else:
             link.up = True
             link.boots[dst] = world.boot_of(dst)
@@ -194,13 +194,13 @@ class Streams(Network):
 
     def _retry(self, link: _Link, src: str, dst: str, retry_s: float, limit_s: float) -> None:
         if retry_s > limit_s:
-            self._give_up(link, src, dst)
+            self._give_up(link, src, dst, refused=False)
         else:
             self._world.later(retry_s, self._answer, link, src, dst, 2 * retry_s + SYN_RETRY_S)
 
-    def _give_up(self, link: _Link, src: str, dst: str) -> None:
+    def _give_up(self, link: _Link, src: str, dst: str, *, refused: bool) -> None:
         self._forget(src, dst)
-        self._world.unreachable(src, link.boots[src], dst)
+        self._world.unreachable(src, link.boots[src], dst, refused=refused)
 
     def _transmit(self, link: _Link, src: str, dst: str, message: GossipMessage) -> None:
         now = self._world.now

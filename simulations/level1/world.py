@@ -267,10 +267,10 @@ class World:
             return
         self._receive(node, src, message)
 
-    def unreachable(self, src: str, boot: int, dst: str) -> None:
+    def unreachable(self, src: str, boot: int, dst: str, *, refused: bool) -> None:
         node = self._alive(src, boot)
         if node is not None and not node.blocked:
-            self._do(node, node.core.on_unreachable(self._time(node), dst))
+            self._do(node, node.core.on_unreachable(self._time(node), dst, refused=refused))
 
     def link_lost(self, node: str, boot: int, peer: str) -> None:
         here = self._alive(node, boot)

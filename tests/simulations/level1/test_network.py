@@ -58,7 +58,7 @@ class Wire:
         assert isinstance(message, Nack)
         self.got.append((self.now, dst, message.seq))
 
-    def unreachable(self, src: str, boot: int, dst: str) -> None:
+    def unreachable(self, src: str, boot: int, dst: str, *, refused: bool) -> None:
         self.said.append(("unreachable", src, dst))
 
     def link_lost(self, node: str, boot: int, peer: str) -> None:

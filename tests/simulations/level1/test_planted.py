@@ -50,6 +50,10 @@ class Sick:
     def me(self) -> Member:
         return self._well.me  # type: ignore[no-any-return]
 
+    @property
+    def cut_off(self) -> bool:
+        return self._well.cut_off  # type: ignore[no-any-return]
+
     def _out(self, directives: list[Directive]) -> list[Directive]:
         return [warped for directive in directives for warped in self._warp(self._well, directive)]
 
@@ -65,8 +69,8 @@ class Sick:
     def on_link_lost(self, now: float, address: str) -> list[Directive]:
         return self._out(self._well.on_link_lost(now, address))
 
-    def on_unreachable(self, now: float, address: str) -> list[Directive]:
-        return self._out(self._well.on_unreachable(now, address))
+    def on_unreachable(self, now: float, address: str, *, refused: bool) -> list[Directive]:
+        return self._out(self._well.on_unreachable(now, address, refused=refused))
 
     def on_self_dialled(self, now: float, address: str) -> list[Directive]:
         return self._out(self._well.on_self_dialled(now, address))
