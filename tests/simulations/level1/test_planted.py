@@ -169,7 +169,7 @@ def test_a_sick_core_is_found(warp: Warp, steps: tuple[Step, ...], invariant: st
 
 
 def deaf_to_accusations(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity.Identity, "hear", lambda _self, _claim: None)
+    patch.setattr(identity.Identity, "hear", lambda _self, _claim, _src: None)
 
 
 def no_reconnect(patch: pytest.MonkeyPatch) -> None:
