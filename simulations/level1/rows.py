@@ -125,7 +125,7 @@ def _judge_grid(told: str, results: Results) -> Iterator[Verdict]:
     healthy = {name: sum(r.at_healthy for r in of) for name, of in results.items()}
     first = {name: median(r.first_s for r in of) for name, of in results.items()}
     sent = {name: sum(r.sent for r in of) / len(of) for name, of in results.items()}
-    base_false, base_first = false.get(SWIM, 0), first.get(SWIM, math.nan)
+    base_false, base_first = false.get(SWIM, 0), first.get(SWIM)
     percent = {name: _percent(number, base_false) for name, number in false.items()}
     yield Verdict(
         f"{told}: false positives",
@@ -139,10 +139,15 @@ def _judge_grid(told: str, results: Results) -> Iterator[Verdict]:
         f"{told}: median first detection of a crash",
         "100 % of SWIM's (Lifeguard)",
         f"<= {FIRST_PERCENT:.0f} % of SWIM's",
-        {name: f"{took_s:.2f} s ({100 * took_s / base_first:.0f} %)" for name, took_s in first.items()},
-        {name: 100 * first[name] <= FIRST_PERCENT * base_first for name in OURS if name in first},
+        {name: _took(took_s, base_first) for name, took_s in first.items()},
+        {name: 100 * first[name] <= FIRST_PERCENT * base_first for name in OURS if name in first and base_first},
     )
     yield Verdict(f"{told}: messages a run", "", "", {name: f"{number:.0f}" for name, number in sent.items()}, {})
+
+
+def _took(seconds: float, base_s: float | None) -> str:
+    """With its part of what SWIM takes, where that has been run."""
+    return f"{seconds:.2f} s" + (f" ({100 * seconds / base_s:.0f} %)" if base_s else "")
 
 
 def _percent(part: float, whole: float) -> float:
@@ -163,7 +168,7 @@ def _idle(nodes: int) -> Row:
             "2.0 (SWIM)",
             "<= 2.0",
             {name: f"{number:.2f}" for name, number in load.items()},
-            {name: round(load[name], 1) <= 2.0 for name in OURS if name in load},
+            {name: load[name] <= 2.0 for name in OURS if name in load},
         )
 
     return Row(f"idle-{nodes}", f"idle, N = {nodes}", [partial(trials.idle_load, nodes=nodes)], judge)
