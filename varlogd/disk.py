@@ -57,9 +57,9 @@ class Directory:
         fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
+        except OSError as error:
             os.close(fd)
-            raise
+            raise OSError(error.errno, error.strerror, str(self._path)) from None  # flock itself names no file
         self._fd = fd
 
     def read(self, name: str, size_max: int) -> bytes:

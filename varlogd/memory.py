@@ -129,8 +129,8 @@ class Memory:
         try:
             await self._runner.run(self._disk.lock)
             self._held = True
-        except BlockingIOError:
-            raise StateDirTaken("state_dir: another varlogd that runs uses it: give each its own") from None
+        except BlockingIOError as error:
+            raise StateDirTaken(f"state_dir: another varlogd uses {error.filename}: give each its own") from None
         except (OSError, Refused) as error:
             log.error("state_dir cannot be used: nothing is remembered", extra={"fields": {"why": _why(error)}})
             self._disk = None
