@@ -29,7 +29,7 @@ class SimulatedDisk:
         self._handles: list[Handle] = []
 
     def directory(self, _path: str) -> Handle:
-        """The directory for one boot of the daemon: a `varlogd.disk.Disk`."""
+        """The directory for one boot of the daemon: a `varlogd.memory.disk.Disk`."""
         handle = Handle(self)
         self._handles.append(handle)
         return handle
@@ -48,7 +48,7 @@ class SimulatedDisk:
 
 
 class Handle:
-    """A `varlogd.disk.Disk`, open for one process."""
+    """A `varlogd.memory.disk.Disk`, open for one process."""
 
     def __init__(self, disk: SimulatedDisk) -> None:
         self._disk: SimulatedDisk | None = disk

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "varlogd"
 LAYER_OF = {
     "__init__": 0, "errors": 0, "config": 0, "wire": 0,
     "swim": 1, "query": 1,
-    "remembered": 2, "disk": 2, "memory": 2,
+    "memory": 2,
     "world": 2, "runner": 2, "low_threads": 2, "logs": 2, "mesh": 2, "auth": 2, "daemon": 2,
     "client": 3, "cli": 3, "demo": 3, "__main__": 3,
 }  # fmt: skip

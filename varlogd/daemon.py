@@ -26,7 +26,7 @@ from varlogd.logs.journal.source import JournalSource
 from varlogd.logs.reading import Budget
 from varlogd.logs.scan import HostLogs
 from varlogd.logs.secrets.redaction import Redactor
-from varlogd.memory import Memory
+from varlogd.memory.memory import Memory
 from varlogd.mesh import http
 from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import QUERY_PATH

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
 
-from varlogd.disk import Directory, Disk
 from varlogd.logs.journal.journalctl import Journalctl
+from varlogd.memory.disk import Directory, Disk
 from varlogd.mesh.network import Network, TcpNetwork
 from varlogd.runner import Runner, ThreadRunner
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulations.disk import SimulatedDisk
-from varlogd.disk import Directory, Disk
+from varlogd.memory.disk import Directory, Disk
 
 
 @pytest.fixture(params=["real", "simulated"])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varlogd.errors import StateError
-from varlogd.remembered import (
+from varlogd.memory.remembered import (
     KNOWN_MAX,
     STATE_MAX_BYTES,
     Known,

@@ -14,13 +14,13 @@ import trio
 
 from simulations.disk import Handle, SimulatedDisk
 from tests.daemons import Mesh, until
-from tests.test_remembered import member
+from tests.memory.test_remembered import member
 from varlogd.config import Config
 from varlogd.daemon import run
-from varlogd.disk import Directory
 from varlogd.errors import Refused, StateDirTaken
-from varlogd.memory import DISK_WAIT_S, FILE, FILE_BAD, FILE_NEW, SAVE_INTERVAL_S, Memory
-from varlogd.remembered import Known, Remembered, from_bytes, to_bytes
+from varlogd.memory.disk import Directory
+from varlogd.memory.memory import DISK_WAIT_S, FILE, FILE_BAD, FILE_NEW, SAVE_INTERVAL_S, Memory
+from varlogd.memory.remembered import Known, Remembered, from_bytes, to_bytes
 from varlogd.swim.state import Member
 
 T = TypeVar("T")

@@ -23,9 +23,9 @@ from typing import Final
 
 import trio
 
-from varlogd.disk import Disk
 from varlogd.errors import Refused, StateDirTaken, StateError
-from varlogd.remembered import STATE_MAX_BYTES, Known, Remembered, from_bytes, next_epoch, remember, to_bytes
+from varlogd.memory.disk import Disk
+from varlogd.memory.remembered import STATE_MAX_BYTES, Known, Remembered, from_bytes, next_epoch, remember, to_bytes
 from varlogd.runner import Runner
 from varlogd.swim.state import Member
 
