@@ -170,3 +170,12 @@ async def test_threads_end_when_there_is_no_work(monkeypatch: pytest.MonkeyPatch
     mine = await runner.run(threading.current_thread)
     await until(lambda: not mine.is_alive())
     assert await runner.run(lambda: 7) == 7
+
+
+async def test_where_no_more_threads_start_a_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch, pytest.raises(Refused, match="no more threads"):
+        patch.setattr(threading.Thread, "start", start)
+        await ThreadRunner(1).run(lambda: 1)

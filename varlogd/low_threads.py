@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import trio
 
+from varlogd.errors import Refused
+
 log = logging.getLogger(__name__)
 
 NICE: Final = 10
@@ -83,13 +85,16 @@ class LowThreads:
         self._idle = 0  # threads that wait and for which no job is on its way
 
     def start(self, job: Job) -> None:
-        """Have a thread do it at once."""
+        """Have a thread do it at once. Raises Refused where the system starts no more threads."""
         with self._lock:
             is_new = self._idle == 0
             self._idle -= not is_new
-        self._jobs.put(job)
         if is_new:
-            threading.Thread(target=self._work, name="varlogd scan", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, name="varlogd scan", daemon=True).start()
+            except RuntimeError as error:
+                raise Refused(f"busy: this host starts no more threads ({error})") from error
+        self._jobs.put(job)
 
     def _work(self) -> None:
         lower_priority()

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 import trio
+import trio.testing
 
 from simulations.disk import Handle, SimulatedDisk
 from tests.daemons import Mesh, until
@@ -243,3 +244,23 @@ async def test_a_second_daemon_with_the_same_state_is_refused(mesh: Mesh, tmp_pa
     await mesh.boot("a", state_dir=str(tmp_path / "state"))
     with pytest.raises(StateDirTaken):
         await run(Config(name="b", listen="127.0.0.1:0", roots=(str(tmp_path),), state_dir=str(tmp_path / "state")))
+
+
+async def test_what_did_not_come_in_time_is_not_overwritten(autojump_clock: trio.testing.MockClock) -> None:
+    class Slow(Inline):
+        async def run(self, step: Callable[[], T], closing: ExitStack | None = None) -> T:
+            if getattr(step, "args", ())[:1] == (FILE,):  # it is read
+                await trio.sleep(DISK_WAIT_S + 1)
+            return await super().run(step, closing)
+
+    disk = SimulatedDisk()
+    before = to_bytes(Remembered("me", 10**17, (Known("a", "a:1"),)))
+    directory = disk.directory("")
+    directory.lock()
+    directory.write(FILE, before)
+    directory.close()
+    async with Memory("me", disk.directory(""), Slow(), lambda: 7).kept():
+        pass
+    directory = disk.directory("")
+    directory.lock()
+    assert directory.read(FILE, 1 << 20) == before

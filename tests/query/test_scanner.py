@@ -249,3 +249,11 @@ def _found(text: str, line: bytes, *, literal: bool, ignore_case: bool) -> bool:
     options.never_nl = True
     options.case_sensitive = not ignore_case
     return re2.search(source, line, options) is not None
+
+
+@pytest.mark.parametrize("padding", [*range(0, 120, 7), 300, 5000])
+def test_the_last_line_of_a_short_text_is_found_by_vectors_too(padding: int) -> None:
+    scanner = LineScanner([LineFilter("|~", ("zz", "a$"))])
+    for _ in range(10):  # until vectors have taken over, where there are any
+        scanner.count(b"x\n" * 100_000)
+    assert [line for _, line in scanner.lines(b"x" * padding + b"\n1a\n")] == [b"1a"]

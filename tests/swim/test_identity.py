@@ -193,3 +193,11 @@ def test_there_is_nothing_above_the_greatest_incarnation(solo) -> None:
     assert node.core.me.incarnation == COUNT_MAX
     node.do(node.core.describe(node.now, Metadata("1.0")))
     assert node.core.me.incarnation == COUNT_MAX
+
+
+def test_a_list_of_twins_does_not_make_us_call_all_of_them(solo) -> None:
+    node = solo("a")
+    node.take()
+    twins = tuple(Claim("me", 6, 0, State.ALIVE, f"twin{number}:1") for number in range(1000))
+    node.hear("a:1", Gossip(twins))
+    assert len([send for send in node.take(Gossip) if send.to.startswith("twin")]) == 1

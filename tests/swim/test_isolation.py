@@ -94,3 +94,13 @@ def test_with_nobody_to_hear_there_is_nothing_to_miss(solo, names) -> None:
         node.hear(f"{name}:1", Gossip((node.said(name, State.LEFT, ""),)))
     node.run(100.0)
     assert told(node) == []
+
+
+def test_a_refusal_alone_condemns_nobody(solo) -> None:
+    """A process that is gone from this very host refuses a dial with the cable out as well."""
+    node = cut_off(solo)
+    for _ in range(5):
+        node.do(node.core.on_unreachable(node.now, "me:2", refused=True))
+        node.run(20.0)
+        assert node.core.cut_off
+    assert {node.state("a"), node.state("b")} == {State.SUSPECT}

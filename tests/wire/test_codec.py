@@ -24,7 +24,7 @@ from varlogd.wire.gossip import (
     Summary,
 )
 from varlogd.wire.limits import DEPTH_MAX, METADATA_MAX_BYTES
-from varlogd.wire.query import Answer, Ask, AskRows, Entry, Ledger, LineFilter, Matcher, Outcome, Query
+from varlogd.wire.query import Answer, Ask, AskMembers, AskRows, Entry, Ledger, LineFilter, Matcher, Outcome, Query
 
 claims = st.builds(
     Claim,
@@ -155,3 +155,7 @@ def test_metadata_is_bounded_in_bytes_also_from_a_stranger() -> None:
 def test_a_claim_of_an_older_version_has_no_metadata() -> None:
     told = decode_cbor(cbor2.dumps([5, [["a", 1, 0, 0, "a:1", {}, ""]]]), LinkMessage)
     assert told == Gossip((Claim("a", 1, 0, 0, "a:1"),))
+
+
+def test_a_plain_question_for_members_is_that_of_the_first_version() -> None:
+    assert encode_json(AskMembers()) == '{"type":"members"}'

@@ -59,6 +59,7 @@ class Memory:
         self._earlier: Sequence[Known] = ()
         self._written = b""
         self._held = self._failing = False
+        self._is_recalled = False
         self._news = trio.Event()
         self.epoch = clock()
 
@@ -104,6 +105,7 @@ class Memory:
         with trio.move_on_after(DISK_WAIT_S) as waiting:
             await self._take_hold()
             last = await self._read()
+            self._is_recalled = True
             self.epoch = next_epoch(self._clock(), last.epoch if last else None)
             if last is not None:
                 self._earlier = last.members
@@ -153,6 +155,8 @@ class Memory:
         return None
 
     async def _save(self) -> None:
+        if not self._is_recalled:  # what is there, and did not come in time, is better than what we have
+            return
         disk, data = self._disk, to_bytes(self._now())
         if disk is None or data == self._written:
             return
@@ -179,7 +183,9 @@ class Memory:
         """What is to be remembered at this moment."""
         if self._view is None:
             return Remembered(self._name, self.epoch, tuple(self._earlier))
-        return remember(self._name, self._view(), self._earlier)
+        view = self._view()
+        self._earlier = [known for known in self._earlier if known.name not in view]  # of whom has been heard since
+        return remember(self._name, view, self._earlier)
 
 
 def _why(error: Exception) -> str:

@@ -98,20 +98,21 @@ class AskingAll:
     async def _ask(self, name: str, address: str, limiter: trio.CapacityLimiter) -> None:
         async with limiter:
             began = trio.current_time()
-            entry = Entry(host=name, outcome=Outcome.LATE, why=f"no view of it within {self._stall_s:g} s")
-            with trio.move_on_after(self._stall_s):
-                entry = await self._entry(name, address, began)
-            self._book.told(entry)
+            self._book.told(await self._entry(name, address, began))
             self._done += 1
             if self._done == len(self._asked):
                 self._all_done.set()
 
     async def _entry(self, name: str, address: str, began: float) -> Entry:
+        theirs = None
         try:
-            theirs = self._look() if name == self._us else await self._view_of(name, address)
+            with trio.move_on_after(self._stall_s):  # not the telling: an asker may take his time
+                theirs = self._look() if name == self._us else await self._view_of(name, address)
         except VarlogdError as error:
             outcome = Outcome.REFUSED if isinstance(error, Refused) else Outcome.FAILED
             return Entry(host=name, outcome=outcome, why=clipped(str(error)))
+        if theirs is None:
+            return Entry(host=name, outcome=Outcome.LATE, why=f"no view of it within {self._stall_s:g} s")
         try:
             await self._say(Seen(name, tuple(differences(self._look(), theirs))))
         except Closed as closed:  # the asker has gone, and all others may stop

@@ -26,7 +26,7 @@ from typing import ClassVar, Final, Literal, NamedTuple, Protocol
 from varlogd.errors import PatternError
 from varlogd.query.expressions import Expression, expressions_of
 from varlogd.query.pattern import LinesPattern, Pattern, any_of, compile_pattern
-from varlogd.query.vectors import LineVectors, VectorsError
+from varlogd.query.vectors import VECTORS_FROM_BYTES, LineVectors, VectorsError
 from varlogd.wire.limits import KIB, MIB
 from varlogd.wire.query import LineFilter
 
@@ -96,7 +96,8 @@ class LineScanner:
         self.why_slow = ""
         """Why much text was scanned, or will be, by the slower engine; empty if it was not."""
         self._tests = tests
-        self._sweep: _Sweep = _Re2Sweep.of(tests)
+        self._re2: _Sweep = _Re2Sweep.of(tests)
+        self._sweep: _Sweep = self._re2
         self._until_vectors_bytes = RE2_FIRST_BYTES if tests else None
 
     @property
@@ -142,7 +143,7 @@ class LineScanner:
             if self._until_vectors_bytes < 0:
                 self._until_vectors_bytes = None
                 self._take_vectors()
-        return self._sweep
+        return self._sweep if len(buffer) >= VECTORS_FROM_BYTES else self._re2
 
     def _take_vectors(self) -> None:
         try:

@@ -28,6 +28,9 @@ CONFLICT_S: Final = 180.0
 CONFLICTS_MAX: Final = 16
 """Nodes with our name that are remembered: one is a mistake, and a whole fleet of them need not be listed."""
 
+TELL_ANY_TWIN_S: Final = 1.0
+"""Between two such tellings, of whichever: a made-up list of twins must not make this node dial all of them."""
+
 TELL_TWIN_S: Final = 10.0
 """The other is told once in a spell of hearing of it that is not broken for this long."""
 
@@ -51,6 +54,7 @@ class Identity:
         self._health = health
         self._announce = announce
         self._remind = remind
+        self._may_tell_at = effects.now
         self._twins: dict[str, float] = {}  # address -> when it was last seen there
         self._described_at: float | None = None
         self._to_describe: Metadata | None = None  # what is to be said when the time has come
@@ -99,7 +103,9 @@ class Identity:
         if len(self._twins) > CONFLICTS_MAX:
             del self._twins[next(iter(self._twins))]
         self._effects.notify_rarely(NameConflict(address))
-        if tell and (seen_at is None or now >= seen_at + TELL_TWIN_S):
+        is_new = seen_at is None or now >= seen_at + TELL_TWIN_S
+        if tell and is_new and now >= self._may_tell_at:
+            self._may_tell_at = now + TELL_ANY_TWIN_S
             self._effects.send(address, Gossip((self._view.mine,)))
 
     def _outrank(self, mine: Claim, claim: Claim) -> None:

@@ -82,6 +82,7 @@ class Suspicions:
         self._warn = warn
         self._condemn = condemn
         self._about: dict[str, _Suspicion] = {}
+        self._postponed_at = -math.inf
         self._corroborated = 0
         self._confirmers = self._confirmers_possible()
 
@@ -143,6 +144,7 @@ class Suspicions:
 
     def postpone(self) -> None:
         """This process slept or was cut off: whoever is suspect gets a whole Min from now, and is told again."""
+        self._postponed_at = self._effects.now
         for suspicion in self._about.values():
             suspicion.not_before = self._effects.now + suspicion.min_s
             suspicion.warned_at = None
@@ -189,5 +191,5 @@ class Suspicions:
             suspicion.warned_at = self._effects.now
             self._warn(suspicion.claim)
             self._rearm(suspicion)
-        elif not self._silent_since(suspicion.started):  # else it waits for `postpone`
+        elif not self._silent_since(max(suspicion.started, self._postponed_at)):  # else it waits for `postpone`
             self._condemn(suspicion.claim)

@@ -19,7 +19,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from varlogd.wire.gossip import Count, Name, Tags
+from varlogd.wire.gossip import Address, Count, Name, Tags
 from varlogd.wire.limits import (
     CONTEXT_LINES_MAX,
     COUNT_LABELS_MAX,
@@ -28,6 +28,7 @@ from varlogd.wire.limits import (
     LABEL_MAX_CHARS,
     LABELS_MAX,
     MATCHERS_MAX,
+    METADATA_MAX_BYTES,
     NOTE_MAX_CHARS,
     NOTES_MAX,
     PATTERN_MAX_CHARS,
@@ -165,7 +166,7 @@ class AskFollow(Struct, frozen=True, tag="follow", forbid_unknown_fields=True):
     is of is followed from its start or, if there is a place without a stream, from now."""
 
 
-class AskMembers(Struct, frozen=True, tag="members", forbid_unknown_fields=True):
+class AskMembers(Struct, frozen=True, tag="members", forbid_unknown_fields=True, omit_defaults=True):
     """The asked node's view of the mesh: ``once``; ``watch``: in `Changes`, then a `Live`, then what changes, until
     the asker hangs up, or the members once more if the asked node leaves; ``at_all``: beside that of every live
     member, in a `Seen` for each that answers, and a ledger."""
@@ -378,6 +379,10 @@ MemberState = Literal["alive", "suspect", "dead", "left"]
 Seeming = Literal["alive", "suspect", "dead", "left", "unknown"]
 
 
+About = Annotated[str, Meta(max_length=METADATA_MAX_BYTES)]
+"""One of the things that a member says of itself."""
+
+
 class MemberInfo(Struct, frozen=True, kw_only=True):
     """One member as the asked node sees it. ``since_ns`` is when its present state began, by that node's clock.
 
@@ -387,9 +392,9 @@ class MemberInfo(Struct, frozen=True, kw_only=True):
     where it does not: ``version``, ``role``, and ``catalogue``, a digest of the names of its streams.
     """
 
-    name: str
+    name: Name
     state: MemberState
-    address: str
+    address: Address
     tags: Tags
     epoch: int
     incarnation: int
@@ -399,9 +404,9 @@ class MemberInfo(Struct, frozen=True, kw_only=True):
     offset_s: float | None = None
     uncertainty_s: float | None = None
     health: int | None = None
-    version: str = ""
-    role: str = ""
-    catalogue: str = ""
+    version: About = ""
+    role: About = ""
+    catalogue: About = ""
 
 
 class Members(Struct, frozen=True, tag="members"):
