@@ -43,12 +43,12 @@ class MembershipConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many members are asked to probe one that did not answer us (k in the SWIM paper). Three make it
     unlikely that all of them share our bad way there. 0: believe one's own ping alone."""
 
-    suspicion_alpha: Annotated[float, Meta(gt=0, le=100)] = 2.5
-    """Min, the shortest suspicion time-out, is alpha x max(1, log10(nodes)) probe intervals: 2.5 s at 5 nodes,
-    3.3 s at 20. It is nearly all of the detection time of a killed process, since every survivor then
-    notices at once and confirms. It is also the pause a healthy node may make: suspicion starts 0.8 s after an
-    unanswered ping (0.5 s at two nodes, where nobody can be asked), so a node that was stopped for 3 s is
-    back before 0.8 + 2.5 s are over. Raise it for hosts that stall longer: 5 is what the Lifeguard paper and
+    suspicion_alpha: Annotated[float, Meta(gt=0, le=100)] = 2.25
+    """Min, the shortest suspicion time-out, is alpha x log10(nodes + 10) probe intervals: 2.6 s at 5 nodes,
+    3.3 s at 20, 4.8 s at 128. It is nearly all of the detection time of a killed process, since every survivor
+    then notices at once and confirms. It is also the pause a healthy node may make: suspicion starts 0.8 s after
+    an unanswered ping (0.5 s at two nodes, where nobody can be asked), so a node that was stopped for 3 s is
+    back before 0.8 + 2.6 s are over. Raise it for hosts that stall longer: 5 is what the Lifeguard paper and
     wide-area meshes use."""
 
     suspicion_beta: Annotated[float, Meta(ge=1, le=100)] = 6.0

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.swim.core import GOODBYES_MAX
+from varlogd.swim.corrections import TOLD_AGAIN_S
 from varlogd.swim.directives import MemberChanged, Send, StartTimer, Timer
 from varlogd.swim.state import COUNT_MAX, State, rank
 from varlogd.wire.codec import decode_cbor, encode_cbor
@@ -229,8 +230,24 @@ def test_an_outdated_accusation_is_put_right_at_its_source(solo) -> None:
     node.hear("x:1", Gossip((node.alive("a", 4),)))
     node.take()
     node.hear("b:1", Ping(1, "me", (node.said("a", State.SUSPECT, "c", incarnation=3),)))
-    corrections = [send.message for send in node.take(Gossip) if send.to == "b:1"]
-    assert corrections == [Gossip((node.alive("a", 4),))]
+    (answer,) = node.take()
+    assert (answer.to, answer.message.claims[0]) == ("b:1", node.alive("a", 4))
+
+
+@pytest.mark.parametrize(("state", "told"), [(State.ALIVE, False), (State.LEFT, True)])
+def test_news_that_is_outdated_is_put_right_where_nobody_says_it_with_more_right(solo, state, told) -> None:
+    node = solo("a", "b")
+    held = node.said("a", state, "", incarnation=4)
+    node.hear("x:1", Gossip((held,)))
+    node.take()
+    old = Gossip((node.said("a", State.SUSPECT, "c", incarnation=3),))
+    for _ in range(3):
+        node.hear("b:1", old)
+    assert [send.message for send in node.take() if send.to == "b:1"] == ([Gossip((held,))] if told else [])
+    node.run(TOLD_AGAIN_S)
+    node.take()
+    node.hear("b:1", old)
+    assert [send.message for send in node.take() if send.to == "b:1"] == ([Gossip((held,))] if told else [])
 
 
 def test_a_death_is_believed_of_a_suspect_and_looked_into_otherwise(solo) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from varlogd.swim.directives import CutOff, Reconnected
+from varlogd.swim.probe import SOUNDINGS
 from varlogd.swim.state import State
 from varlogd.wire.gossip import Ack, Gossip, Nack, Ping
 
@@ -11,11 +14,24 @@ def told(node):
     return [event for event in node.events if isinstance(event, CutOff | Reconnected)]
 
 
-def answer_pings(node, seconds):
+MIN_S = 2.25 * math.log10(3 + 10)
+"""The shortest suspicion in a mesh of three."""
+
+
+def answer_pings(node, seconds, *names):
+    """The members of these names, or all, answer every ping; suspects refute."""
     for _ in range(round(seconds * 10)):
         node.run(0.1)
         for send in node.take(Ping):
-            node.hear(send.to, Ack(send.message.seq))
+            name = send.message.target
+            if not names or name in names:
+                held = node.core.members[name]
+                refuted = node.alive(name, held.incarnation + (held.state is State.SUSPECT), held.epoch)
+                node.hear(send.to, Ack(send.message.seq, (refuted,)))
+
+
+def claims_of(message):
+    return getattr(message, "claims", ())
 
 
 def cut_off(solo, *names):
@@ -58,13 +74,16 @@ def test_a_refusal_ends_it_and_a_dial_without_an_answer_does_not(solo) -> None:
 
 
 def test_whoever_is_silent_when_others_are_heard_again_gets_a_whole_min_and_is_dead(solo) -> None:
-    node = cut_off(solo, "a")
+    node = cut_off(solo)
     node.run(100.0)
     back = node.now
-    while node.state("a") is not State.DEAD:
-        node.hear("x:1", Nack(1))
-        node.run(0.1)
-    assert node.now - back == pytest.approx(2.5, abs=0.2)
+    node.hear("b:1", Nack(1))
+    for _ in range(100):
+        answer_pings(node, 0.1, "b")
+        if node.state("a") is State.DEAD:
+            break
+    assert node.now - back == pytest.approx(MIN_S, abs=0.2)
+    assert node.state("b") is State.ALIVE
 
 
 def test_who_answers_some_is_not_cut_off(solo) -> None:
@@ -104,3 +123,42 @@ def test_a_refusal_alone_condemns_nobody(solo) -> None:
         node.run(20.0)
         assert node.core.cut_off
     assert {node.state("a"), node.state("b")} == {State.SUSPECT}
+
+
+def test_in_a_silence_some_are_asked_out_of_turn_before_it_counts(solo) -> None:
+    node = solo("a", "b", "c", "d", "e")
+    node.start()
+    node.run(1.9)
+    node.take()
+    node.run(0.15)
+    assert len(node.take(Ping)) >= SOUNDINGS
+    assert not node.core.cut_off
+    node.run(1.0)
+    assert node.core.cut_off
+
+
+def test_what_one_accuses_others_of_while_it_hears_nobody_is_not_passed_on(solo) -> None:
+    node = cut_off(solo, "a", "b", "c")
+    assert State.SUSPECT in {node.state(name) for name in "abc"}
+    node.take()
+    node.hear("b:1", Nack(1))
+    node.run(0.5)
+    told = {claim.name for send in node.take() for claim in claims_of(send.message) if send.to != f"{claim.name}:1"}
+    assert told <= {"me"}
+
+
+def test_one_that_works_off_a_backlog_and_is_blocked_again_condemns_nobody(solo) -> None:
+    """It hears much, all of it old, and is answered nothing."""
+    node = cut_off(solo)
+    for _ in range(20):
+        for _ in range(64):
+            node.hear("b:1", Gossip(()))
+            node.run(0.001)
+        node.run(30.0)
+    assert State.DEAD not in {node.state("a"), node.state("b")}
+
+
+def test_an_answer_is_a_witness_against_whoever_gives_none(solo) -> None:
+    node = cut_off(solo)
+    answer_pings(node, 12.0, "b")
+    assert (node.state("a"), node.state("b")) == (State.DEAD, State.ALIVE)

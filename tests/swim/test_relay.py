@@ -105,8 +105,9 @@ def test_a_suspicion_the_asker_brings_goes_to_the_target_first(solo) -> None:
     node.take()
     accusation = node.said("a", State.SUSPECT, "b")
     node.hear("b:1", PingReq(7, "a", "a:1", (accusation,)))
-    (ping,) = node.take(Ping)
-    assert ping.message.claims[0] == accusation
+    own, relayed = node.take(Ping)
+    assert {own.to, relayed.to} == {"a:1"}
+    assert own.message.claims[0] == relayed.message.claims[0] == accusation
 
 
 def test_the_work_for_others_is_bounded(solo, monkeypatch) -> None:

@@ -10,8 +10,8 @@ from varlogd.swim.directives import CutOff, JoinFailing, NameConflict, Reconnect
 from varlogd.swim.effects import Effects
 from varlogd.swim.exchange import Exchange
 from varlogd.swim.identity import Identity
-from varlogd.swim.isolation import Isolation
 from varlogd.swim.state import State, restate
+from varlogd.swim.suspicion import Suspicions
 from varlogd.wire.codec import encode_cbor
 from varlogd.wire.gossip import Ack, Delta, Gossip, Ping, PushPull
 
@@ -590,9 +590,9 @@ def split_run(mesh):
         (Effects, "enter", lambda self, now: setattr(self, "now", now), woken_run),
         (Swim, "_doubts", lambda self, claim, held: False, lonely_run),
         (Exchange, "_call_absent", lambda self: None, split_run),
-        (Isolation, "silent_since", lambda self, began: False, alone_run),
+        (Suspicions, "_step", lambda self, suspicion: self._condemn(suspicion.claim), alone_run),
     ],
-    ids=["no refutation", "no sense of sleep", "every death believed", "the dead never called", "never cut off"],
+    ids=["no refutation", "no sense of sleep", "every death believed", "the dead never called", "deaf, and a judge"],
 )
 def test_a_planted_fault_is_found(mesh, monkeypatch, owner, method, fault, run) -> None:
     assert run(mesh) == []

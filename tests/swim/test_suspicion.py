@@ -15,8 +15,22 @@ from varlogd.swim.suspicion import Suspicions, suspicion_timeout_s
 from varlogd.swim.view import View
 from varlogd.wire.gossip import Claim
 
-# alpha 2 at up to 10 nodes: Min 2 s, Max 12 s, and 0.5 s notice before death.
-CONFIG = MembershipConfig(suspicion_alpha=2.0, suspicion_beta=6.0, probe_interval_s=1.0, probe_timeout_s=0.5)
+
+def config(nodes: int) -> MembershipConfig:
+    """Min 2 s, Max 12 s in a mesh of so many, and 0.5 s notice before death."""
+    alpha = 2.0 / math.log10(nodes + 10)
+    return MembershipConfig(suspicion_alpha=alpha, suspicion_beta=6.0, probe_interval_s=1.0, probe_timeout_s=0.5)
+
+
+class Ears:
+    """Stands in for `isolation.Isolation`: whether anybody is heard, and when the latest answered ping was sent."""
+
+    def __init__(self) -> None:
+        self.silent = False
+        self.answered_at = math.inf
+
+    def silent_since(self, _began: float) -> bool:
+        return self.silent
 
 
 class Clock:
@@ -29,10 +43,11 @@ class Clock:
         self.condemned: list[tuple[float, str]] = []
         for index in range(1, nodes):
             self.put(f"n{index}", State.ALIVE)
+        self.ears = Ears()
+        self.sounded: list[float] = []
         self.suspicions = Suspicions(
-            CONFIG, self.effects, self.view, lambda _since: self.silent, self._warn, self._condemn
+            config(nodes), self.effects, self.view, self.ears, self._sound, self._warn, self._condemn
         )
-        self.silent = False
         self.alarms: list[tuple[float, Timer]] = []
 
     def put(self, name: str, state: State, by: str = "", incarnation: int = 0) -> Claim:
@@ -58,7 +73,10 @@ class Clock:
         self.effects.enter(end)
 
     def _warn(self, claim: Claim) -> None:
-        self.warned.append((self.effects.now, claim.name))
+        self.warned.append((round(self.effects.now, 6), claim.name))
+
+    def _sound(self) -> None:
+        self.sounded.append(round(self.effects.now, 6))
 
     def _condemn(self, claim: Claim) -> None:
         self.condemned.append((round(self.effects.now, 6), claim.name))
@@ -221,10 +239,37 @@ def test_it_is_ripe_after_a_probe_time_out_for_the_same_life_only() -> None:
 def test_while_nobody_is_heard_nobody_is_condemned_and_afterwards_there_is_a_whole_min() -> None:
     clock = Clock(10)
     clock.suspect("n1")
-    clock.silent = True
+    clock.ears.silent = True
     clock.run_to(60.0)
     assert clock.condemned == []
-    clock.silent = False
+    clock.ears.silent = False
     clock.suspicions.postpone()
     clock.run_to(120.0)
     assert clock.condemned == [(62.0, "n1")]
+
+
+def test_the_shortest_grows_with_the_mesh() -> None:
+    for nodes, min_s in ((5, 2.646), (20, 3.323), (128, 4.814), (1000, 6.760)):
+        assert MembershipConfig().suspicion_alpha * math.log10(nodes + 10) == pytest.approx(min_s, abs=0.001)
+
+
+def test_without_a_witness_the_suspect_is_told_anew_until_there_is_one() -> None:
+    clock = Clock(2)
+    clock.ears.answered_at = 0.4  # more than an interval before the warning
+    clock.suspect("n1")
+    clock.run_to(3.9)
+    assert [at for at, _ in clock.warned] == [1.5, 2.5, 3.5]
+    assert clock.sounded == [1.5, 2.5, 3.5]
+    assert clock.condemned == []
+    clock.ears.answered_at = 3.5
+    clock.run_to(60.0)
+    assert clock.condemned == [(4.0, "n1")]
+
+
+def test_the_probe_of_the_second_before_is_a_witness() -> None:
+    clock = Clock(2)
+    clock.ears.answered_at = 0.5
+    clock.suspect("n1")
+    clock.run_to(60.0)
+    assert clock.sounded == []
+    assert clock.condemned == [(2.0, "n1")]

@@ -10,6 +10,7 @@ The parts, each with its own theory at the top of its file:
     view           the member table                      identity     answering what is said of ourselves
     probe, relay   who does not answer                   suspicion    from not answering to dead
     dissemination  which news there is to pass on        gossip       to whom it goes, and how often
+    corrections    putting right who is behind
     join           getting into the mesh                 exchange     views compared: what gossip missed, healing
     timing         round trips, and others' clocks       isolation    whether it is we who hear nobody
     effects        now, chance, alarms, and the directives being written
@@ -28,8 +29,9 @@ from functools import partial
 from typing import Final
 
 from varlogd.config import MembershipConfig, split_address
+from varlogd.swim.corrections import Corrections
 from varlogd.swim.directives import Directive, MemberChanged, TableFull, Timer
-from varlogd.swim.dissemination import CLAIMS_PER_FRAME_MAX, Dissemination
+from varlogd.swim.dissemination import Dissemination
 from varlogd.swim.effects import Effects
 from varlogd.swim.exchange import Exchange
 from varlogd.swim.gossip import Gossiper
@@ -95,8 +97,8 @@ class Swim:
         """The wall clock, in microseconds since 1970, less ``now`` in microseconds, as of the present entry. Whoever
         drives the core keeps it up to date; None: untold, and then no clock is compared."""
         self._left = False
-        self._corrections: dict[str, Claim] = {}
         self._effects = Effects(rng, now, lag_max_s=config.probe_timeout_s)
+        self._corrections = Corrections(self._effects, name)
         me = Claim(name, epoch, 0, State.ALIVE, address, dict(tags), "", metadata)
         self._view = View(me, now, MEMBERS_MAX)
         self._news = Dissemination(config.retransmit_factor)
@@ -104,13 +106,20 @@ class Swim:
         self._health = LocalHealth()
         self._identity = Identity(self._effects, self._view, self._health, self._announce, self._news.queue)
         self._timings = Timings()
+        self._isolation = Isolation(config, self._effects, self._view, lambda: self._prober.sound())
         self._prober = Prober(
-            config, self._effects, self._view, self._health, self._timings, self._gossiper.piggyback, self._accuse
+            config,
+            self._effects,
+            self._view,
+            self._health,
+            self._timings,
+            self._gossiper.piggyback,
+            self._accuse,
+            self._isolation.answer,
         )
         self._relays = Relays(config, self._effects, self._gossiper.piggyback, self._prober.next_seq)
-        self._isolation = Isolation(config, self._effects, self._view)
         self._suspicions = Suspicions(
-            config, self._effects, self._view, self._isolation.silent_since, self._warn, self._condemn
+            config, self._effects, self._view, self._isolation, self._prober.sound, self._warn, self._condemn
         )
         seeds, known = ([other for other in others if other != address] for others in (seeds, known))
         self._join = Join(config, self._effects, seeds, known, self._call)
@@ -202,7 +211,6 @@ class Swim:
             self._suspicions.postpone()
             self._isolation.sleep()
         act()
-        self._isolation.check()
         if not self._left:
             self._gossiper.arm()
         return self._effects.drain()
@@ -211,6 +219,7 @@ class Swim:
         self._news.queue(self._view.mine)
         self._join.start()
         self._prober.start()
+        self._isolation.start()
         self._exchange.start()
 
     # Messages
@@ -220,27 +229,29 @@ class Swim:
         if not isinstance(message, Nack | Summary):
             self._listen(src, message)
         self._respond(src, message)
+        if isinstance(message, PushPull | Delta):
+            self._corrections.take()  # a whole view is compared, and not put right claim by claim
+        else:
+            self._corrections.send(src)
 
     def _make_contact(self) -> None:
         if self._isolation.listen():
             self._suspicions.postpone()
 
     def _listen(self, src: str, message: Ping | Ack | PingReq | Gossip | PushPull | Delta) -> None:
-        """Take in the claims that came with a message, and set its sender right where it is behind."""
+        """Take in the claims that came with a message."""
         hearsay = isinstance(message, PushPull | Delta)
         # What a newcomer is told when it joins, the others know already.
         news = self.joined or not (isinstance(message, PushPull) and message.reply)
         for claim in message.claims:
             self._hear(claim, src=src, hearsay=hearsay, news=news)
-        corrections, self._corrections = self._corrections, {}
-        if corrections and not hearsay:
-            self._effects.send(src, Gossip(tuple(corrections.values())))
 
     def _respond(self, src: str, message: GossipMessage) -> None:
         match message:
             case Ping(seq, target):
                 if target == self._name:
-                    self._effects.send(src, Ack(seq, self._gossiper.piggyback(src), self._wall_us()))
+                    claims = (*self._corrections.take(), *self._gossiper.piggyback(src))
+                    self._effects.send(src, Ack(seq, claims, self._wall_us()))
             case Ack(seq):
                 self._prober.on_ack(src, message)
                 self._relays.on_ack(seq, src)
@@ -277,11 +288,11 @@ class Swim:
         """
         if claim.name == self._name:
             self._identity.hear(claim, src)
-            self._correct(claim, self._view.mine)
+            self._corrections.note(claim, self._view.mine)
             return
         held = self._view.claim(claim.name)
         if merge(held, claim) is held:
-            self._hear_old(claim, held)
+            self._hear_old(claim, held, news)
         elif held is not None and self._doubts(claim, held):
             self._hear(restate(claim, State.SUSPECT, claim.by), hearsay=hearsay, news=news)
             self._prober.hint(claim.name)
@@ -296,17 +307,11 @@ class Swim:
         """
         return claim.state == State.DEAD and held.state <= State.SUSPECT and not self._suspicions.is_ripe(claim)
 
-    def _hear_old(self, claim: Claim, held: Claim) -> None:
+    def _hear_old(self, claim: Claim, held: Claim, news: bool) -> None:
         if rank(claim) < rank(held):
-            self._correct(claim, held)
-        elif claim.state == State.SUSPECT and self._suspicions.confirm(claim):
+            self._corrections.note(claim, held)
+        elif claim.state == State.SUSPECT and news and self._suspicions.confirm(claim):
             self._news.queue(claim)
-
-    def _correct(self, claim: Claim, held: Claim) -> None:
-        """An accusation that we know to be outdated: whoever passed it on is behind, and is told."""
-        outdated = claim.state != State.ALIVE and rank(claim) < rank(held)
-        if outdated and len(self._corrections) < CLAIMS_PER_FRAME_MAX:
-            self._corrections[held.name] = held
 
     def _admits(self, claim: Claim, held: Claim | None, hearsay: bool) -> bool:
         """Whether a claim that would win may change the table."""
@@ -334,6 +339,8 @@ class Swim:
             self._effects.notify(MemberChanged(member, previous))
         if member.state is State.SUSPECT:
             self._suspicions.start(claim)
+            if claim.by != self._name:
+                self._prober.look_too(claim.name)
         else:
             self._suspicions.drop(claim.name)
         was_live = previous is not None and previous.live
@@ -351,9 +358,12 @@ class Swim:
     # What this node says itself
 
     def _accuse(self, target: Claim, sent_at: float) -> None:
-        """A probe of what this claim says was there has failed."""
-        self._isolation.probe_failed(sent_at)
-        self._hear(restate(target, State.SUSPECT, self._name))
+        """A probe of what this claim says was there has failed.
+
+        If nobody else was heard in that time either, helpers included, then others need not hear of it: it may be us.
+        """
+        anybody_heard = self._isolation.heard_at >= sent_at
+        self._hear(restate(target, State.SUSPECT, self._name), news=anybody_heard)
 
     def _condemn(self, suspected: Claim) -> None:
         """Nobody refuted this suspicion in time."""
@@ -397,6 +407,7 @@ class Swim:
     def _give_up(self, address: str, refused: bool) -> None:
         if refused:
             self._make_contact()
+            self._isolation.answer(self._effects.now)
         self._relays.on_unreachable(address)
         self._prober.on_unreachable(address)
         self._hint(address)

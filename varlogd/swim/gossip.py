@@ -54,11 +54,11 @@ class Gossiper:
     def piggyback(self, to: str) -> tuple[Claim, ...]:
         """The claims for a message to this address.
 
-        What a suspect is told beside the suspicion does not count as sent: it may well be deaf, and the news would be
-        spent on it.
+        What one that is suspect or gone is told beside that does not count as sent: it may well be deaf, and the news
+        would be spent on it.
         """
         there = self._view.at(to)
-        if there is None or there.state not in (State.SUSPECT, State.DEAD):
+        if there is None or there.state == State.ALIVE:
             return tuple(self._news.take(self._view.count))
         return (there, *(claim for claim in self._news.peek() if claim is not there))
 

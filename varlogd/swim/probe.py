@@ -22,6 +22,7 @@ all survivors reach their own verdict within milliseconds, and their agreement s
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from functools import partial
@@ -42,6 +43,13 @@ LAN, where answers take 1 ms, they are all of it. It is not spent twice: the hel
 
 ROUND_SPARE: Final = 64
 """Names in a round beyond twice the live members: where many come and go, the gone are thrown out past this."""
+
+LOOKERS_PER_CONFIRMATION: Final = 2
+"""Of those who hear of a suspicion so many look for themselves, on average, for each confirmation that counts. If
+they are too few (less than three of six: 6 % of cases) the probes in turn do the rest."""
+
+SOUNDINGS: Final = 3
+"""Members probed out of turn for a witness: one answer is enough, and half of the mesh may be gone."""
 
 MILLISECONDS: Final = 1000
 """In a second."""
@@ -106,7 +114,10 @@ class _Probe:
 
 
 class Prober:
-    """All probes of this node. ``accuse`` is told what a failed one was about, and when it was sent."""
+    """All probes of this node.
+
+    ``accuse`` is told what a failed one was about, and when it was sent; ``answered`` when an answered one was.
+    """
 
     def __init__(
         self,
@@ -117,6 +128,7 @@ class Prober:
         timings: Timings,
         piggyback: Piggyback,
         accuse: Callable[[Claim, float], None],
+        answered: Callable[[float], None],
     ) -> None:
         self._config = config
         self._effects = effects
@@ -125,6 +137,8 @@ class Prober:
         self._timings = timings
         self._piggyback = piggyback
         self._accuse = accuse
+        self._answered = answered
+        self._sounded_at = -math.inf
         self.ring = Ring(view, effects.rng)
         # Numbers start anywhere, so that an answer to an earlier life of this node is not taken for one to this.
         self._seqs = count(effects.rng.getrandbits(48))
@@ -161,6 +175,25 @@ class Prober:
         else:
             self._effects.alarm(allowed_at, "hint", partial(self._probe, name))
 
+    def look_too(self, name: str) -> None:
+        """Another node suspects this member: some of us see for themselves, drawn so that enough can confirm it.
+
+        Else the confirmations would come in only as each prober's turn comes, about one an interval.
+        """
+        wanted = LOOKERS_PER_CONFIRMATION * self._config.suspicion_confirmations
+        if self._effects.rng.random() * self._view.count < wanted:
+            self.hint(name)
+
+    def sound(self) -> None:
+        """Probe a few members out of turn, to find out whether this node is heard and hears."""
+        now = self._effects.now
+        if now < self._sounded_at + self._config.probe_timeout_s:
+            return
+        self._sounded_at = now
+        live = self._view.live
+        for name in self._effects.rng.sample(live, min(SOUNDINGS, len(live))):
+            self._probe(name)
+
     def on_ack(self, src: str, ack: Ack) -> None:
         """An answer, from the target or through a helper. One that was slow, but direct, is measured all the same."""
         probe = self._by_seq.get(ack.seq)
@@ -170,6 +203,7 @@ class Prober:
         if direct or src in probe.asked:
             self._end(probe)
             self._health.better()
+            self._answered(probe.sent_at)
         if direct:
             wall_s = ack.wall_us / MICROSECONDS if ack.wall_us else None
             self._timings.add(probe.target.name, probe.sent_at, self._effects.now, wall_s)

@@ -5,10 +5,11 @@ independent confirmation makes it shorter:
 
     timeout = max(Min, Max - (Max - Min) * log(C + 1) / log(K + 1))
 
-with C confirmations (accusers beyond the first), K = those that make it shortest, Min = alpha * max(1,
-log10(n)) * probe interval, Max = beta * Min.
+with C confirmations (accusers beyond the first), K = those that make it shortest, Min = alpha * log10(n + 10) *
+probe interval, Max = beta * Min. (The paper has log10(n). News takes log(n) rounds; the 10 stands for what a suspect
+needs even in a mesh of two, and lets Min grow from there on without a kink.)
 
-Three things of our own:
+Four things of our own:
 - In a small mesh fewer than K others can confirm, so K is at most that. A member under suspicion is not waited
   for as a confirmer once two agree that it is: when three of five nodes lose power, the two left confirm each
   other on each of the three. (One accuser alone must not lower K: a node cut off suspects everybody, alone.)
@@ -16,6 +17,8 @@ Three things of our own:
   the gossip about it may have been spent while it, or the way to it, was sick.
 - A process that has slept heard no refutations meanwhile, and neither has one that was cut off: `postpone` gives
   each suspect a whole Min from now. While we are cut off nobody is condemned (see `isolation`).
+- A verdict wants a witness that we hear what is said now (`isolation`). In most cases that is the last probe; where
+  it failed, others are probed out of turn when the suspect is told, which is done anew until one of them answers.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from functools import partial
 
 from varlogd.config import MembershipConfig
 from varlogd.swim.effects import Effects
+from varlogd.swim.isolation import Isolation
 from varlogd.swim.state import rank
 from varlogd.swim.view import View
 from varlogd.wire.gossip import Claim
@@ -62,8 +66,8 @@ class _Suspicion:
 class Suspicions:
     """The clocks of all suspects, and a container of their names.
 
-    ``silent_since`` says whether we have heard nobody at all since a time, ``warn`` tells a suspect once more,
-    ``condemn`` declares its death.
+    ``isolation`` knows whether we hear anybody, ``sound`` probes somebody to find that out, ``warn`` tells a suspect
+    once more, ``condemn`` declares its death.
     """
 
     def __init__(
@@ -71,14 +75,16 @@ class Suspicions:
         config: MembershipConfig,
         effects: Effects,
         view: View,
-        silent_since: Callable[[float], bool],
+        isolation: Isolation,
+        sound: Callable[[], None],
         warn: Callable[[Claim], None],
         condemn: Callable[[Claim], None],
     ) -> None:
         self._config = config
         self._effects = effects
         self._view = view
-        self._silent_since = silent_since
+        self._isolation = isolation
+        self._sound = sound
         self._warn = warn
         self._condemn = condemn
         self._about: dict[str, _Suspicion] = {}
@@ -98,8 +104,7 @@ class Suspicions:
     def start(self, claim: Claim) -> None:
         """A member became suspect by this claim; a clock about an older incarnation of it is replaced."""
         self.drop(claim.name)
-        nodes = self._view.count
-        min_s = self._config.suspicion_alpha * max(1.0, math.log10(nodes)) * self._config.probe_interval_s
+        min_s = self._config.suspicion_alpha * math.log10(self._view.count + 10) * self._config.probe_interval_s
         suspicion = self._about[claim.name] = _Suspicion(claim, self._effects.now, min_s)
         self._rearm(suspicion)
 
@@ -187,9 +192,22 @@ class Suspicions:
 
     def _step(self, suspicion: _Suspicion) -> None:
         suspicion.due = math.inf
+        now = self._effects.now
         if suspicion.warned_at is None:
-            suspicion.warned_at = self._effects.now
+            suspicion.warned_at = now
             self._warn(suspicion.claim)
-            self._rearm(suspicion)
-        elif not self._silent_since(max(suspicion.started, self._postponed_at)):  # else it waits for `postpone`
+            if not self._is_witnessed(now):
+                self._sound()
+        elif self._isolation.silent_since(max(suspicion.started, self._postponed_at)):
+            return  # it waits for `postpone`
+        elif self._is_witnessed(suspicion.warned_at):
             self._condemn(suspicion.claim)
+            return
+        else:
+            suspicion.warned_at = None
+            suspicion.not_before = now + self._config.probe_interval_s
+        self._rearm(suspicion)
+
+    def _is_witnessed(self, at: float) -> bool:
+        """Whether somebody has answered a ping of that time or later, give or take one interval."""
+        return self._isolation.answered_at >= at - self._config.probe_interval_s
