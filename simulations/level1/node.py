@@ -2,7 +2,7 @@
 
 Four ways of not answering, which a failure detector must tell apart:
 
-    stopped     the process is gone; ``powered`` says whether the kernel is still there to say so
+    stopped     the process is gone; where the machine has power the kernel is still there to say so
     frozen      SIGSTOP, a stalled machine: neither messages nor timers are looked at
     blocked     the paper's anomaly: timers run, and nothing is sent or received meanwhile
     cut off     the network's doing (`network`): the process itself is well
@@ -74,7 +74,6 @@ class Node:
     core: Core
     boot: int = 1
     running: bool = True
-    powered: bool = True
     frozen: int = 0  # how many faults freeze it
     blocked: int = 0
     service_s: float = 0.0

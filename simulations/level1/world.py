@@ -76,6 +76,8 @@ class World:
         self.now = 0.0
         self.seed = seed
         self.nodes: dict[str, Node] = {}  # by address
+        self.boots: dict[str, int] = {}  # by address: that of its node, where the network finds it quickly
+        self.powered: set[str] = set()  # the addresses of machines that have power
         self.sent: Counter[str] = Counter()  # by kind of message
         self.watchers: list[Watcher] = []
         self.listeners: list[Overhearer] = []  # of every message a core is given
@@ -104,13 +106,13 @@ class World:
     def run_until(self, done: Callable[[], bool], limit_s: float) -> float:
         """Let time pass until ``done`` (asked after every event) or the limit; returns the seconds that passed."""
         began, end = self.now, self.now + limit_s
-        heap = self._heap
+        heap, pop = self._heap, heapq.heappop
         with _no_collector():
             while not done():
                 if not heap or heap[0][0] > end:
                     self.now = end
                     break
-                self.now, _, act, arguments = heapq.heappop(heap)
+                self.now, _, act, arguments = pop(heap)
                 act(*arguments)
         return self.now - began
 
@@ -136,6 +138,8 @@ class World:
         if before is not None:
             node.sent, node.received, node.clock_ahead_s = before.sent, before.received, before.clock_ahead_s
         self.nodes[address] = node
+        self.boots[address] = boot
+        self.powered.add(address)
         self.note("boot", name, address, boot)
         self.later(start_s, self._start, node)
         return node
@@ -169,10 +173,10 @@ class World:
     def power_off(self, address: str) -> None:
         """The machine is gone, without a word."""
         node = self.nodes[address]
-        if node.powered:
+        if address in self.powered:
             self.note("power off", address)
             node.stop()
-            node.powered = False
+            self.powered.remove(address)
 
     def restart(self, address: str, seeds: Sequence[str] = ()) -> None:
         """Start the process again where none runs, and the machine with it if it has no power."""
@@ -240,17 +244,9 @@ class World:
 
     # What the network asks and tells
 
-    def boot_of(self, address: str) -> int:
-        node = self.nodes.get(address)
-        return 0 if node is None else node.boot
-
     def is_running(self, address: str) -> bool:
         node = self.nodes.get(address)
         return node is not None and node.running
-
-    def is_powered(self, address: str) -> bool:
-        node = self.nodes.get(address)
-        return node is not None and node.powered
 
     def is_frozen(self, address: str) -> bool:
         node = self.nodes.get(address)
@@ -340,8 +336,8 @@ class World:
         for directive in directives:
             kind = type(directive)
             if kind is StartTimer:
-                at = max(self.now, directive.at - node.clock_ahead_s)  # type: ignore[union-attr]
-                item = (at, next(self._order), self._ring, (node, directive.timer))  # type: ignore[union-attr]
+                at = directive.at - node.clock_ahead_s  # type: ignore[union-attr]
+                item = (at if at > self.now else self.now, next(self._order), self._ring, (node, directive.timer))  # type: ignore[union-attr]
                 heapq.heappush(self._heap, item)
             elif kind is Send:
                 self._send(node, directive.to, directive.message)  # type: ignore[union-attr]
@@ -364,7 +360,7 @@ class World:
             node.outbox.append((to, message))
 
     def _transmit(self, node: Node, to: str, message: GossipMessage) -> None:
-        if len(self.nodes) <= CODED_NODES_MAX or next(self._coded) % CODED_SHARE == 0:
+        if next(self._coded) % CODED_SHARE == 0 or len(self.nodes) <= CODED_NODES_MAX:
             message = decode_cbor(encode_cbor(message), GossipMessage)
         self.network.send(node.address, to, message)
 
