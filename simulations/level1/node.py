@@ -22,6 +22,7 @@ from typing import Final, Protocol
 
 from varlogd.swim.directives import Directive, Timer
 from varlogd.swim.state import Member
+from varlogd.swim.view import Base
 from varlogd.wire.gossip import Claim, GossipMessage, Nack, Summary
 
 BACKLOG_SERVICE_S: Final = 0.001
@@ -59,6 +60,8 @@ class Birth:
     seeds: Sequence[str]
     rng: Random
     now: float
+    base: Base | None = None
+    """Everybody, where a large mesh is to begin settled. An arm may ignore it, and is told of them all."""
 
 
 Arm = Callable[[Birth], Core]

@@ -42,7 +42,7 @@ from varlogd.swim.relay import Relays
 from varlogd.swim.state import COUNT_MAX, Member, State, merge, rank, restate
 from varlogd.swim.suspicion import Suspicions
 from varlogd.swim.timing import MICROSECONDS, Timing, Timings
-from varlogd.swim.view import View
+from varlogd.swim.view import Base, View
 from varlogd.wire.gossip import (
     UNTOLD,
     Ack,
@@ -68,7 +68,8 @@ class Swim:
 
     ``name`` and ``epoch`` (one boot; later ones higher, for example the time) identify it, ``address`` is where
     others reach it, ``tags`` and ``metadata`` travel with it. ``seeds`` are addresses to join through, ``known``
-    those at which members were when it last ran, tried beside them; its own is ignored.
+    those at which members were when it last ran, tried beside them; its own is ignored. ``base``: members it knows
+    from the beginning, in simulations.
     ``rng`` is the only source of chance; ``now`` counts seconds from anywhere and never goes back.
 
     Every method that takes ``now`` returns the directives to carry out, in order, and raises nothing whatever
@@ -88,6 +89,7 @@ class Swim:
         rng: random.Random,
         now: float,
         metadata: Metadata = UNTOLD,
+        base: Base | None = None,
     ) -> None:
         self._config = config
         self._name = name
@@ -98,7 +100,7 @@ class Swim:
         self._corrections: dict[str, Claim] = {}
         self._effects = Effects(rng, now, lag_max_s=config.probe_timeout_s)
         me = Claim(name, epoch, 0, State.ALIVE, address, dict(tags), "", metadata)
-        self._view = View(me, now, MEMBERS_MAX)
+        self._view = View(me, now, MEMBERS_MAX, base)
         self._news = Dissemination(config.retransmit_factor)
         self._gossiper = Gossiper(config, self._effects, self._view, self._news, lambda: self._suspicions)
         self._health = LocalHealth()
@@ -209,6 +211,8 @@ class Swim:
 
     def _start(self) -> None:
         self._news.queue(self._view.mine)
+        if self._view.live:
+            self._join.succeed()
         self._join.start()
         self._prober.start()
         self._exchange.start()
@@ -217,7 +221,7 @@ class Swim:
 
     def _receive(self, src: str, message: GossipMessage) -> None:
         self._make_contact()
-        if not isinstance(message, Nack | Summary):
+        if not isinstance(message, (Nack, Summary)):  # a union would be made anew for each message
             self._listen(src, message)
         self._respond(src, message)
 
@@ -227,6 +231,8 @@ class Swim:
 
     def _listen(self, src: str, message: Ping | Ack | PingReq | Gossip | PushPull | Delta) -> None:
         """Take in the claims that came with a message, and set its sender right where it is behind."""
+        if not message.claims and not self._corrections:
+            return
         hearsay = isinstance(message, PushPull | Delta)
         # What a newcomer is told when it joins, the others know already.
         news = self.joined or not (isinstance(message, PushPull) and message.reply)
@@ -238,14 +244,14 @@ class Swim:
 
     def _respond(self, src: str, message: GossipMessage) -> None:
         match message:
-            case Ping(seq, target):
-                if target == self._name:
-                    self._effects.send(src, Ack(seq, self._gossiper.piggyback(src), self._wall_us()))
-            case Ack(seq):
+            case Ping():
+                if message.target == self._name:
+                    self._effects.send(src, Ack(message.seq, self._gossiper.piggyback(src), self._wall_us()))
+            case Ack():
                 self._prober.on_ack(src, message)
-                self._relays.on_ack(seq, src)
-            case Nack(seq):
-                self._prober.on_nack(seq, src)
+                self._relays.on_ack(message.seq, src)
+            case Nack():
+                self._prober.on_nack(message.seq, src)
             case PingReq():
                 self._relays.on_ping_req(src, message)
             case PushPull() | Summary() | Delta():

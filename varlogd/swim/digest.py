@@ -51,6 +51,12 @@ class Digest:
     def __init__(self) -> None:
         self._marks = [0] * DIGEST_BUCKETS
 
+    def copy(self) -> Digest:
+        """Another one of the same marks."""
+        other = Digest()
+        other._marks = self._marks.copy()
+        return other
+
     def add(self, claim: Claim) -> None:
         bucket = bucket_of(claim.name)
         self._marks[bucket] = (self._marks[bucket] + mark_of(claim)) % _MARKS

@@ -30,6 +30,8 @@ that heals brings a few at once."""
 STORM_INTERVALS: Final = 4
 """In a storm news goes out once in so many intervals: with the defaults that is 8 messages a second."""
 
+_DOUBTED: Final = (State.SUSPECT, State.DEAD)
+
 
 class Gossiper:
     """Spreads ``news``. ``suspicions`` gives those of this node, which are made after this."""
@@ -58,8 +60,8 @@ class Gossiper:
         spent on it.
         """
         there = self._view.at(to)
-        if there is None or there.state not in (State.SUSPECT, State.DEAD):
-            return tuple(self._news.take(self._view.count))
+        if there is None or there.state not in _DOUBTED:
+            return tuple(self._news.take(self._view.count)) if self._news else ()
         return (there, *(claim for claim in self._news.peek() if claim is not there))
 
     def arm(self) -> None:
