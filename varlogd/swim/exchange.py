@@ -20,7 +20,7 @@ that the mesh together makes about one call per interval for each of the dead, h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from varlogd.config import MembershipConfig
@@ -56,6 +56,9 @@ class Exchange:
         self._seeds = seeds
         self._push_pull_s = FIRST_PUSH_PULL_S
         self._push_pull = 0
+        # Both of the view as it was at that version: in a split they are asked for again and again.
+        self._whole: tuple[int, Sequence[tuple[Claim, ...]]] = (-1, ())
+        self._gone: tuple[int, int, Sequence[str]] = (-1, 0, ())
         self._summaries_since = effects.now
         self._summaries = 0
 
@@ -150,7 +153,11 @@ class Exchange:
 
     def _push(self, address: str, *, reply: bool) -> None:
         """A view too large for a frame goes in several; all but the last are marked as needing no answer."""
-        *rest, last = _frames(self._view.claims())
+        version, frames = self._whole
+        if version != self._view.version:
+            frames = tuple(_frames(self._view.claims()))
+            self._whole = (self._view.version, frames)
+        *rest, last = frames
         for claims in rest:
             self._effects.send(address, PushPull(True, claims))
         self._effects.send(address, PushPull(reply, last))
@@ -163,8 +170,15 @@ class Exchange:
         if absent and self._effects.rng.random() * len(self._view.live) < len(absent):
             self.call(self._effects.rng.choice(absent))
 
-    def _absent(self) -> list[str]:
+    def _absent(self) -> Sequence[str]:
         """Addresses at which somebody was or should be, and no live member is."""
+        version, seeds, absent = self._gone
+        if (version, seeds) != (self._view.version, len(self._seeds)):  # a seed may be dropped, and none is added
+            absent = self._look_for_absent()
+            self._gone = (self._view.version, len(self._seeds), absent)
+        return absent
+
+    def _look_for_absent(self) -> list[str]:
         dead = [self._view.members[name].address for name in self._view.dead()]
         here = self._view.me.address
         candidates = dict.fromkeys([*dead, *self._seeds])

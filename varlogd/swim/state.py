@@ -77,7 +77,7 @@ def merge(held: Claim | None, heard: Claim) -> Claim:
     Only a member writes its address, tags and metadata, so one incarnation has one of each. Should two nodes share
     a name and even an epoch, then these break the tie, so that all views still agree on one of them.
     """
-    if held is None:
+    if held is None or held is heard:
         return heard
     held_rank, heard_rank = rank(held), rank(heard)
     if held_rank != heard_rank:

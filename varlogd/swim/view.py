@@ -48,6 +48,7 @@ class View:
         # Departed members in the order of their departure: the oldest are forgotten first.
         self._departed: dict[State, dict[str, None]] = {State.DEAD: {}, State.LEFT: {}}
         self.digest = Digest() if base is None else base.digest.copy()
+        self.version = 0  # goes up with every change
         self.put(me, now)
 
     @property
@@ -102,6 +103,7 @@ class View:
 
     def put(self, claim: Claim, now: float) -> tuple[Member, Member | None]:
         """Hold this claim from now on; returns the member as it is and as it was (None: unknown)."""
+        self.version += 1
         previous = self._members.get(claim.name)
         state = STATES[claim.state]
         same = previous is not None and previous.state is state and previous.epoch == claim.epoch
@@ -157,6 +159,7 @@ class View:
             del self._names[member.address]
 
     def _forget(self, name: str) -> None:
+        self.version += 1
         member = self._members.pop(name)
         self.digest.remove(self._claims.pop(name))
         self._departed[member.state].pop(name)
