@@ -13,8 +13,8 @@ Not modelled: bandwidth, and a bound on the number of links (`links_max`).
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Set
 from random import Random
 from typing import Final, Protocol
 
@@ -48,14 +48,20 @@ class World(Protocol):
 
     now: float
 
+    @property
+    def boots(self) -> Mapping[str, int]:
+        """By address: how often a process has been started there."""
+
+    @property
+    def powered(self) -> Set[str]:
+        """The addresses of machines that have power."""
+
     def later(self, seconds: float, act: Callable[..., None], *arguments: object) -> None: ...
     def arrive(self, dst: str, src: str, message: GossipMessage) -> None: ...
     def unreachable(self, src: str, boot: int, dst: str, *, refused: bool) -> None: ...
     def link_lost(self, node: str, boot: int, peer: str) -> None: ...
     def self_dialled(self, node: str) -> None: ...
-    def boot_of(self, address: str) -> int: ...
     def is_running(self, address: str) -> bool: ...
-    def is_powered(self, address: str) -> bool: ...
     def is_frozen(self, address: str) -> bool: ...
 
 
@@ -115,21 +121,35 @@ class Datagrams(Network):
     def send(self, src: str, dst: str, message: GossipMessage) -> None:
         if src == dst:
             self._world.later(self._delay_s(src, dst), self._world.self_dialled, src)
-        elif not self.is_cut(src, dst) and not self._is_lost(src, dst):
+        elif not (self._cuts and self.is_cut(src, dst)) and not self._is_lost(src, dst):
             self._world.later(self._delay_s(src, dst), self._world.arrive, dst, src, message)
 
 
 class _Link:
-    """One connection. ``boots``: which life of each end it belongs to; ``up`` once both have said hello."""
+    """One connection: ``up`` once both ends have said hello; what is sent before waits in ``outbox``."""
 
-    __slots__ = ("boots", "held", "last_arrival", "outbox", "up")
+    __slots__ = ("outbox", "up")
 
-    def __init__(self, boots: dict[str, int]) -> None:
-        self.boots = boots
+    def __init__(self) -> None:
         self.up = False
-        self.outbox: deque[tuple[str, GossipMessage]] = deque(maxlen=OUTBOX_MAX)
-        self.last_arrival = dict.fromkeys(boots, 0.0)  # by sender
-        self.held: dict[str, deque[tuple[float, GossipMessage]]] = {}  # by sender: (sent at, message)
+        self.outbox: deque[tuple[_Way, GossipMessage]] = deque(maxlen=OUTBOX_MAX)
+
+
+class _Way:
+    """One direction of a connection; ``src_boot`` and ``dst_boot``: which life of each end it belongs to."""
+
+    __slots__ = ("dst", "dst_boot", "held", "last_arrival", "link", "src", "src_boot")
+
+    def __init__(self, link: _Link, src: str, dst: str, src_boot: int, dst_boot: int) -> None:
+        self.link = link
+        self.src, self.dst = src, dst
+        self.src_boot, self.dst_boot = src_boot, dst_boot
+        self.last_arrival = 0.0
+        self.held: deque[GossipMessage] | None = None  # what waits for the retransmission of its first
+
+
+_NOTHING: Final[deque[tuple[_Way, GossipMessage]]] = deque(maxlen=0)
+"""Of every link that is up: an empty deque of its own takes 600 bytes."""
 
 
 class Streams(Network):
@@ -137,117 +157,111 @@ class Streams(Network):
 
     def __init__(self, world: World, rng: Random) -> None:
         super().__init__(world, rng)
-        self._links: dict[str, dict[str, _Link]] = {}
+        self._ways: defaultdict[str, dict[str, _Way]] = defaultdict(dict)  # by sender and receiver
 
     def send(self, src: str, dst: str, message: GossipMessage) -> None:
         if src == dst:
             self._world.later(self._delay_s(src, dst), self._world.self_dialled, src)
             return
-        link = self._links.get(src, {}).get(dst)
-        if link is None or link.boots[src] != self._world.boot_of(src):
-            link = self._dial(src, dst)
-        if link.up:
-            self._transmit(link, src, dst, message)
+        way = self._ways[src].get(dst)
+        if way is None or way.src_boot != self._world.boots[src]:
+            way = self._dial(src, dst)
+        if way.link.up:
+            self._transmit(way, message)
         else:
-            link.outbox.append((src, message))
-
-    def mend(self, number: int) -> None:
-        super().mend(number)
-        for src, links in self._links.items():
-            for dst, link in links.items():
-                if link.held.get(src) and not self.is_cut(src, dst):
-                    self._release(link, src, dst)
+            way.link.outbox.append((way, message))
 
     def killed(self, address: str) -> None:
-        for peer, link in list(self._links.get(address, {}).items()):
+        for peer, way in list(self._ways[address].items()):
             self._forget(address, peer)
-            if link.up and not self.is_cut(address, peer):
-                self._lose(peer, link.boots[peer], address)
+            if way.link.up and not self.is_cut(address, peer):
+                self._lose(peer, way.dst_boot, address)
 
     def closed(self, src: str, dst: str) -> None:
         self._forget(src, dst)
 
-    def _dial(self, src: str, dst: str) -> _Link:
-        link = _Link({src: self._world.boot_of(src), dst: self._world.boot_of(dst)})
-        self._links.setdefault(src, {})[dst] = link
-        self._links.setdefault(dst, {})[src] = link
-        self._world.later(2 * self._delay_s(src, dst), self._answer, link, src, dst, SYN_RETRY_S)
-        return link
+    def _dial(self, src: str, dst: str) -> _Way:
+        boots = self._world.boots
+        link, src_boot, dst_boot = _Link(), boots[src], boots.get(dst, 0)
+        way = self._ways[src][dst] = _Way(link, src, dst, src_boot, dst_boot)
+        back = self._ways[dst][src] = _Way(link, dst, src, dst_boot, src_boot)
+        self._world.later(2 * self._delay_s(src, dst), self._answer, way, back, SYN_RETRY_S)
+        return way
 
-    def _answer(self, link: _Link, src: str, dst: str, retry_s: float) -> None:
+    def _answer(self, way: _Way, back: _Way, retry_s: float) -> None:
         """What becomes of a dial; with nobody there to say so, it is tried again until the time is over."""
-        if self._links.get(src, {}).get(dst) is not link or link.up:
+        world, link, src, dst = self._world, way.link, way.src, way.dst
+        if self._ways[src].get(dst) is not way or link.up:
             return
-        world = self._world
-        if self.is_cut(src, dst) or self.is_cut(dst, src) or not world.is_powered(dst) or self._is_lost(src, dst):
-            self._retry(link, src, dst, retry_s, DIAL_TIMEOUT_S)
+        if self.is_cut(src, dst) or self.is_cut(dst, src) or dst not in world.powered or self._is_lost(src, dst):
+            self._retry(way, back, retry_s, DIAL_TIMEOUT_S)
         elif world.is_frozen(dst):
-            self._retry(link, src, dst, retry_s, HELLO_TIMEOUT_S)
+            self._retry(way, back, retry_s, HELLO_TIMEOUT_S)
         elif not world.is_running(dst):
-            self._give_up(link, src, dst, refused=True)
+            self._give_up(way, refused=True)
         else:
             link.up = True
-            link.boots[dst] = world.boot_of(dst)
-            while link.outbox:
-                sender, message = link.outbox.popleft()
-                self._transmit(link, sender, dst if sender == src else src, message)
+            way.dst_boot = back.src_boot = world.boots[dst]
+            waiting, link.outbox = link.outbox, _NOTHING
+            for onto, message in waiting:
+                self._transmit(onto, message)
 
-    def _retry(self, link: _Link, src: str, dst: str, retry_s: float, limit_s: float) -> None:
+    def _retry(self, way: _Way, back: _Way, retry_s: float, limit_s: float) -> None:
         if retry_s > limit_s:
-            self._give_up(link, src, dst, refused=False)
+            self._give_up(way, refused=False)
         else:
-            self._world.later(retry_s, self._answer, link, src, dst, 2 * retry_s + SYN_RETRY_S)
+            self._world.later(retry_s, self._answer, way, back, 2 * retry_s + SYN_RETRY_S)
 
-    def _give_up(self, link: _Link, src: str, dst: str, *, refused: bool) -> None:
-        self._forget(src, dst)
-        self._world.unreachable(src, link.boots[src], dst, refused=refused)
+    def _give_up(self, way: _Way, *, refused: bool) -> None:
+        self._forget(way.src, way.dst)
+        self._world.unreachable(way.src, way.src_boot, way.dst, refused=refused)
 
-    def _transmit(self, link: _Link, src: str, dst: str, message: GossipMessage) -> None:
-        now = self._world.now
-        if self.is_cut(src, dst) or link.held.get(src):
-            held = link.held.setdefault(src, deque(maxlen=HELD_MAX))
-            held.append((now, message))
-        elif not self._world.is_powered(dst):
+    def _transmit(self, way: _Way, message: GossipMessage) -> None:
+        world, src, dst = self._world, way.src, way.dst
+        if way.held:
+            if len(way.held) < HELD_MAX:
+                way.held.append(message)
+        elif (self._cuts and self.is_cut(src, dst)) or self._is_lost(src, dst):
+            way.held = deque([message])
+            world.later(RETRANSMIT_MIN_S, self._retransmit, way, RETRANSMIT_MIN_S)
+        elif dst not in world.powered:
             return  # nobody acknowledges it, and nobody says so
-        elif link.boots[dst] != self._world.boot_of(dst):
+        elif way.dst_boot != world.boots.get(dst, 0):
             self._forget(src, dst)  # the machine is back and knows nothing of this connection
-            self._lose(src, link.boots[src], dst)
+            self._lose(src, way.src_boot, dst)
         else:
-            self._arrive_in_order(link, src, dst, now + self._retransmitting_s(src, dst), message)
+            self._arrive_in_order(way, message)
 
-    def _arrive_in_order(self, link: _Link, src: str, dst: str, earliest: float, message: GossipMessage) -> None:
-        arrival = max(link.last_arrival[src], earliest + self._delay_s(src, dst))
-        link.last_arrival[src] = arrival
-        self._world.later(arrival - self._world.now, self._deliver, link, src, dst, message)
+    def _retransmit(self, way: _Way, paused_s: float) -> None:
+        """The first of those held back sets out once more; if it arrives, the others follow."""
+        if not way.held or self._ways[way.src].get(way.dst) is not way:
+            return
+        if self.is_cut(way.src, way.dst) or self._is_lost(way.src, way.dst):
+            pause_s = min(2 * paused_s, RETRANSMIT_MAX_S)
+            self._world.later(pause_s, self._retransmit, way, pause_s)
+            return
+        held, way.held = way.held, None
+        self._arrive_in_order(way, held.popleft())
+        for message in held:
+            self._transmit(way, message)
 
-    def _deliver(self, link: _Link, src: str, dst: str, message: GossipMessage) -> None:
-        if link.boots[dst] == self._world.boot_of(dst):
-            self._world.arrive(dst, src, message)
+    def _arrive_in_order(self, way: _Way, message: GossipMessage) -> None:
+        arrival = self._world.now + self._delay_s(way.src, way.dst)
+        if arrival < way.last_arrival:
+            arrival = way.last_arrival
+        way.last_arrival = arrival
+        self._world.later(arrival - self._world.now, self._deliver, way, message)
 
-    def _retransmitting_s(self, src: str, dst: str) -> float:
-        """How long lost packets hold this one up."""
-        waited_s, pause_s = 0.0, RETRANSMIT_MIN_S
-        while self._is_lost(src, dst) and waited_s < RETRANSMIT_MAX_S:
-            waited_s += pause_s
-            pause_s *= 2
-        return waited_s
-
-    def _release(self, link: _Link, src: str, dst: str) -> None:
-        """The way is mended: the first message comes with the next attempt, and the others behind it."""
-        held = link.held.pop(src)
-        now, attempt, pause_s = self._world.now, held[0][0], RETRANSMIT_MIN_S
-        while attempt < now:
-            attempt += pause_s
-            pause_s = min(2 * pause_s, RETRANSMIT_MAX_S)
-        for _sent_at, message in held:
-            self._arrive_in_order(link, src, dst, attempt, message)
+    def _deliver(self, way: _Way, message: GossipMessage) -> None:
+        if way.dst_boot == self._world.boots.get(way.dst, 0):
+            self._world.arrive(way.dst, way.src, message)
 
     def _lose(self, node: str, boot: int, peer: str) -> None:
         self._world.later(self._delay_s(peer, node), self._world.link_lost, node, boot, peer)
 
     def _forget(self, a: str, b: str) -> None:
-        self._links.get(a, {}).pop(b, None)
-        self._links.get(b, {}).pop(a, None)
+        self._ways[a].pop(b, None)
+        self._ways[b].pop(a, None)
 
 
 def between(sides: Iterable[Iterable[str]]) -> Callable[[str, str], bool]:

@@ -2,7 +2,7 @@
 
 Four ways of not answering, which a failure detector must tell apart:
 
-    stopped     the process is gone; ``powered`` says whether the kernel is still there to say so
+    stopped     the process is gone; where the machine has power the kernel is still there to say so
     frozen      SIGSTOP, a stalled machine: neither messages nor timers are looked at
     blocked     the paper's anomaly: timers run, and nothing is sent or received meanwhile
     cut off     the network's doing (`network`): the process itself is well
@@ -22,6 +22,7 @@ from typing import Final, Protocol
 
 from varlogd.swim.directives import Directive, Timer
 from varlogd.swim.state import Member
+from varlogd.swim.view import Base
 from varlogd.wire.gossip import Claim, GossipMessage, Nack, Summary
 
 BACKLOG_SERVICE_S: Final = 0.001
@@ -59,6 +60,8 @@ class Birth:
     seeds: Sequence[str]
     rng: Random
     now: float
+    base: Base | None = None
+    """Everybody, where a large mesh is to begin settled. An arm may ignore it, and is told of them all."""
 
 
 Arm = Callable[[Birth], Core]
@@ -74,7 +77,6 @@ class Node:
     core: Core
     boot: int = 1
     running: bool = True
-    powered: bool = True
     frozen: int = 0  # how many faults freeze it
     blocked: int = 0
     service_s: float = 0.0

@@ -26,6 +26,7 @@ from varlogd.config import MembershipConfig
 from varlogd.swim.core import Swim
 from varlogd.swim.directives import Directive, Event, MemberChanged, Notify, Send, StartTimer, Timer
 from varlogd.swim.state import State
+from varlogd.swim.view import Base
 from varlogd.wire.codec import decode_cbor, encode_cbor
 from varlogd.wire.gossip import Claim, GossipMessage, PushPull
 
@@ -34,6 +35,10 @@ CODED_NODES_MAX: Final = 32
 
 CODED_SHARE: Final = 64
 """In a larger mesh one message in so many: coding all would take most of the time."""
+
+TOLD_NODES_MAX: Final = 256
+"""Up to so many nodes each is told of all others by a message; in a larger mesh views begin with them, and share what
+they hold: n messages of n claims would take minutes, and n views of n members gigabytes."""
 
 START_SPAN_S: Final = 1.0
 """The processes of one mesh start within this time."""
@@ -64,6 +69,7 @@ def ours(config: MembershipConfig | None = None) -> Arm:
             seeds=birth.seeds,
             rng=birth.rng,
             now=birth.now,
+            base=birth.base,
         )
 
     return make
@@ -76,6 +82,8 @@ class World:
         self.now = 0.0
         self.seed = seed
         self.nodes: dict[str, Node] = {}  # by address
+        self.boots: dict[str, int] = {}  # by address: that of its node, where the network finds it quickly
+        self.powered: set[str] = set()  # the addresses of machines that have power
         self.sent: Counter[str] = Counter()  # by kind of message
         self.watchers: list[Watcher] = []
         self.listeners: list[Overhearer] = []  # of every message a core is given
@@ -104,13 +112,13 @@ class World:
     def run_until(self, done: Callable[[], bool], limit_s: float) -> float:
         """Let time pass until ``done`` (asked after every event) or the limit; returns the seconds that passed."""
         began, end = self.now, self.now + limit_s
-        heap = self._heap
+        heap, pop = self._heap, heapq.heappop
         with _no_collector():
             while not done():
                 if not heap or heap[0][0] > end:
                     self.now = end
                     break
-                self.now, _, act, arguments = heapq.heappop(heap)
+                self.now, _, act, arguments = pop(heap)
                 act(*arguments)
         return self.now - began
 
@@ -126,16 +134,26 @@ class World:
 
     # Processes
 
-    def boot(self, name: str, seeds: Sequence[str] = (), *, address: str = "", start_s: float = 0.0) -> Node:
-        """Start a process ``start_s`` from now, on a new machine or on one where none runs."""
+    def boot(
+        self,
+        name: str,
+        seeds: Sequence[str] = (),
+        *,
+        address: str = "",
+        start_s: float = 0.0,
+        base: Base | None = None,
+    ) -> Node:
+        """Start a process ``start_s`` from now, on a new machine or on one where none runs, knowing ``base``."""
         address = address or f"{name}:1"
         before = self.nodes.get(address)
         boot = 1 if before is None else before.boot + 1
         rng = Random(f"{self.seed}/node/{address}/{boot}")
-        node = Node(name, address, self._arm(Birth(name, boot, address, seeds, rng, self.now)), boot)
+        node = Node(name, address, self._arm(Birth(name, boot, address, seeds, rng, self.now, base)), boot)
         if before is not None:
             node.sent, node.received, node.clock_ahead_s = before.sent, before.received, before.clock_ahead_s
         self.nodes[address] = node
+        self.boots[address] = boot
+        self.powered.add(address)
         self.note("boot", name, address, boot)
         self.later(start_s, self._start, node)
         return node
@@ -143,21 +161,27 @@ class World:
     def boot_all(self, nodes: int, *, settled: bool = True, settle_s: float = 10.0) -> list[str]:
         """A mesh of so many nodes; returns their addresses.
 
-        ``settled``: each is told of all others before it starts, as it would be by a push-pull, and has
-        ``settle_s`` to calm down; else each knows only the first three, and finds the others.
+        ``settled``: each knows all others before it starts, as it would by a push-pull, and has ``settle_s`` to
+        calm down; else each knows only the first three, and finds the others.
         """
         names = [f"n{number}" for number in range(nodes)]
         seeds = [f"{name}:1" for name in names[:3]]
-        for name in names:
-            self.boot(name, seeds, start_s=START_SPAN_S * self._scheduler.random())
+        everybody = tuple(Claim(name, 1, 0, State.ALIVE, f"{name}:1") for name in names)
+        base = Base(everybody, self.now) if settled and nodes > TOLD_NODES_MAX else None
+        with _no_collector():
+            for name in names:
+                self.boot(name, seeds, start_s=START_SPAN_S * self._scheduler.random(), base=base)
+            if settled:
+                self._introduce(PushPull(True, everybody), seeds[0])
         if settled:
-            everybody = tuple(Claim(name, 1, 0, State.ALIVE, f"{name}:1") for name in names)
-            introduction = PushPull(True, everybody)
-            with _no_collector():
-                for node in self.nodes.values():
-                    self._do(node, node.core.on_message(self.now, seeds[0], introduction))
             self.run(settle_s)
         return [f"{name}:1" for name in names]
+
+    def _introduce(self, everybody: PushPull, src: str) -> None:
+        """Tell this to all who do not begin with it."""
+        for node in self.nodes.values():
+            if len(node.core.members) < len(everybody.claims):
+                self._do(node, node.core.on_message(self.now, src, everybody))
 
     def kill(self, address: str) -> None:
         """SIGKILL: the process is gone, its kernel says so to whoever has a link with it."""
@@ -169,10 +193,10 @@ class World:
     def power_off(self, address: str) -> None:
         """The machine is gone, without a word."""
         node = self.nodes[address]
-        if node.powered:
+        if address in self.powered:
             self.note("power off", address)
             node.stop()
-            node.powered = False
+            self.powered.remove(address)
 
     def restart(self, address: str, seeds: Sequence[str] = ()) -> None:
         """Start the process again where none runs, and the machine with it if it has no power."""
@@ -240,17 +264,9 @@ class World:
 
     # What the network asks and tells
 
-    def boot_of(self, address: str) -> int:
-        node = self.nodes.get(address)
-        return 0 if node is None else node.boot
-
     def is_running(self, address: str) -> bool:
         node = self.nodes.get(address)
         return node is not None and node.running
-
-    def is_powered(self, address: str) -> bool:
-        node = self.nodes.get(address)
-        return node is not None and node.powered
 
     def is_frozen(self, address: str) -> bool:
         node = self.nodes.get(address)
@@ -340,8 +356,8 @@ class World:
         for directive in directives:
             kind = type(directive)
             if kind is StartTimer:
-                at = max(self.now, directive.at - node.clock_ahead_s)  # type: ignore[union-attr]
-                item = (at, next(self._order), self._ring, (node, directive.timer))  # type: ignore[union-attr]
+                at = directive.at - node.clock_ahead_s  # type: ignore[union-attr]
+                item = (at if at > self.now else self.now, next(self._order), self._ring, (node, directive.timer))  # type: ignore[union-attr]
                 heapq.heappush(self._heap, item)
             elif kind is Send:
                 self._send(node, directive.to, directive.message)  # type: ignore[union-attr]
@@ -364,7 +380,7 @@ class World:
             node.outbox.append((to, message))
 
     def _transmit(self, node: Node, to: str, message: GossipMessage) -> None:
-        if len(self.nodes) <= CODED_NODES_MAX or next(self._coded) % CODED_SHARE == 0:
+        if next(self._coded) % CODED_SHARE == 0 or len(self.nodes) <= CODED_NODES_MAX:
             message = decode_cbor(encode_cbor(message), GossipMessage)
         self.network.send(node.address, to, message)
 

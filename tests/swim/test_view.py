@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varlogd.swim.state import State
-from varlogd.swim.view import View
+from varlogd.swim.view import Base, View
 from varlogd.wire.gossip import Claim
 
 
@@ -46,6 +46,26 @@ def test_the_indexes_say_what_the_table_says(steps: list[tuple[str, State, int, 
             assert found is None or found.address == place
             if found is not None and not table.members[found.name].live:
                 assert table.live_at(place) is None
+
+
+@given(steps)
+def test_a_view_with_a_base_is_like_one_that_was_told(steps: list[tuple[str, State, int, str]]) -> None:
+    everybody = [claim(name, State.ALIVE) for name in ("a", "b", "me", "c")]
+    base = Base(everybody, 0.0)
+    based, told = (View(claim("me", State.ALIVE), 0.0, 100, begin) for begin in (base, None))
+    for each in everybody:
+        told.put(each, 0.0)
+    for at, (name, state, epoch, address) in enumerate(steps, 1):
+        for table in (based, told):
+            table.put(claim(name, state, epoch, address=address), float(at))
+            table.forget_departed(State.LEFT, before=at - 3.0)
+        assert sorted(based.live) == sorted(told.live)
+        assert [based.is_live(name) for name in "abcd"] == [told.is_live(name) for name in "abcd"]
+        assert [based.at(place) for place in ("a:1", "p:1")] == [told.at(place) for place in ("a:1", "p:1")]
+    assert dict(based.members) == dict(told.members)
+    assert {each.name: each for each in based.claims()} == {each.name: each for each in told.claims()}
+    assert bytes(based.digest) == bytes(told.digest)
+    assert base.members == {each.name: Base([each], 0.0).members[each.name] for each in everybody}
 
 
 def test_since_is_when_the_state_began() -> None:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 from varlogd.config import MembershipConfig, split_address
@@ -44,7 +44,7 @@ from varlogd.swim.relay import Relays
 from varlogd.swim.state import COUNT_MAX, Member, State, merge, rank, restate
 from varlogd.swim.suspicion import Suspicions
 from varlogd.swim.timing import MICROSECONDS, Timing, Timings
-from varlogd.swim.view import View
+from varlogd.swim.view import Base, View
 from varlogd.wire.gossip import (
     UNTOLD,
     Ack,
@@ -70,7 +70,8 @@ class Swim:
 
     ``name`` and ``epoch`` (one boot; later ones higher, for example the time) identify it, ``address`` is where
     others reach it, ``tags`` and ``metadata`` travel with it. ``seeds`` are addresses to join through, ``known``
-    those at which members were when it last ran, tried beside them; its own is ignored.
+    those at which members were when it last ran, tried beside them; its own is ignored. ``base``: members it knows
+    from the beginning, in simulations.
     ``rng`` is the only source of chance; ``now`` counts seconds from anywhere and never goes back.
 
     Every method that takes ``now`` returns the directives to carry out, in order, and raises nothing whatever
@@ -90,6 +91,7 @@ class Swim:
         rng: random.Random,
         now: float,
         metadata: Metadata = UNTOLD,
+        base: Base | None = None,
     ) -> None:
         self._config = config
         self._name = name
@@ -100,7 +102,7 @@ class Swim:
         self._effects = Effects(rng, now, lag_max_s=config.probe_timeout_s)
         self._corrections = Corrections(self._effects, name)
         me = Claim(name, epoch, 0, State.ALIVE, address, dict(tags), "", metadata)
-        self._view = View(me, now, MEMBERS_MAX)
+        self._view = View(me, now, MEMBERS_MAX, base)
         self._news = Dissemination(config.retransmit_factor)
         self._gossiper = Gossiper(config, self._effects, self._view, self._news, lambda: self._suspicions)
         self._health = LocalHealth()
@@ -116,6 +118,7 @@ class Swim:
             self._gossiper.piggyback,
             self._accuse,
             self._isolation.answer,
+            lambda: self._exchange.due_digest(),
         )
         self._relays = Relays(config, self._effects, self._gossiper.piggyback, self._prober.next_seq)
         self._suspicions = Suspicions(
@@ -217,6 +220,8 @@ class Swim:
 
     def _start(self) -> None:
         self._news.queue(self._view.mine)
+        if self._view.live:
+            self._join.succeed()
         self._join.start()
         self._prober.start()
         self._isolation.start()
@@ -226,9 +231,13 @@ class Swim:
 
     def _receive(self, src: str, message: GossipMessage) -> None:
         self._make_contact()
-        if not isinstance(message, Nack | Summary):
+        if not isinstance(message, (Nack, Summary)):  # a union would be made anew for each message
             self._listen(src, message)
         self._respond(src, message)
+        if self._corrections:
+            self._put_right(src, message)
+
+    def _put_right(self, src: str, message: GossipMessage) -> None:
         if isinstance(message, PushPull | Delta):
             self._corrections.take()  # a whole view is compared, and not put right claim by claim
         else:
@@ -240,6 +249,8 @@ class Swim:
 
     def _listen(self, src: str, message: Ping | Ack | PingReq | Gossip | PushPull | Delta) -> None:
         """Take in the claims that came with a message."""
+        if not message.claims:
+            return
         hearsay = isinstance(message, PushPull | Delta)
         # What a newcomer is told when it joins, the others know already.
         news = self.joined or not (isinstance(message, PushPull) and message.reply)
@@ -248,15 +259,17 @@ class Swim:
 
     def _respond(self, src: str, message: GossipMessage) -> None:
         match message:
-            case Ping(seq, target):
-                if target == self._name:
+            case Ping():
+                if message.digest:
+                    self._exchange.summarize(src, message.digest)
+                if message.target == self._name:
                     claims = (*self._corrections.take(), *self._gossiper.piggyback(src))
-                    self._effects.send(src, Ack(seq, claims, self._wall_us()))
-            case Ack(seq):
+                    self._effects.send(src, Ack(message.seq, claims, self._wall_us()))
+            case Ack():
                 self._prober.on_ack(src, message)
-                self._relays.on_ack(seq, src)
-            case Nack(seq):
-                self._prober.on_nack(seq, src)
+                self._relays.on_ack(message.seq, src)
+            case Nack():
+                self._prober.on_nack(message.seq, src)
             case PingReq():
                 self._relays.on_ping_req(src, message)
             case PushPull() | Summary() | Delta():
@@ -291,6 +304,8 @@ class Swim:
             self._corrections.note(claim, self._view.mine)
             return
         held = self._view.claim(claim.name)
+        if claim is held:  # as in simulations, where claims are not always decoded
+            return
         if merge(held, claim) is held:
             self._hear_old(claim, held, news)
         elif held is not None and self._doubts(claim, held):
@@ -436,6 +451,7 @@ def _differ(member: Member, previous: Member | None) -> bool:
     return now != (previous.state, previous.epoch, previous.address, previous.tags)
 
 
+@lru_cache(maxsize=MEMBERS_MAX)  # looking at one takes 10 us, and each comes again with every restart
 def _dialable(address: str) -> bool:
     try:
         return split_address(address)[1] > 0

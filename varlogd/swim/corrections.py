@@ -31,6 +31,9 @@ class Corrections:
         self._told: set[str] = set()  # addresses, since
         self._told_since = effects.now
 
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
     def note(self, claim: Claim, held: Claim) -> None:
         """This claim was heard; if it is an accusation that ``held`` outranks, its sender is behind."""
         outdated = claim.state != State.ALIVE and rank(claim) < rank(held)

@@ -12,15 +12,23 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
+from struct import Struct
 from typing import Final
 
 from varlogd.wire.gossip import DIGEST_BUCKETS, DIGEST_BYTES, Claim
+from varlogd.wire.limits import MEMBERS_MAX
 
 MARK_BYTES: Final = DIGEST_BYTES // DIGEST_BUCKETS
 _MARKS: Final = 1 << 8 * MARK_BYTES
+_PACKED: Final = Struct(f">{DIGEST_BUCKETS}Q")
+
+MARKS_REMEMBERED: Final = 2 * MEMBERS_MAX
+"""A member's mark is taken away some time after it was put in, and another put in its place. Some 200 bytes each."""
 
 
+@lru_cache(maxsize=MEMBERS_MAX)
 def bucket_of(name: str) -> int:
     """Which bucket a member is in."""
     return zlib.crc32(_encoded(name)) % DIGEST_BUCKETS
@@ -28,8 +36,13 @@ def bucket_of(name: str) -> int:
 
 def mark_of(claim: Claim) -> int:
     """A member's mark. Stable over processes and versions: it is compared between nodes."""
-    rank = f"{claim.epoch} {claim.incarnation} {int(claim.state)} ".encode()
-    return int.from_bytes(blake2b(rank + _encoded(claim.name), digest_size=MARK_BYTES).digest(), "big")
+    return _mark(claim.name, claim.epoch, claim.incarnation, int(claim.state))
+
+
+@lru_cache(maxsize=MARKS_REMEMBERED)
+def _mark(name: str, epoch: int, incarnation: int, state: int) -> int:
+    rank = f"{epoch} {incarnation} {state} ".encode()
+    return int.from_bytes(blake2b(rank + _encoded(name), digest_size=MARK_BYTES).digest(), "big")
 
 
 class Digest:
@@ -37,6 +50,12 @@ class Digest:
 
     def __init__(self) -> None:
         self._marks = [0] * DIGEST_BUCKETS
+
+    def copy(self) -> Digest:
+        """Another one of the same marks."""
+        other = Digest()
+        other._marks = self._marks.copy()
+        return other
 
     def add(self, claim: Claim) -> None:
         bucket = bucket_of(claim.name)
@@ -49,14 +68,12 @@ class Digest:
 
     def __bytes__(self) -> bytes:
         """As it travels: `DIGEST_BYTES`."""
-        return b"".join(mark.to_bytes(MARK_BYTES, "big") for mark in self._marks)
+        return _PACKED.pack(*self._marks)
 
     def differing(self, theirs: bytes) -> Iterator[int]:
         """The buckets in which another's digest, as it travels, differs."""
-        ours = bytes(self)
-        for bucket in range(DIGEST_BUCKETS):
-            place = slice(bucket * MARK_BYTES, (bucket + 1) * MARK_BYTES)
-            if ours[place] != theirs[place]:
+        for bucket, mark in enumerate(_PACKED.unpack(theirs)):
+            if mark != self._marks[bucket]:
                 yield bucket
 
 

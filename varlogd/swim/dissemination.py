@@ -45,17 +45,23 @@ def size_bytes(claim: Claim) -> int:
     """An upper bound of a claim's encoded size, without encoding it."""
     about = claim.metadata
     texts = [claim.name, claim.address, claim.by, about.version, about.role, about.catalogue]
-    texts += [*claim.tags, *claim.tags.values()]
-    return CLAIM_OVERHEAD_BYTES + sum(TEXT_HEAD_BYTES + len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    if claim.tags:
+        texts += [*claim.tags, *claim.tags.values()]
+    return CLAIM_OVERHEAD_BYTES + TEXT_HEAD_BYTES * len(texts) + _encoded_bytes("".join(texts))
+
+
+def _encoded_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 class _Entry:
     """One claim on its way; ``sent`` is how often it has gone out, and its bucket."""
 
-    __slots__ = ("claim", "sent", "size_bytes")
+    __slots__ = ("claim", "key", "sent", "size_bytes")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
+        self.key: _Key = (claim.name, claim.by)
         self.sent = 0
         self.size_bytes = size_bytes(claim)
 
@@ -71,20 +77,22 @@ class Dissemination:
         self._retransmit_factor = retransmit_factor
         self._buckets: list[dict[_Key, _Entry]] = [{}]
         self._about: dict[str, dict[str, _Entry]] = {}  # member -> accuser -> entry
+        self._count = 0  # of entries
 
     def __bool__(self) -> bool:
         return bool(self._about)
 
     def queue(self, claim: Claim) -> None:
         """Pass this on, from the beginning if it is on its way already; it replaces what it outranks."""
-        others = self._about.get(claim.name, {})
-        for by, entry in list(others.items()):
+        others = self._about.get(claim.name)
+        for by, entry in list(others.items()) if others else ():
             if by == claim.by or rank(entry.claim) < rank(claim):
                 self._drop(entry)
         entry = _Entry(claim)
         self._about.setdefault(claim.name, {})[claim.by] = entry
-        self._buckets[0][_key(claim)] = entry
-        if sum(map(len, self._buckets)) > NEWS_MAX:
+        self._buckets[0][entry.key] = entry
+        self._count += 1
+        if self._count > NEWS_MAX:
             most_sent = next(bucket for bucket in reversed(self._buckets) if bucket)
             self._drop(next(iter(most_sent.values())))
 
@@ -117,20 +125,17 @@ class Dissemination:
         if entry.sent + 1 >= sent_max:
             self._drop(entry)
             return
-        key = _key(entry.claim)
-        del self._buckets[entry.sent][key]
+        buckets, key = self._buckets, entry.key
+        del buckets[entry.sent][key]
         entry.sent += 1
-        if entry.sent == len(self._buckets):
-            self._buckets.append({})
-        self._buckets[entry.sent][key] = entry
+        if entry.sent == len(buckets):
+            buckets.append({})
+        buckets[entry.sent][key] = entry
 
     def _drop(self, entry: _Entry) -> None:
-        name, by = _key(entry.claim)
-        del self._buckets[entry.sent][name, by]
+        name, by = entry.key
+        del self._buckets[entry.sent][entry.key]
         del self._about[name][by]
         if not self._about[name]:
             del self._about[name]
-
-
-def _key(claim: Claim) -> _Key:
-    return (claim.name, claim.by)
+        self._count -= 1

@@ -43,9 +43,12 @@ class Effects:
 
     def enter(self, now: float) -> bool:
         """Move on to ``now`` (never back); True if this process has slept."""
-        self.now = max(self.now, now)
+        if now > self.now:
+            self.now = now
         due = self._due
-        slept = bool(due) and due[0] < self.now - self._lag_max_s
+        if not due or due[0] > self.now:
+            return False
+        slept = due[0] < self.now - self._lag_max_s
         while due and due[0] <= self.now:
             heapq.heappop(due)
         return slept

@@ -8,8 +8,9 @@ views merge (Demers et al. 1987, "anti-entropy"; their "checksums" are our diges
     delta  ->            what the other has older or lacks, and the names of whom the other has the newer
            <- delta      those
 
-so that an idle mesh pays one small message a comparison, however large it is. A joiner, and whoever is called after a
-split, is sent everything at once. After a split each side holds the other for dead and gossips
+where the digest rides on a ping that is sent anyway: comparing equal views costs no message, however large they are.
+(While a view is young its digests do not wait for that.) A joiner, and whoever is called after a split, is sent
+everything at once. After a split each side holds the other for dead and gossips
 only among itself, so *somebody has to call the dead*: one call that is answered is enough. The two views meet,
 each side hears what is said of it and refutes it, and gossip does the rest. Seeds at which no live member is
 are called as well, so that islands which never knew each other meet when a common seed comes up.
@@ -20,7 +21,7 @@ that the mesh together makes about one call per interval for each of the dead, h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from varlogd.config import MembershipConfig
@@ -56,6 +57,10 @@ class Exchange:
         self._seeds = seeds
         self._push_pull_s = FIRST_PUSH_PULL_S
         self._push_pull = 0
+        self._is_due = False
+        # Both of the view as it was at that version: in a split they are asked for again and again.
+        self._whole: tuple[int, Sequence[tuple[Claim, ...]]] = (-1, ())
+        self._gone: tuple[int, int, Sequence[str]] = (-1, 0, ())
         self._summaries_since = effects.now
         self._summaries = 0
 
@@ -69,6 +74,13 @@ class Exchange:
         self._effects.disarm(self._push_pull)
         self._push_pull_s = min(FIRST_PUSH_PULL_S, self._config.push_pull_interval_s)
         self._arm(self._push_pull_s * self._effects.rng.random())
+
+    def due_digest(self) -> bytes:
+        """Our digest, if one is to ride on the next ping; else nothing."""
+        if not self._is_due:
+            return b""
+        self._is_due = False
+        return bytes(self._view.digest)
 
     def call(self, address: str) -> None:
         """Send our view to this address and ask for theirs."""
@@ -139,6 +151,9 @@ class Exchange:
 
     def _compare(self) -> None:
         self._arm(self._effects.jittered(self._push_pull_s))
+        if self._push_pull_s >= self._config.push_pull_interval_s:
+            self._is_due = True
+            return
         self._push_pull_s = min(2 * self._push_pull_s, self._config.push_pull_interval_s)
         if self._view.live:
             name = self._effects.rng.choice(self._view.live)
@@ -150,7 +165,11 @@ class Exchange:
 
     def _push(self, address: str, *, reply: bool) -> None:
         """A view too large for a frame goes in several; all but the last are marked as needing no answer."""
-        *rest, last = _frames(self._view.claims())
+        version, frames = self._whole
+        if version != self._view.version:
+            frames = tuple(_frames(self._view.claims()))
+            self._whole = (self._view.version, frames)
+        *rest, last = frames
         for claims in rest:
             self._effects.send(address, PushPull(True, claims))
         self._effects.send(address, PushPull(reply, last))
@@ -163,8 +182,15 @@ class Exchange:
         if absent and self._effects.rng.random() * len(self._view.live) < len(absent):
             self.call(self._effects.rng.choice(absent))
 
-    def _absent(self) -> list[str]:
+    def _absent(self) -> Sequence[str]:
         """Addresses at which somebody was or should be, and no live member is."""
+        version, seeds, absent = self._gone
+        if (version, seeds) != (self._view.version, len(self._seeds)):  # a seed may be dropped, and none is added
+            absent = self._look_for_absent()
+            self._gone = (self._view.version, len(self._seeds), absent)
+        return absent
+
+    def _look_for_absent(self) -> list[str]:
         dead = [self._view.members[name].address for name in self._view.dead()]
         here = self._view.me.address
         candidates = dict.fromkeys([*dead, *self._seeds])

@@ -59,7 +59,7 @@ class Gossiper:
         """
         there = self._view.at(to)
         if there is None or there.state == State.ALIVE:
-            return tuple(self._news.take(self._view.count))
+            return tuple(self._news.take(self._view.count)) if self._news else ()
         return (there, *(claim for claim in self._news.peek() if claim is not there))
 
     def arm(self) -> None:

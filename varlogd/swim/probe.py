@@ -51,6 +51,10 @@ they are too few (less than three of six: 6 % of cases) the probes in turn do th
 SOUNDINGS: Final = 3
 """Members probed out of turn for a witness: one answer is enough, and half of the mesh may be gone."""
 
+HELPERS_FOR_REFUSED: Final = 1
+"""Helpers asked about one whose host refused the dial: it is gone, or a firewall refuses us and not the others, and
+one of these can tell. All that had a link with a killed process ask at the same moment."""
+
 MILLISECONDS: Final = 1000
 """In a second."""
 
@@ -116,7 +120,8 @@ class _Probe:
 class Prober:
     """All probes of this node.
 
-    ``accuse`` is told what a failed one was about, and when it was sent; ``answered`` when an answered one was.
+    ``accuse`` is told what a failed one was about, and when it was sent; ``answered`` when an answered one was;
+    ``digest`` is what goes with a ping to one that is well, to compare views.
     """
 
     def __init__(
@@ -129,6 +134,7 @@ class Prober:
         piggyback: Piggyback,
         accuse: Callable[[Claim, float], None],
         answered: Callable[[float], None],
+        digest: Callable[[], bytes],
     ) -> None:
         self._config = config
         self._effects = effects
@@ -138,6 +144,7 @@ class Prober:
         self._piggyback = piggyback
         self._accuse = accuse
         self._answered = answered
+        self._digest = digest
         self._sounded_at = -math.inf
         self.ring = Ring(view, effects.rng)
         # Numbers start anywhere, so that an answer to an earlier life of this node is not taken for one to this.
@@ -250,12 +257,13 @@ class Prober:
         self._by_seq[probe.seq] = self._by_name[name] = probe
         direct_s = min(timeout_s, max(DIRECT_MIN_S, self._timings.rtt_p99_s(name))) * multiplier
         probe.alarm = self._effects.alarm(now + direct_s, "ping", partial(self._ask_helpers, probe))
-        self._effects.send(target.address, Ping(probe.seq, name, self._piggyback(target.address)))
+        digest = self._digest() if target.state == State.ALIVE else b""
+        self._effects.send(target.address, Ping(probe.seq, name, self._piggyback(target.address), digest))
 
     def _ask_helpers(self, probe: _Probe) -> None:
         """The direct stage failed."""
         self._effects.disarm(probe.alarm)
-        helpers = self._choose_helpers(probe.target)
+        helpers = self._choose_helpers(probe.target, probe.refused)
         if not helpers:
             self._wait_alone(probe)
             return
@@ -275,10 +283,13 @@ class Prober:
         else:
             probe.alarm = self._effects.alarm(probe.alone_until, "ping", partial(self._fail, probe))
 
-    def _choose_helpers(self, target: Claim) -> tuple[str, ...]:
+    def _choose_helpers(self, target: Claim, refused: bool) -> tuple[str, ...]:
         others = [self._view.members[name] for name in self._view.live if name != target.name]
         able = [other.address for other in others if other.state is State.ALIVE and other.address != target.address]
-        return tuple(self._effects.rng.sample(able, min(self._config.indirect_probes, len(able))))
+        wanted = self._config.indirect_probes
+        if refused:
+            wanted = min(wanted, HELPERS_FOR_REFUSED)
+        return tuple(self._effects.rng.sample(able, min(wanted, len(able))))
 
     def _lose_helper(self, probe: _Probe, helper: str) -> None:
         probe.waiting.remove(helper)

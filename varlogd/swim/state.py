@@ -20,9 +20,10 @@ What may not live here: time-outs, chance, who told us. Those decide which claim
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from msgspec import Struct
 
 from varlogd.wire import gossip
 from varlogd.wire.gossip import UNTOLD, Claim, Metadata
@@ -47,8 +48,7 @@ STATES: Final = tuple(State)
 """`State` by number: indexing is several times cheaper than calling the enumeration."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True, gc=False):
     """A node as the mesh knows it. ``since`` is the `now` at which its present state (of this epoch) began."""
 
     name: str
@@ -77,7 +77,7 @@ def merge(held: Claim | None, heard: Claim) -> Claim:
     Only a member writes its address, tags and metadata, so one incarnation has one of each. Should two nodes share
     a name and even an epoch, then these break the tie, so that all views still agree on one of them.
     """
-    if held is None:
+    if held is None or held is heard:
         return heard
     held_rank, heard_rank = rank(held), rank(heard)
     if held_rank != heard_rank:

@@ -78,10 +78,12 @@ class Timings:
         rtt_s = now - sent_at
         self._remember(rtt_s)
         kept = self._samples.setdefault(name, array("d"))
-        ahead_s = math.nan if wall_s is None else wall_s - (sent_at + now) / 2
-        best = _best(kept, now)
-        if best is not None and abs(ahead_s - best[0]) > best[1] + _uncertainty_s(rtt_s, 0.0):
-            kept[1::_FIELDS] = array("d", [math.nan] * (len(kept) // _FIELDS))  # a clock was set
+        ahead_s = math.nan
+        if wall_s is not None:
+            ahead_s = wall_s - (sent_at + now) / 2
+            best = _best(kept, now)
+            if best is not None and abs(ahead_s - best[0]) > best[1] + _uncertainty_s(rtt_s, 0.0):
+                kept[1::_FIELDS] = array("d", [math.nan] * (len(kept) // _FIELDS))  # a clock was set
         kept.extend((rtt_s, ahead_s, now))
         del kept[: -SAMPLES_MAX * _FIELDS]
 

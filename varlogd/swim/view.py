@@ -5,29 +5,50 @@ It stores and looks up. What is believed is decided by `state.merge`, and what f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, ValuesView
+from collections.abc import Iterable, Mapping, ValuesView
 from types import MappingProxyType
 
 from varlogd.swim.digest import Digest
+from varlogd.swim.layered import Layered
 from varlogd.swim.state import STATES, Member, State
 from varlogd.wire.gossip import Claim
 
 
-class View:
-    """``me`` is this node's own claim; it is in the table like any other, but not among the `live` others."""
+class Base:
+    """Live members that many views in one process begin with, so that they share what is held of them (`layered`)."""
 
-    def __init__(self, me: Claim, now: float, members_max: int) -> None:
+    def __init__(self, claims: Iterable[Claim], now: float) -> None:
+        self.claims = {claim.name: claim for claim in claims}
+        self.members = {name: _member(claim, now) for name, claim in self.claims.items()}
+        self.live = list(self.claims)
+        self.live_index = {name: place for place, name in enumerate(self.live)}
+        self.names = {claim.address: name for name, claim in self.claims.items()}
+        self.digest = Digest()
+        for claim in self.claims.values():
+            self.digest.add(claim)
+
+
+class View:
+    """``me`` is this node's own claim; it is in the table like any other, but not among the `live` others.
+
+    ``base`` is what is held from the beginning, this node included: nothing, but in simulations.
+    """
+
+    def __init__(self, me: Claim, now: float, members_max: int, base: Base | None = None) -> None:
         self._me = me.name
         self._members_max = members_max
-        self._claims: dict[str, Claim] = {}
-        self._members: dict[str, Member] = {}
+        self._claims: dict[str, Claim] = {} if base is None else Layered(base.claims)
+        self._members: dict[str, Member] = {} if base is None else Layered(base.members)
         self.members: Mapping[str, Member] = MappingProxyType(self._members)
-        self.live: list[str] = []  # names of the other members that are alive or suspect, in no order
-        self._live_index: dict[str, int] = {}
-        self._names: dict[str, str] = {}  # address -> who is, or was last, there
+        # Names of the other members that are alive or suspect, in no order.
+        self.live: list[str] = [] if base is None else base.live.copy()
+        self._live_index: dict[str, int] = {} if base is None else Layered(base.live_index)
+        # By address: who is, or was last, there.
+        self._names: dict[str, str] = {} if base is None else Layered(base.names)
         # Departed members in the order of their departure: the oldest are forgotten first.
         self._departed: dict[State, dict[str, None]] = {State.DEAD: {}, State.LEFT: {}}
-        self.digest = Digest()
+        self.digest = Digest() if base is None else base.digest.copy()
+        self.version = 0  # goes up with every change
         self.put(me, now)
 
     @property
@@ -82,13 +103,12 @@ class View:
 
     def put(self, claim: Claim, now: float) -> tuple[Member, Member | None]:
         """Hold this claim from now on; returns the member as it is and as it was (None: unknown)."""
+        self.version += 1
         previous = self._members.get(claim.name)
         state = STATES[claim.state]
         same = previous is not None and previous.state is state and previous.epoch == claim.epoch
         since = previous.since if same and previous is not None else now
-        member = Member(
-            claim.name, claim.epoch, claim.incarnation, state, claim.address, claim.tags, since, claim.metadata
-        )
+        member = _member(claim, since)
         if previous is not None:
             self.digest.remove(self._claims[claim.name])
         self.digest.add(claim)
@@ -139,7 +159,13 @@ class View:
             del self._names[member.address]
 
     def _forget(self, name: str) -> None:
+        self.version += 1
         member = self._members.pop(name)
         self.digest.remove(self._claims.pop(name))
         self._departed[member.state].pop(name)
         self._unname(member)
+
+
+def _member(claim: Claim, since: float) -> Member:
+    state = STATES[claim.state]
+    return Member(claim.name, claim.epoch, claim.incarnation, state, claim.address, claim.tags, since, claim.metadata)

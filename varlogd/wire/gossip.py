@@ -27,7 +27,7 @@ LEFT: Final = 3
 """States as they travel. Their order is the order of precedence at one incarnation: see `swim.state`."""
 
 
-class Metadata(Struct, frozen=True, array_like=True):
+class Metadata(Struct, frozen=True, array_like=True, gc=False):
     """What a member says of itself beside its tags: the ``version`` of its program, its ``role`` in the mesh, and a
     digest of its ``catalogue``, which changes with the names of its streams. Empty where it is not told.
 
@@ -48,7 +48,7 @@ UNTOLD: Final = Metadata()
 """Of a member that says nothing of itself: an older version."""
 
 
-class Claim(Struct, frozen=True, array_like=True):
+class Claim(Struct, frozen=True, array_like=True, gc=False):
     """What somebody says of a member: the unit of dissemination and of push-pull.
 
     Only the member itself writes ``epoch``, ``incarnation``, ``address``, ``tags`` and ``metadata``; others may say
@@ -86,11 +86,15 @@ class Hello(Struct, frozen=True, array_like=True, tag=0):
 
 
 class Ping(Struct, frozen=True, array_like=True, tag=1):
-    """A probe of ``target`` (a name): a node of another name stays silent."""
+    """A probe of ``target`` (a name): a node of another name stays silent.
+
+    A ``digest`` of the sender's view, which some bring, is answered as that of a `PushPull`, beside the ack.
+    """
 
     seq: Count
     target: Name
     claims: Claims = ()
+    digest: Digest = b""
 
 
 class Ack(Struct, frozen=True, array_like=True, tag=2):
@@ -141,7 +145,7 @@ class PushPull(Struct, frozen=True, array_like=True, tag=6):
     digest: Digest = b""
 
 
-class Held(Struct, frozen=True, array_like=True):
+class Held(Struct, frozen=True, array_like=True, gc=False):
     """Where a member stands in the sender's view: a claim without what it says."""
 
     name: Name

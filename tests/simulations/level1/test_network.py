@@ -30,9 +30,9 @@ class Wire:
         self.got: list[tuple[float, str, int]] = []
         self.said: list[tuple[str, str, str]] = []
         self.down: set[str] = set()
-        self.dark: set[str] = set()
         self.frozen: set[str] = set()
         self.boots = {"a": 1, "b": 1}
+        self.powered = {"a", "b"}
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._order = count()
         self.network = kind(self, random.Random(1))
@@ -67,14 +67,8 @@ class Wire:
     def self_dialled(self, node: str) -> None:
         self.said.append(("self", node, node))
 
-    def boot_of(self, address: str) -> int:
-        return self.boots[address]
-
     def is_running(self, address: str) -> bool:
-        return address not in self.down | self.dark
-
-    def is_powered(self, address: str) -> bool:
-        return address not in self.dark
+        return address in self.powered - self.down
 
     def is_frozen(self, address: str) -> bool:
         return address in self.frozen
@@ -157,7 +151,7 @@ def test_a_dial_is_refused_where_no_process_runs_and_times_out_where_nothing_is(
     wire.send("a", "b", 1)
     wire.run(0.1)
     assert wire.said == [("unreachable", "a", "b")]
-    wire.dark.add("b")
+    wire.powered.remove("b")
     wire.send("a", "b", 2)
     wire.run(DIAL_TIMEOUT_S - 0.1)
     assert len(wire.said) == 1
@@ -193,11 +187,11 @@ def test_lost_power_is_silence_and_a_reset_once_the_machine_is_back() -> None:
     wire = Wire(Streams)
     wire.send("a", "b", 1)
     wire.run(1)
-    wire.dark.add("b")
+    wire.powered.remove("b")
     wire.send("a", "b", 2)
     wire.run(10)
     assert wire.said == []
-    wire.dark.clear()
+    wire.powered.add("b")
     wire.boots["b"] = 2
     wire.send("a", "b", 3)
     wire.run(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from simulations.level1.node import BACKLOG_SERVICE_S
-from simulations.level1.world import Mode, World, ours
+from simulations.level1.world import TOLD_NODES_MAX, Mode, World, ours
 from varlogd.swim.directives import Event, MemberChanged, Refuted
 from varlogd.swim.state import State
 from varlogd.wire.gossip import Ping
@@ -45,6 +45,20 @@ def test_a_mesh_that_was_introduced_agrees_and_one_that_was_not_finds_itself(mod
         for node in world.nodes.values():
             assert {member.state for member in node.core.members.values()} == {State.ALIVE}
             assert len(node.core.members) == 8
+
+
+def test_a_large_mesh_begins_settled_and_finds_a_crash() -> None:
+    nodes = TOLD_NODES_MAX + 1
+    world = World(3, ours(), mode="stream", traced=False)
+    world.boot_all(nodes, settle_s=2.0)
+    cores = [node.core for node in world.nodes.values()]
+    assert {len(core.members) for core in cores} == {nodes}
+    found = told(world, MemberChanged)
+    world.run(1.0)
+    assert found == []
+    world.kill("n7:1")
+    world.run(12.0)
+    assert {held(world, core.me.name, "n7") for core in cores if core.me.name != "n7"} == {State.DEAD}
 
 
 @pytest.mark.parametrize("mode", MODES)
