@@ -200,6 +200,15 @@ def test_an_unreachable_target_goes_to_the_helpers_at_once(solo) -> None:
     assert node.state("a") is State.SUSPECT
 
 
+def test_about_a_refusal_one_helper_is_asked(solo) -> None:
+    node = quiet(solo, "a", "b", "c", "d", "e")
+    ping = next_ping(node, "a")
+    node.do(node.core.on_unreachable(node.now, "a:1", refused=True))
+    (asked,) = node.take(PingReq)
+    node.hear(asked.to, Nack(ping.seq))
+    assert node.state("a") is State.SUSPECT
+
+
 def test_an_unreachable_helper_is_not_waited_for(solo) -> None:
     node = quiet(solo, "a", "b", "c")
     ping = next_ping(node, "a")

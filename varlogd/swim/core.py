@@ -108,7 +108,7 @@ class Swim:
         self._health = LocalHealth()
         self._identity = Identity(self._effects, self._view, self._health, self._announce, self._news.queue)
         self._timings = Timings()
-        self._isolation = Isolation(config, self._effects, self._view, lambda: self._prober.sound())
+        self._isolation = Isolation(config, self._effects, self._view, self._sound)
         self._prober = Prober(
             config,
             self._effects,
@@ -122,7 +122,7 @@ class Swim:
         )
         self._relays = Relays(config, self._effects, self._gossiper.piggyback, self._prober.next_seq)
         self._suspicions = Suspicions(
-            config, self._effects, self._view, self._isolation, self._prober.sound, self._warn, self._condemn
+            config, self._effects, self._view, self._isolation, self._sound, self._warn, self._condemn
         )
         seeds, known = ([other for other in others if other != address] for others in (seeds, known))
         self._join = Join(config, self._effects, seeds, known, self._call)
@@ -404,6 +404,11 @@ class Swim:
         for name in self._effects.rng.sample(live, min(GOODBYES_MAX, len(live))):
             self._effects.send(self._view.members[name].address, Gossip((claim,)))
 
+    def _sound(self) -> None:
+        """Find out whether anybody hears us and is heard. The host of one that is dead may say so by a refusal."""
+        if self._prober.sound():
+            self._exchange.call_one()
+
     # Hints
 
     def _call(self, address: str) -> None:
@@ -420,12 +425,24 @@ class Swim:
         self._give_up(address, refused=False)
 
     def _give_up(self, address: str, refused: bool) -> None:
-        if refused:
+        if refused and self._is_from_outside(address):
             self._make_contact()
             self._isolation.answer(self._effects.now)
         self._relays.on_unreachable(address)
-        self._prober.on_unreachable(address)
+        self._prober.on_unreachable(address, refused)
         self._hint(address)
+
+    def _is_from_outside(self, address: str) -> bool:
+        """Whether a refusal by this address tells that the network works: our own host refuses with the cable out.
+
+        Unless all of the mesh is on one host, and there is no cable.
+        """
+        here, members = _host(self._view.me.address), self._view.members
+        return _host(address) != here or all(_host(members[name].address) == here for name in self._view.live)
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]
 
 
 def _old_loss(held: Claim | None, claim: Claim) -> bool:

@@ -86,6 +86,11 @@ class Exchange:
         """Send our view to this address and ask for theirs."""
         self._push(address, reply=False)
 
+    def call_one(self) -> None:
+        """Call one of those that are absent, if there are any."""
+        if absent := self._absent():
+            self.call(self._effects.rng.choice(absent))
+
     def answer(self, address: str) -> None:
         """Send our view to one that asked for it."""
         self._push(address, reply=True)
@@ -179,8 +184,8 @@ class Exchange:
         self._view.forget_departed(State.DEAD, now - self._config.dead_remembered_s)
         self._view.forget_departed(State.LEFT, now - self._config.left_remembered_s)
         absent = self._absent()
-        if absent and self._effects.rng.random() * len(self._view.live) < len(absent):
-            self.call(self._effects.rng.choice(absent))
+        if self._effects.rng.random() * len(self._view.live) < len(absent):
+            self.call_one()
 
     def _absent(self) -> Sequence[str]:
         """Addresses at which somebody was or should be, and no live member is."""

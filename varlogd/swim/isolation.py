@@ -87,7 +87,7 @@ class Isolation:
             return
         if self._has_sounded:
             self._fall_silent()
-        else:
+        elif self._view.live:
             self._has_sounded = True
             self._sound()
         self._effects.alarm(now + self._interval_s, "silence", self._look)

@@ -97,10 +97,10 @@ class _Probe:
         "asked",
         "deadline",
         "indirect",
-        "refused",
         "sent_at",
         "seq",
         "target",
+        "unreachable",
         "waiting",
     )
 
@@ -111,7 +111,7 @@ class _Probe:
         self.alone_until = alone_until  # how long it is waited for where nobody can help
         self.deadline = deadline
         self.alarm = 0
-        self.refused = False
+        self.unreachable = False
         self.indirect = False
         self.asked: tuple[str, ...] = ()  # addresses of the helpers; one that nacked may still relay a late ack
         self.waiting: set[str] = set()  # those that have not nacked
@@ -191,15 +191,16 @@ class Prober:
         if self._effects.rng.random() * self._view.count < wanted:
             self.hint(name)
 
-    def sound(self) -> None:
-        """Probe a few members out of turn, to find out whether this node is heard and hears."""
+    def sound(self) -> bool:
+        """Probe a few members out of turn, to find out whether this node is heard and hears; not too often."""
         now = self._effects.now
         if now < self._sounded_at + self._config.probe_timeout_s:
-            return
+            return False
         self._sounded_at = now
         live = self._view.live
         for name in self._effects.rng.sample(live, min(SOUNDINGS, len(live))):
             self._probe(name)
+        return True
 
     def on_ack(self, src: str, ack: Ack) -> None:
         """An answer, from the target or through a helper. One that was slow, but direct, is measured all the same."""
@@ -221,14 +222,14 @@ class Prober:
         if probe is not None and src in probe.waiting:
             self._lose_helper(probe, src)
 
-    def on_unreachable(self, address: str) -> None:
-        """A dial was refused: direct probes of that address go to their second stage, helpers there are lost."""
+    def on_unreachable(self, address: str, refused: bool) -> None:
+        """A dial failed, or was ``refused``: direct probes go to their second stage, helpers there are lost."""
         for probe in list(self._by_seq.values()):
             if address in probe.waiting:
                 self._lose_helper(probe, address)
             elif probe.target.address == address and not probe.indirect:
-                probe.refused = True
-                self._ask_helpers(probe)
+                probe.unreachable = True
+                self._ask_helpers(probe, HELPERS_FOR_REFUSED if refused else math.inf)
 
     def abandon(self) -> None:
         """This process slept: what was in flight proves nothing."""
@@ -260,10 +261,10 @@ class Prober:
         digest = self._digest() if target.state == State.ALIVE else b""
         self._effects.send(target.address, Ping(probe.seq, name, self._piggyback(target.address), digest))
 
-    def _ask_helpers(self, probe: _Probe) -> None:
-        """The direct stage failed."""
+    def _ask_helpers(self, probe: _Probe, most: float = math.inf) -> None:
+        """The direct stage failed: ask as many as configured, or at ``most`` so many."""
         self._effects.disarm(probe.alarm)
-        helpers = self._choose_helpers(probe.target, probe.refused)
+        helpers = self._choose_helpers(probe.target, most)
         if not helpers:
             self._wait_alone(probe)
             return
@@ -278,18 +279,15 @@ class Prober:
 
     def _wait_alone(self, probe: _Probe) -> None:
         """Nobody can help: the direct stage is all there is, and lasts longer, unless nobody is there to answer."""
-        if probe.refused or self._effects.now >= probe.alone_until:
+        if probe.unreachable or self._effects.now >= probe.alone_until:
             self._fail(probe)
         else:
             probe.alarm = self._effects.alarm(probe.alone_until, "ping", partial(self._fail, probe))
 
-    def _choose_helpers(self, target: Claim, refused: bool) -> tuple[str, ...]:
+    def _choose_helpers(self, target: Claim, most: float) -> tuple[str, ...]:
         others = [self._view.members[name] for name in self._view.live if name != target.name]
         able = [other.address for other in others if other.state is State.ALIVE and other.address != target.address]
-        wanted = self._config.indirect_probes
-        if refused:
-            wanted = min(wanted, HELPERS_FOR_REFUSED)
-        return tuple(self._effects.rng.sample(able, min(wanted, len(able))))
+        return tuple(self._effects.rng.sample(able, int(min(self._config.indirect_probes, most, len(able)))))
 
     def _lose_helper(self, probe: _Probe, helper: str) -> None:
         probe.waiting.remove(helper)
@@ -300,7 +298,7 @@ class Prober:
         self._end(probe)
         if probe.asked:
             self._health.worse(len(probe.waiting))
-        elif not probe.refused:
+        elif not probe.unreachable:
             self._health.worse()
         self._accuse(probe.target, probe.sent_at)
 

@@ -187,7 +187,7 @@ def the_last_word_wins(patch: pytest.MonkeyPatch) -> None:
 PATCHED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], tuple[Step, ...], str]] = {
     "deaf to accusations": (deaf_to_accusations, FREEZE, "refutation"),
     "no reconnect": (no_reconnect, SPLIT, "heal"),
-    "no probes": (no_probes, POWER_OFF, "completeness"),
+    "no probes": (no_probes, POWER_OFF, "heal"),  # all take themselves for cut off
     "the last word wins": (the_last_word_wins, SPLIT, "monotone"),
 }
 
