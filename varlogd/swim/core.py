@@ -305,6 +305,8 @@ class Swim:
         return claim.state == State.DEAD and held.state <= State.SUSPECT and not self._suspicions.is_ripe(claim)
 
     def _hear_old(self, claim: Claim, held: Claim) -> None:
+        if claim.state == State.ALIVE:
+            return  # it accuses nobody
         if rank(claim) < rank(held):
             self._correct(claim, held)
         elif claim.state == State.SUSPECT and self._suspicions.confirm(claim):
