@@ -48,7 +48,9 @@ def lines(chosen: Sequence[Row], names: Sequence[str], found: dict[Job, Any]) ->
     cells = [heads]
     for row in chosen:
         results = {
-            name: [result for job, result in sorted(found.items()) if job[:2] == (row.key, name)] for name in names
+            name: [result for job, result in sorted(found.items()) if job[:2] == (row.key, name)]
+            for name in names
+            if _is_run(row, name)
         }
         for verdict in row.judge(results):
             given = [verdict.given.get(name, "") for name in names]
@@ -58,6 +60,10 @@ def lines(chosen: Sequence[Row], names: Sequence[str], found: dict[Job, Any]) ->
         yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
         if number == 0:
             yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+
+
+def _is_run(row: Row, name: str) -> bool:
+    return row.only is None or name in row.only
 
 
 def _reached(verdict: Verdict) -> str:
@@ -80,17 +86,21 @@ def _run(
 ) -> dict[Job, Any]:
     todo = [
         (row.key, name, trial, seed)
-        for row in chosen
+        for row in reversed(chosen)  # those that take longest come last in the table: they begin first
         for trial in range(len(row.trials))
-        for name in names
+        for name in reversed(names)
         for seed in seeds
+        if _is_run(row, name)
     ]
     found: dict[Job, Any] = {}
+    began = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(jobs, _remember, (size, overrides), maxtasksperchild=8) as pool:
         for job, result in pool.imap_unordered(_trial, todo):
             found[job] = result
-            _progress(f"{len(found)} of {len(todo)}: {job[0]}, {job[1]}")
-    _progress("")
+            minutes = (time.perf_counter() - began) / 60
+            _progress(f"{len(found)} of {len(todo)} after {minutes:.1f} min: {job[0]}, {job[1]}")
+    if sys.stderr.isatty():
+        _progress("")
     return found
 
 
@@ -108,8 +118,11 @@ def _trial(job: Job) -> tuple[Job, Any]:
 
 
 def _progress(text: str) -> None:
+    """One line that is written over on a terminal; a line each in a file."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    else:
+        print(text, file=sys.stderr, flush=True)
 
 
 _NUMBERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
@@ -139,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure varlogd's membership beside SWIM and memberlist's rules, under the same faults.",
         epilog=f"columns: {STREAMS} is what ships; {DATAGRAMS} meets the others under their own conditions",
     )
-    size_help = "how large the meshes are: quick (a minute), middle (the default), full (a day)"
+    size_help = "how large the meshes are: quick (a minute), middle (the default), full (hours)"
     parser.add_argument("--size", choices=list(SIZES), default="middle", help=size_help)
     parser.add_argument("--quick", dest="size", action="store_const", const="quick", help="the same as --size quick")
     parser.add_argument("--rows", metavar="ROW,...", help="only these: grid, idle, crash, cold, flip, lossy, ...")

@@ -323,6 +323,8 @@ class Swim:
         return claim.state == State.DEAD and held.state <= State.SUSPECT and not self._suspicions.is_ripe(claim)
 
     def _hear_old(self, claim: Claim, held: Claim, news: bool) -> None:
+        if claim.state == State.ALIVE:
+            return  # it accuses nobody
         if rank(claim) < rank(held):
             self._corrections.note(claim, held)
         elif claim.state == State.SUSPECT and news and self._suspicions.confirm(claim):

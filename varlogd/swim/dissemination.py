@@ -78,6 +78,7 @@ class Dissemination:
         self._buckets: list[dict[_Key, _Entry]] = [{}]
         self._about: dict[str, dict[str, _Entry]] = {}  # member -> accuser -> entry
         self._count = 0  # of entries
+        self._size_bytes = 0  # of all their claims
 
     def __bool__(self) -> bool:
         return bool(self._about)
@@ -92,6 +93,7 @@ class Dissemination:
         self._about.setdefault(claim.name, {})[claim.by] = entry
         self._buckets[0][entry.key] = entry
         self._count += 1
+        self._size_bytes += entry.size_bytes
         if self._count > NEWS_MAX:
             most_sent = next(bucket for bucket in reversed(self._buckets) if bucket)
             self._drop(next(iter(most_sent.values())))
@@ -111,6 +113,8 @@ class Dissemination:
         return [entry.claim for entry in self._choose()]
 
     def _choose(self) -> list[_Entry]:
+        if self._count <= CLAIMS_PER_FRAME_MAX and self._size_bytes <= PIGGYBACK_MAX_BYTES:
+            return [entry for bucket in self._buckets for entry in reversed(bucket.values())]
         chosen: list[_Entry] = []
         room_bytes = PIGGYBACK_MAX_BYTES
         for bucket in self._buckets:
@@ -139,3 +143,4 @@ class Dissemination:
         if not self._about[name]:
             del self._about[name]
         self._count -= 1
+        self._size_bytes -= entry.size_bytes

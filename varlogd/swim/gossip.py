@@ -97,6 +97,7 @@ class Gossiper:
         rng, suspects = self._effects.rng, self._suspicions()
         alive = self._view.live
         if suspects:
-            alive = [name for name in alive if name not in suspects]
+            names = suspects.names()
+            alive = [name for name in alive if name not in names]
         chosen = rng.sample(alive, min(fan_out(self._config.gossip_fanout, self._view.count), len(alive)))
         return [*chosen, rng.choice(list(suspects))] if suspects else chosen

@@ -24,7 +24,7 @@ Four things of our own:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, KeysView
 from functools import partial
 
 from varlogd.config import MembershipConfig
@@ -100,6 +100,10 @@ class Suspicions:
 
     def __contains__(self, name: str) -> bool:
         return name in self._about
+
+    def names(self) -> KeysView[str]:
+        """The suspects, where many are to be looked for: a set that is quicker than this container."""
+        return self._about.keys()
 
     def start(self, claim: Claim) -> None:
         """A member became suspect by this claim; a clock about an older incarnation of it is replaced."""

@@ -77,7 +77,9 @@ class Timings:
         """A member answered ``now`` a ping of ``sent_at``, when its wall clock showed ``wall_s`` (None: untold)."""
         rtt_s = now - sent_at
         self._remember(rtt_s)
-        kept = self._samples.setdefault(name, array("d"))
+        kept = self._samples.get(name)
+        if kept is None:
+            kept = self._samples[name] = array("d")
         ahead_s = math.nan
         if wall_s is not None:
             ahead_s = wall_s - (sent_at + now) / 2
@@ -85,7 +87,8 @@ class Timings:
             if best is not None and abs(ahead_s - best[0]) > best[1] + _uncertainty_s(rtt_s, 0.0):
                 kept[1::_FIELDS] = array("d", [math.nan] * (len(kept) // _FIELDS))  # a clock was set
         kept.extend((rtt_s, ahead_s, now))
-        del kept[: -SAMPLES_MAX * _FIELDS]
+        if len(kept) > SAMPLES_MAX * _FIELDS:
+            del kept[:_FIELDS]
 
     def forget(self, name: str) -> None:
         """The member takes part no more, or is another machine now."""

@@ -25,7 +25,7 @@ NODES = 10
 HOSTS = tuple(f"n{number}" for number in range(NODES))
 
 FREEZE: tuple[Step, ...] = (Freeze(2, "n3", 8.0),)
-SHORT_FREEZE: tuple[Step, ...] = (Freeze(2, "n3", 3.0),)
+SHORT_FREEZE: tuple[Step, ...] = (Freeze(2, "n3", 3.5),)
 POWER_OFF: tuple[Step, ...] = (PowerOff(2, "n3"),)
 SPLIT: tuple[Step, ...] = (Partition(2, (HOSTS[:3], HOSTS[3:]), 40.0),)
 LEAVE: tuple[Step, ...] = (Leave(2, "n3"),)

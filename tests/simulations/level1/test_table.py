@@ -10,9 +10,9 @@ import pytest
 
 from simulations.__main__ import main
 from simulations.level1 import trials
-from simulations.level1.rows import DATAGRAMS, MEMBERLIST, SIZES, STREAMS, SWIM, contenders, rows
+from simulations.level1.rows import DATAGRAMS, MEMBERLIST, OTHERS_SPLIT_MAX_S, SIZES, STREAMS, SWIM, contenders, rows
 from simulations.level1.table import lines
-from simulations.level1.trials import Cell, GridResult, Spread
+from simulations.level1.trials import Cell, Contender, GridResult, Spread
 
 EACH = contenders()
 
@@ -90,6 +90,32 @@ def test_what_never_happens_is_said() -> None:
     assert "never" in told[3]
 
 
+def test_a_large_idle_mesh_is_of_ours_only() -> None:
+    small, large = (
+        rows(replace(SIZES["full"], idle_nodes=(100, 10_000)))["idle-100"],
+        rows(SIZES["full"])["idle-10000"],
+    )
+    assert small.only is None
+    assert large.only == {DATAGRAMS, STREAMS}
+    told = list(lines([large], [SWIM, STREAMS], {("idle-10000", STREAMS, 0, 1): 2.0}))
+    assert "| 2.00 " in told[2]
+
+
+def test_a_long_split_is_a_shorter_one_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, float] = {}
+
+    def heals(contender: Contender, _seed: int, nodes: int, split_s: float) -> float:
+        asked[contender.name] = split_s
+        return 1.5
+
+    monkeypatch.setattr(trials, "split_heals", heals)
+    row = rows(replace(SIZES["quick"], split_s=86_400.0))["split"]
+    found = {("split", name, 0, 1): row.trials[0](EACH[name], 1) for name in (MEMBERLIST, STREAMS)}
+    assert asked == {MEMBERLIST: OTHERS_SPLIT_MAX_S, STREAMS: 86_400.0}
+    told = list(lines([row], [MEMBERLIST, STREAMS], found))
+    assert "| 1.5 s (of 600 s) | 1.5 s " in told[2]
+
+
 def test_every_size_has_every_row() -> None:
     for sizes in SIZES.values():
         keys = list(rows(sizes))
@@ -101,8 +127,10 @@ def test_every_size_has_every_row() -> None:
 def test_it_is_one_command(capsys: pytest.CaptureFixture[str]) -> None:
     chosen = ["table", "--quick", "--rows", "idle", "--idle-nodes", "3,4", "--only-ours", "--jobs", "1"]
     assert main(chosen) == 0
-    told = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    told = said.out.splitlines()
     assert len(told) == 4
+    assert "1 of 4 after 0.0 min: idle-4" in said.err
     assert "N = 3" in told[2]
     assert "N = 4" in told[3]
     assert main(["table", "--rows", "nonsense"]) == 2
