@@ -67,8 +67,7 @@ class Handle:
 
     def write(self, name: str, data: bytes) -> None:
         disk = self._open()
-        file = disk.names.setdefault(name, _File())
-        file.data = b""
+        disk.names[name] = file = _File()
         if disk.fillers:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
         file.data = data
