@@ -138,7 +138,7 @@ class Isolated(Invariant):
         for viewer in well:
             if viewer.running and viewer.running.cut_off:
                 for other in well:
-                    if other is not viewer and scene.wires.connected_since(viewer.name, other.name) <= since:
+                    if other is not viewer and scene.wires.connected_since(viewer.place, other.place) <= since:
                         hosts = (viewer.name, other.name)
                         yield Breach(now, f"{viewer.name} says it is cut off, and {other.name} is there", hosts)
 
@@ -318,13 +318,14 @@ def _is_well(scene: Scene, asked: Asked, name: str) -> bool:
     host, asker, since = scene.hosts[name], scene.hosts[asked.step.host], asked.began_at - WELL_S
     live = asked.views[0].get(name, State.DEAD) <= State.SUSPECT
     untouched = host.phase is Phase.UP and max(host.phase_since, host.calm_since, asker.calm_since) <= since
-    return live and untouched and scene.wires.connected_since(asker.name, name) <= since
+    return live and untouched and scene.wires.connected_since(asker.place, host.place) <= since
 
 
 def _reachable_by_all(scene: Scene, host: SimulatedHost, since: float) -> bool:
-    """Whether every live node has been able to exchange messages with ``host`` all the time since then."""
+    """Whether every live node has been able to exchange messages with ``host`` all the time since then, none of them
+    lost: who loses packets is no judge of others, and their answers are late at best."""
     return all(
-        scene.wires.connected_since(host.name, other.name) <= since
+        scene.wires.connected_since(host.place, other.place) <= since
         for other in scene.hosts.values()
         if other.phase in (Phase.UP, Phase.LEAVING)
     )
