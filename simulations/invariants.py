@@ -1,20 +1,18 @@
-"""What must always hold. The simulator knows what really happened, and each invariant compares.
+"""What must always hold. The simulator knows what really happened, and each invariant (`scene`) compares.
 
-An invariant is shown every change of a node's view, looks at the whole world a few times a second and at the
-end, and judges every question when it is over. It returns the ways in which it is broken, in words; it changes
-nothing. The bounds are those of the default configuration at up to 128 nodes.
+The bounds are those of the default configuration at up to 128 nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from simulations.answers import answer_faults
 from simulations.asking import Asked
 from simulations.host import Phase, SimulatedHost
-from simulations.network import Wires
+from simulations.scene import Breach, Change, Invariant, Scene
+from simulations.traffic import Load, Refutation
 from varlogd.swim.state import Member, State, rank
 from varlogd.wire.query import Outcome
 
@@ -36,62 +34,13 @@ WELL_S: Final = 1.0
 ANSWER_SLACK_S: Final = 3.0
 """Beyond a question's deadline: the dial, and a ledger over a slow network."""
 
+CLOCKS_S: Final = 30.0
+"""By then a clock has been looked at again: every member is probed in turn, one a second, in so small a mesh."""
+
+CLOCK_TICK_S: Final = 0.000_01
+"""Clocks are told in microseconds."""
+
 GONE: Final = (Phase.CRASHED, Phase.LEFT)
-
-
-class Change(NamedTuple):
-    """A node's view of one member changed."""
-
-    now: float
-    viewer: SimulatedHost
-    before: Member | None
-    after: Member | None
-
-
-class Scene(Protocol):
-    """The whole world, as an invariant may look at it."""
-
-    hosts: dict[str, SimulatedHost]
-    wires: Wires
-    asks: list[Asked]
-
-    @property
-    def own_faults(self) -> Sequence[tuple[float, str, str]]:
-        """Failures of a daemon's own: when, on which host, what."""
-        ...
-
-
-@dataclass(frozen=True)
-class Breach:
-    """An invariant is broken: when, how, and on which hosts."""
-
-    at: float
-    text: str
-    hosts: tuple[str, ...]
-
-
-class Invariant:
-    """The base: nothing is ever wrong. ``name`` and ``promise`` are shown to people."""
-
-    name = ""
-    promise = ""
-
-    def on_change(self, scene: Scene, change: Change) -> Iterator[Breach]:
-        yield from ()
-
-    def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
-        yield from ()
-
-    def on_answer(self, scene: Scene, asked: Asked, now: float) -> Iterator[Breach]:
-        yield from ()
-
-    def at_end(self, scene: Scene, now: float) -> Iterator[Breach]:
-        """Healed, and every daemon still running."""
-        yield from ()
-
-    def after_stop(self, scene: Scene, now: float) -> Iterator[Breach]:
-        """Every daemon has been stopped."""
-        yield from ()
 
 
 class Monotone(Invariant):
@@ -227,6 +176,29 @@ class Answered(Invariant):
                 yield Breach(now, f"{question}: {told}", (host.name, entry.host))
 
 
+class Clocks(Invariant):
+    name = "clocks"
+    promise = (
+        f"a clock in a ledger is as far ahead as it says, give or take its uncertainty, if it has been steady for"
+        f" {CLOCKS_S:g} s and the hosts were well"
+    )
+
+    def on_answer(self, scene: Scene, asked: Asked, now: float) -> Iterator[Breach]:
+        asker = scene.hosts[asked.step.host]
+        for entry in asked.ledger.members if asked.ledger is not None else ():
+            host = scene.hosts[entry.host]
+            steady = max(asker.clock_set_at, host.clock_set_at) <= asked.began_at - CLOCKS_S
+            if entry.offset_s is None or entry.uncertainty_s is None or not steady:
+                continue
+            if not _is_well(scene, asked, entry.host, CLOCKS_S):
+                continue
+            truth = host.clock_ahead_s - asker.clock_ahead_s
+            if abs(entry.offset_s - truth) > entry.uncertainty_s + CLOCK_TICK_S:
+                claim = f"{entry.offset_s:+.6f} ± {entry.uncertainty_s:.6f} s"
+                told = f"{entry.host}'s clock is {truth:+.6f} s ahead, and said to be {claim}"
+                yield Breach(now, f"question {asked.number} at {asker.name}: {told}", (asker.name, host.name))
+
+
 class Cancelled(Invariant):
     name = "cancellation"
     promise = (
@@ -281,12 +253,15 @@ INVARIANTS: Final[tuple[Callable[[], Invariant], ...]] = (
     Completeness,
     Isolated,
     Accuracy,
+    Refutation,
     Goodbye,
     Healed,
     LedgerTruth,
     Answered,
+    Clocks,
     Cancelled,
     NoLeaks,
+    Load,
     NoOwnFaults,
 )
 
@@ -312,10 +287,10 @@ def _viewers(scene: Scene, now: float, settled_s: float) -> Iterator[SimulatedHo
             yield host
 
 
-def _is_well(scene: Scene, asked: Asked, name: str) -> bool:
+def _is_well(scene: Scene, asked: Asked, name: str, for_s: float = WELL_S) -> bool:
     """Whether a host was live in the view, and since a while before the question it and the asked node were up,
     free of faults and connected."""
-    host, asker, since = scene.hosts[name], scene.hosts[asked.step.host], asked.began_at - WELL_S
+    host, asker, since = scene.hosts[name], scene.hosts[asked.step.host], asked.began_at - for_s
     live = asked.views[0].get(name, State.DEAD) <= State.SUSPECT
     untouched = host.phase is Phase.UP and max(host.phase_since, host.calm_since, asker.calm_since) <= since
     return live and untouched and scene.wires.connected_since(asker.place, host.place) <= since

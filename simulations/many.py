@@ -66,7 +66,7 @@ def do(job: Job) -> Result:
         return Result(job, broken, dict(outcome.sometimes))
     report = run(plan_of(job.name, job.seed, job.nodes or 5))
     found = [f"{name} at {list_[0].at:.3f} s: {list_[0].text}" for name, list_ in report.breaches.items() if list_]
-    return Result(job, found[0] if found else "", {})
+    return Result(job, found[0] if found else "", dict(report.sometimes))
 
 
 def sweep(jobs: Iterable[Job], total: int | None, until: float = float("inf")) -> Iterator[Result]:

@@ -52,6 +52,11 @@ class Wires:
         """Ends that a process holds open, by name."""
         return [stream.name for stream in self._open if not stream.closed]
 
+    @property
+    def windows_filled(self) -> int:
+        """How often a writer had to wait for its reader."""
+        return sum(way.windows_filled for way in self._ways.values())
+
     def way(self, src: str, dst: str) -> Way:
         return self._ways[src, dst]
 

@@ -31,10 +31,13 @@ from simulations.asking import QUESTIONS, Asked, View, put
 from simulations.clock import Deadlock, Livelock, run_virtually
 from simulations.determinism import RunQueue, install_run_queue, seeded, trapped
 from simulations.host import LogCapture, Phase, SimulatedHost, Site, Troubles, is_frozen
-from simulations.invariants import HEAL_S, INVARIANTS, Breach, Change, Invariant, NoOwnFaults, untruths
+from simulations.invariants import HEAL_S, INVARIANTS, NoOwnFaults, untruths
 from simulations.logs import EPOCH_NS, HostLog
 from simulations.network import Wires
 from simulations.plan import Ask, ClockJump, FullDisk, Plan, SlowDisk, Step, describe
+from simulations.reached import reached
+from simulations.scene import Breach, Change, Invariant
+from simulations.talk import Talk, overheard
 from simulations.trace import Event, Kind, Trace
 from varlogd.swim.state import Member
 
@@ -69,6 +72,7 @@ class Report:
     settled: Sequence[tuple[str, float]]
     messages: int
     wire_bytes: int
+    sometimes: Mapping[str, int]
 
     @property
     def passed(self) -> bool:
@@ -82,7 +86,8 @@ def run(plan: Plan) -> Report:
         chance = random.Random(f"{plan.seed}/libraries")
         with seeded(chance, simulation.wall_s), _logs_to(simulation.capture), _losses_to(simulation.lost):
             try:
-                run_virtually(simulation.main, simulation.at_rest)
+                with overheard(simulation.talk):
+                    run_virtually(simulation.main, simulation.at_rest)
             except (Deadlock, Livelock) as trouble:
                 simulation.broke_off(trouble)
         return simulation.report()
@@ -97,6 +102,7 @@ class _Simulation:
         self.wires = Wires(plan.hosts, random.Random(f"{plan.seed}/network"), self.trace)
         self.hosts: dict[str, SimulatedHost] = {}
         self.asks: list[Asked] = []
+        self.talk = Talk()
         self._plan = plan
         self._rng = random.Random(f"{plan.seed}/start")
         self._invariants = [make() for make in INVARIANTS]
@@ -170,8 +176,9 @@ class _Simulation:
             asks=self.asks,
             virtual_s=self._now,
             settled=self._settled,
-            messages=sum(process.messages for host in self.hosts.values() for process in host.processes),
+            messages=self.talk.messages,
             wire_bytes=self.trace.wire_bytes,
+            sometimes=reached(self.trace.events, self.asks, self.talk.sometimes, self.wires.windows_filled),
         )
 
     def _build(self, queue: RunQueue, nursery: trio.Nursery) -> None:

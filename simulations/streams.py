@@ -76,6 +76,7 @@ class Way:
         self.dst = dst
         self.extra_s = 0.0
         self.whole_since = 0.0
+        self.windows_filled = 0
         self._rng = rng
         self._latency_s = LOOPBACK_LATENCY_S if src == dst else LATENCY_S
         self._cuts = 0
@@ -184,6 +185,7 @@ class Pipe:
         earliest = 0.0 if first else self._flight[-1].arrives_at
         self._flight.append(_Segment(content, now, max(earliest, now + self._way.draw_s() + lost_s)))
         self._flying_bytes += _size(content)
+        self._way.windows_filled += self.room == 0
         if first:
             self._wake_both()
 
