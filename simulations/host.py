@@ -83,6 +83,11 @@ class Process:
         return self.ready and self.daemon.gossip.swim.cut_off
 
     @property
+    def messages(self) -> int:
+        """How many gossip messages it has written."""
+        return self.daemon.gossip.links.messages_sent if self.ready else 0
+
+    @property
     def questions(self) -> int:
         """How many it is answering."""
         return self.daemon.queries.running if self.ready else 0

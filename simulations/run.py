@@ -127,6 +127,10 @@ class _Simulation:
         ]
         return [*self.capture.faults, *failures, *self._lost]
 
+    @property
+    def messages(self) -> int:
+        return sum(process.messages for host in self.hosts.values() for process in host.processes)
+
     def lost(self, what: str) -> None:
         """Something went wrong where no code could catch it: a finalizer, an object never closed."""
         self._lost.append((self._now, "*", what))
@@ -176,7 +180,7 @@ class _Simulation:
             asks=self.asks,
             virtual_s=self._now,
             settled=self._settled,
-            messages=self.talk.messages,
+            messages=self.messages,
             wire_bytes=self.trace.wire_bytes,
             sometimes=reached(self.trace.events, self.asks, self.talk.sometimes, self.wires.windows_filled),
         )

@@ -1,6 +1,6 @@
 """What the simulated daemons say to each other, overheard where it enters and leaves their gossip loops.
 
-Kept of it: how much was said, since when a node owes an answer to an accusation, and how often the rare things
+Kept of it: since when a node owes an answer to an accusation, and how often the rare things
 were reached that make a run worth its time.
 """
 
@@ -27,7 +27,6 @@ class Talk:
     they live. ``sometimes``: counts, by what was reached."""
 
     def __init__(self) -> None:
-        self.messages = 0
         self.accused: dict[Process, float] = {}
         self.sometimes: Counter[str] = Counter()
 
@@ -41,7 +40,6 @@ class Talk:
 
     def said(self, process: Process, message: GossipMessage) -> None:
         """A process sends this."""
-        self.messages += 1
         swim = process.daemon.gossip.swim
         self.sometimes["local health at its worst"] += swim.local_health == SCORE_MAX
         if process in self.accused and any(

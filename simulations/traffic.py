@@ -50,7 +50,7 @@ class Load(Invariant):
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
         running = sum(host.process is not None for host in scene.hosts.values())
         self._node_s += running * (now - self._window[-1][0])
-        self._window.append((now, self._node_s, scene.talk.messages))
+        self._window.append((now, self._node_s, scene.messages))
         while self._window[1][0] <= now - LOAD_WINDOW_S:
             self._window.popleft()
         if self._load > STORM_LOAD:
