@@ -62,6 +62,7 @@ class Process:
         self.scope = trio.CancelScope()
         self.over = trio.Event()
         self.ready = False
+        self.ready_at = math.inf
         self.stopped = False  # SIGSTOP
         self.gone = False  # killed: whatever its tasks still do did not happen
         self.failure: Exception | None = None
@@ -179,6 +180,11 @@ class SimulatedHost:
     def stood_still_at(self) -> float:
         """When it was last frozen or thawed, or slow: infinity while it is slow."""
         return math.inf if self._services_s else self._stood_still_at
+
+    @property
+    def up_since(self) -> float:
+        """Since when the daemon listens: with a slow disk a start takes its time. Infinity if it does not."""
+        return self.process.ready_at if self.phase is Phase.UP and self.process is not None else math.inf
 
     @property
     def last_process(self) -> Process | None:
@@ -327,7 +333,7 @@ class SimulatedHost:
             with process.scope:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(process.daemon.run)
-                    process.ready = True
+                    process.ready, process.ready_at = True, trio.current_time()
         except Exception as error:
             if not process.gone:
                 process.failure, process.failed_at = error, trio.current_time()

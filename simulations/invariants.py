@@ -80,9 +80,7 @@ class Isolated(Invariant):
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
         since = now - ACCURACY_CALM_S
         well = [
-            host
-            for host in scene.hosts.values()
-            if host.phase is Phase.UP and host.running and max(host.phase_since, host.calm_since) <= since
+            host for host in scene.hosts.values() if host.running and max(host.up_since, host.calm_since) <= since
         ]
         for viewer in well:
             if viewer.running and viewer.running.cut_off:
@@ -102,7 +100,7 @@ class Accuracy(Invariant):
             return
         host = scene.hosts[after.name]
         since = change.now - ACCURACY_CALM_S
-        untouched = host.phase is Phase.UP and host.phase_since <= since and host.calm_since <= since
+        untouched = max(host.up_since, host.calm_since) <= since
         if untouched and after.epoch == host.epoch and _reachable_by_all(scene, host, since):
             hosts = (change.viewer.name, host.name)
             yield Breach(change.now, f"{change.viewer.name} declares {host.name} dead, which is well", hosts)
@@ -292,7 +290,7 @@ def _is_well(scene: Scene, asked: Asked, name: str, for_s: float = WELL_S) -> bo
     free of faults and connected."""
     host, asker, since = scene.hosts[name], scene.hosts[asked.step.host], asked.began_at - for_s
     live = asked.views[0].get(name, State.DEAD) <= State.SUSPECT
-    untouched = host.phase is Phase.UP and max(host.phase_since, host.calm_since, asker.calm_since) <= since
+    untouched = max(host.up_since, host.calm_since, asker.calm_since) <= since
     return live and untouched and scene.wires.connected_since(asker.place, host.place) <= since
 
 

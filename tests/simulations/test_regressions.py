@@ -34,6 +34,12 @@ FOUND: dict[str, tuple[int, tuple[Step, ...]]] = {
     # First seen in churn, 5 nodes, seed 2. A peer that lost power and was back before it was declared dead left
     # its old link open at the other end for good.
     "a quick reboot": (2, (PowerOff(10.2, "n2"), Start(11.2, "n2"))),
+    # First seen in swarm, 5 nodes, seed 60017. A daemon that was told to stop while it waited for its disk called its
+    # seeds, left without knowing anybody to say goodbye to, and was held dead by those that it had called.
+    "stopped while it starts": (
+        1,
+        (Leave(10, "n4"), SlowDisk(11, HOSTS, 0.5, 12.0), Start(12, "n4"), Leave(13, "n4")),
+    ),
 }
 
 
