@@ -143,7 +143,8 @@ class SimulatedHost:
     may have been another host's before.
 
     What the simulator remembers of it, in virtual seconds: ``phase_since``; ``troubles``; ``leave_at``, when it was
-    last told to leave; ``clock_set_at``, when its wall clock last jumped.
+    last told to leave; ``cut_off_at``, when it was last seen to say that it is cut off; ``clock_set_at``, when its
+    wall clock last jumped.
     """
 
     def __init__(self, site: Site, log: HostLog, root: Path, place: str, troubles: Troubles) -> None:
@@ -155,6 +156,7 @@ class SimulatedHost:
         self.phase = Phase.OFF
         self.phase_since = 0.0
         self.leave_at = math.inf
+        self.cut_off_at = -math.inf
         self.clock_ahead_s = 0.0
         self.clock_set_at = 0.0
         self.disk = SimulatedDisk()

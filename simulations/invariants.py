@@ -59,7 +59,7 @@ class Completeness(Invariant):
     name = "completeness"
     promise = (
         f"a member that crashed or left is not live in any live view {DETECTION_S:g} s later, but for a node that"
-        " says of itself that it is cut off"
+        " said in this time that it is cut off"
     )
 
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
@@ -131,7 +131,7 @@ class Healed(Invariant):
             if viewer.phase is Phase.UP:
                 yield from (
                     Breach(now, f"{viewer.name}: {untruth}", (viewer.name, host))
-                    for host, untruth in untruths(scene, viewer)
+                    for host, untruth in untruths(scene, viewer, now)
                 )
 
 
@@ -264,10 +264,10 @@ INVARIANTS: Final[tuple[Callable[[], Invariant], ...]] = (
 )
 
 
-def untruths(scene: Scene, viewer: SimulatedHost) -> Iterator[tuple[str, str]]:
+def untruths(scene: Scene, viewer: SimulatedHost, now: float) -> Iterator[tuple[str, str]]:
     """What a view has wrong: (host, in words)."""
     view = viewer.process.view if viewer.process is not None else {}
-    cut_off = viewer.process is not None and viewer.process.cut_off
+    cut_off = viewer.cut_off_at > now - DETECTION_S
     for name, host in scene.hosts.items():
         held = view.get(name)
         if host.phase is Phase.UP:
@@ -278,9 +278,14 @@ def untruths(scene: Scene, viewer: SimulatedHost) -> Iterator[tuple[str, str]]:
 
 
 def _viewers(scene: Scene, now: float, settled_s: float) -> Iterator[SimulatedHost]:
-    """The hosts whose views count: up, running, not cut off, and back from their own faults for so long."""
+    """The hosts whose views count: up, running, not cut off, and back from their own faults for so long.
+
+    Who was cut off has its suspicions begin anew. The last node of a mesh hears nothing but refusals of those that
+    were killed; each ends its being cut off for some seconds and condemns nobody, for a process that is gone from
+    this very host refuses with the cable out as well. What it cannot know it says, again and again.
+    """
     for host in scene.hosts.values():
-        settled = max(host.phase_since, host.disturbed_at) <= now - settled_s
+        settled = max(host.phase_since, host.disturbed_at, host.cut_off_at) <= now - settled_s
         if host.phase is Phase.UP and host.running and not host.running.cut_off and settled:
             yield host
 

@@ -168,6 +168,9 @@ class _Simulation:
             self._settle(now)
         if now >= self._next_look:
             self._next_look = now + LOOK_S
+            for host in self.hosts.values():
+                if host.process is not None and host.process.cut_off:
+                    host.cut_off_at = now
             self._ask_invariants(lambda invariant: invariant.on_look(self, now))
 
     def report(self) -> Report:
@@ -265,7 +268,7 @@ class _Simulation:
     def _settle(self, now: float) -> None:
         """If all views are true, so are they after every fault up to now."""
         viewers = (host for host in self.hosts.values() if host.phase is Phase.UP)
-        if self._unsettled and all(next(untruths(self, viewer), None) is None for viewer in viewers):
+        if self._unsettled and all(next(untruths(self, viewer, now), None) is None for viewer in viewers):
             self._settled += [(what, now - at) for what, at in self._unsettled]
             self._unsettled.clear()
 
