@@ -189,6 +189,7 @@ def test_the_page_is_one_file_with_pictures(tmp_path: Path, monkeypatch: pytest.
     assert text.count("<svg") == 6
     assert "n0 held n3 dead from" in text
     assert text.count('<td class="held">held') == len(PROMISES)
+    assert "<tr><td>1</td><td>" in text
 
 
 def test_ticks_are_round() -> None:
@@ -200,4 +201,4 @@ def test_ticks_are_round() -> None:
 
 def test_pictures_of_nothing_are_pictures() -> None:
     assert "</svg>" in curves({}, "x", "y", "nothing")
-    assert "</svg>" in histogram([], "x", "nothing")
+    assert "</svg>" in histogram([], 1.0, "x", "nothing")
