@@ -117,7 +117,7 @@ def _sweep(asked: argparse.Namespace) -> int:
     nodes = _nodes(asked)
     jobs = [Job(asked.scenario, seed, nodes) for seed in range(first, first + asked.sweep)]
     print(f"seeds {first} to {first + asked.sweep - 1}", flush=True)
-    told, broken = summary(sweep(jobs, len(jobs)))
+    told, broken = summary(sweep(jobs, len(jobs), at_once=asked.jobs))
     print("\n".join(told))
     return 1 if broken else 0
 
@@ -178,6 +178,12 @@ def _replay(plan: Plan, file: Path | None) -> str:
     return f"python -m simulations {plan.scenario} --nodes {len(plan.hosts)} --seed {plan.seed}"
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number from 1 on, not {text}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     told = {name: inspect.getdoc(scenario) for name, scenario in SCENARIOS.items()} | {MESH: MESH_TOLD}
     width = max(map(len, told))
@@ -196,7 +202,10 @@ def _parser() -> argparse.ArgumentParser:
     nodes_help = f"how many hosts, {NODES_MIN} to {NODES_MAX} (default {NODES_DEFAULT}; of a mesh: drawn)"
     parser.add_argument("--nodes", type=int, metavar="N", help=nodes_help)
     parser.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same run (default: drawn)")
-    parser.add_argument("--sweep", type=int, metavar="K", help="run K seeds that follow each other, on all cores")
+    parser.add_argument("--sweep", type=_at_least_one, metavar="K", help="run K seeds that follow each other")
+    parser.add_argument(
+        "--jobs", type=_at_least_one, metavar="J", help="how many at once in a sweep (default: cores)"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write a page with pictures (mesh)")
     parser.add_argument("--print-plan", action="store_true", help="print what would happen, as JSON, and do nothing")
     plan_help = "run a plan: one that was printed, perhaps with less in it, or your own in TOML"

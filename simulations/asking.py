@@ -82,7 +82,7 @@ class Asked:
 
 async def put(asked: Asked, host: SimulatedHost, wires: Wires) -> None:
     """Put the question and note what comes, to its end, the asker's end, or the end of its patience."""
-    network = SimulatedNetwork(wires, host.name)
+    network = SimulatedNetwork(wires, host.place)
     waits_s = asked.query.timeout_s + PATIENCE_S
     gone_after_s = asked.step.gone_after_s
     try:

@@ -98,7 +98,7 @@ def seeded(rng: random.Random, wall_s: Callable[[], float]) -> Iterator[None]:
             (identity, "secret_key", lambda: bytes(32)),
             (FileIdentity, "__str__", lambda known: _text_of(replace(known, device=0, inode=0))),
         ):
-            stack.enter_context(_replaced(owner, name, value))
+            stack.enter_context(replaced(owner, name, value))
         stack.enter_context(_own_garbage())
         yield
 
@@ -108,7 +108,7 @@ def trapped() -> Iterator[None]:
     """Reaching for the real world raises `Escaped`. Enter it inside `trio.run`, which itself opens a socket."""
     with ExitStack() as stack:
         for owner, name in _TRAPS:
-            stack.enter_context(_replaced(owner, name, _trap(f"{owner.__name__}.{name}")))
+            stack.enter_context(replaced(owner, name, _trap(f"{owner.__name__}.{name}")))
         yield
 
 
@@ -154,7 +154,8 @@ def _own_garbage() -> Iterator[None]:
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:
+def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
+    """``value`` in place of an attribute, for a while."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:

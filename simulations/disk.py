@@ -1,4 +1,6 @@
-"""A simulated disk with a page cache: what was not synced does not outlive a power failure.
+"""What a simulated host reads and writes: its logs' disk, as time that work takes, and the daemon's memory.
+
+The latter is a simulated disk with a page cache: what was not synced does not outlive a power failure.
 
 A killed process leaves all that it wrote, for that is the kernel's; but it writes no more and holds no lock. When
 the power goes, a file has the content of its last sync (none, if there was none), and the directory the names of its
@@ -9,7 +11,39 @@ from __future__ import annotations
 
 import errno
 import os
+import random
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+STEP_S: Final = (0.000_2, 0.002)
+"""Shortest and longest step of blocking work, drawn: a chunk from memory, and one from a disk."""
+
+SCANS_MAX: Final = 4
+"""Steps at once on one host: the daemon's own default."""
+
+
+class InlineRunner:
+    """Blocking work in the loop itself, after a drawn virtual time: a thread would take real time, in which a
+    virtual clock runs away. A `varlogd.world.Runner`."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.extra_s = 0.0
+        self._rng = rng
+        self._limiter = trio.CapacityLimiter(SCANS_MAX)
+
+    def check(self) -> None:
+        """Nobody can have changed their mind: no time passes during a step. `run` is where it is noticed."""
+
+    async def run(self, step: Callable[[], T], closing: ExitStack | None = None) -> T:
+        async with self._limiter:
+            await trio.sleep(self._rng.uniform(*STEP_S) + self.extra_s)
+            return step()
 
 
 @dataclass
@@ -67,8 +101,7 @@ class Handle:
 
     def write(self, name: str, data: bytes) -> None:
         disk = self._open()
-        file = disk.names.setdefault(name, _File())
-        file.data = b""
+        disk.names[name] = file = _File()
         if disk.fillers:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
         file.data = data

@@ -14,18 +14,18 @@ import logging
 import math
 import random
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC
 from enum import Enum
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import trio
 
+from simulations.cpu import Cpu
 from simulations.determinism import RunQueue
-from simulations.disk import SimulatedDisk
+from simulations.disk import InlineRunner, SimulatedDisk
 from simulations.logs import EPOCH_NS, HostLog
 from simulations.network import SimulatedNetwork, Wires
 from simulations.trace import Kind, Trace
@@ -34,18 +34,10 @@ from varlogd.daemon import Daemon
 from varlogd.swim.state import Member
 from varlogd.world import World
 
-T = TypeVar("T")
-
 PORT: Final = 8514
 
 STATE_DIR: Final = "/var/lib/varlogd"
 """Where the daemons' memory is, on the simulated disk."""
-
-STEP_S: Final = (0.000_2, 0.002)
-"""Shortest and longest step of blocking work, drawn: a chunk from memory, and one from a disk."""
-
-SCANS_MAX: Final = 4
-"""Steps at once on one host: the daemon's own default."""
 
 
 class Phase(Enum):
@@ -58,39 +50,28 @@ class Phase(Enum):
     CRASHED = "crashed"  # killed, or without power
 
 
-class InlineRunner:
-    """Blocking work in the loop itself, after a drawn virtual time: a thread would take real time, in which a
-    virtual clock runs away. A `varlogd.world.Runner`."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self.extra_s = 0.0
-        self._rng = rng
-        self._limiter = trio.CapacityLimiter(SCANS_MAX)
-
-    def check(self) -> None:
-        """Nobody can have changed their mind: no time passes during a step. `run` is where it is noticed."""
-
-    async def run(self, step: Callable[[], T], closing: ExitStack | None = None) -> T:
-        async with self._limiter:
-            await trio.sleep(self._rng.uniform(*STEP_S) + self.extra_s)
-            return step()
-
-
 class Process:
     """One boot of a daemon."""
 
-    def __init__(self, host: str, daemon: Daemon, network: SimulatedNetwork, runner: InlineRunner) -> None:
+    def __init__(self, host: str, daemon: Daemon, network: SimulatedNetwork, runner: InlineRunner, cpu: Cpu) -> None:
         self.host = host
         self.daemon = daemon
         self.network = network
         self.runner = runner
+        self.cpu = cpu
         self.scope = trio.CancelScope()
         self.over = trio.Event()
         self.ready = False
-        self.frozen = False
+        self.ready_at = math.inf
+        self.stopped = False  # SIGSTOP
         self.gone = False  # killed: whatever its tasks still do did not happen
         self.failure: Exception | None = None
         self.failed_at = 0.0
+
+    @property
+    def frozen(self) -> bool:
+        """Whether its tasks must not run."""
+        return self.stopped or self.cpu.busy
 
     @property
     def view(self) -> Mapping[str, Member]:
@@ -104,7 +85,7 @@ class Process:
 
     @property
     def messages(self) -> int:
-        """How many gossip messages it has sent."""
+        """How many gossip messages it has written."""
         return self.daemon.gossip.links.messages_sent if self.ready else 0
 
     @property
@@ -134,34 +115,78 @@ class Site:
     seeds: tuple[str, ...]
 
 
-class SimulatedHost:
-    """A machine: its disk, its power, and its daemon while that runs.
+class Troubles:
+    """The faults at one place in the network, whoever is there, in virtual seconds: ``disturbed_at``, when one other
+    than a kill last began or ended, and ``calm_since``, since when there is none (infinity while there is one)."""
 
-    What the simulator remembers of it, in virtual seconds: ``phase_since``; ``disturbed_at``, when a fault
-    other than a kill last began or ended here, and ``calm_since``, since when there is none (infinity while
-    there is one); ``stood_still_at``, when it was last frozen or thawed; ``leave_at``, when it was last told
-    to leave.
+    def __init__(self) -> None:
+        self.calm_since = 0.0
+        self.disturbed_at = 0.0
+        self._faults = 0
+
+    def disturb(self) -> None:
+        """A fault begins."""
+        self._faults += 1
+        self.disturbed_at = trio.current_time()
+        self.calm_since = math.inf
+
+    def calm(self) -> None:
+        """A fault ends."""
+        self._faults -= 1
+        self.disturbed_at = trio.current_time()
+        if not self._faults:
+            self.calm_since = self.disturbed_at
+
+
+class SimulatedHost:
+    """A machine: its disk, its power, and its daemon while that runs. ``place``: its address in the network, which
+    may have been another host's before.
+
+    What the simulator remembers of it, in virtual seconds: ``phase_since``; ``troubles``; ``leave_at``, when it was
+    last told to leave; ``cut_off_at``, when it was last seen to say that it is cut off; ``clock_set_at``, when its
+    wall clock last jumped.
     """
 
-    def __init__(self, site: Site, log: HostLog, root: Path) -> None:
+    def __init__(self, site: Site, log: HostLog, root: Path, place: str, troubles: Troubles) -> None:
         self.name = log.host
-        self.address = f"{self.name}:{PORT}"
+        self.place = place
+        self.troubles = troubles
+        self.address = f"{place}:{PORT}"
         self.log = log
         self.phase = Phase.OFF
         self.phase_since = 0.0
-        self.calm_since = 0.0
-        self.disturbed_at = 0.0
-        self.stood_still_at = -math.inf
         self.leave_at = math.inf
+        self.cut_off_at = -math.inf
+        self.clock_ahead_s = 0.0
+        self.clock_set_at = 0.0
         self.disk = SimulatedDisk()
         self.processes: list[Process] = []
         self.askers: dict[trio.CancelScope, None] = {}
         self._site = site
         self._root = root
-        self._faults = 0
+        self._stood_still_at = -math.inf
+        self._services_s: list[float] = []
         self._disk_extra_s = 0.0
         self._slow_disks = 0
         self._disk_well_since = -math.inf
+
+    @property
+    def calm_since(self) -> float:
+        return self.troubles.calm_since
+
+    @property
+    def disturbed_at(self) -> float:
+        return self.troubles.disturbed_at
+
+    @property
+    def stood_still_at(self) -> float:
+        """When it was last frozen or thawed, or slow: infinity while it is slow."""
+        return math.inf if self._services_s else self._stood_still_at
+
+    @property
+    def up_since(self) -> float:
+        """Since when the daemon listens: with a slow disk a start takes its time. Infinity if it does not."""
+        return self.process.ready_at if self.phase is Phase.UP and self.process is not None else math.inf
 
     @property
     def last_process(self) -> Process | None:
@@ -192,7 +217,7 @@ class SimulatedHost:
             if self.phase is Phase.UP:
                 return
             await self.last_process.over.wait()
-        self._site.wires.lighten(self.name)
+        self._site.wires.lighten(self.place)
         process = self._boot()
         self.processes.append(process)
         self._enter(Phase.UP)
@@ -208,8 +233,8 @@ class SimulatedHost:
         self.disk.lose_power()
         for scope in self.askers:
             scope.cancel()
-        self._site.wires.darken(self.name)
-        self.disturbed_at = trio.current_time()
+        self._site.wires.darken(self.place)
+        self.troubles.disturbed_at = trio.current_time()
 
     def leave(self) -> None:
         """SIGTERM."""
@@ -224,13 +249,13 @@ class SimulatedHost:
         process = self.process
         if process is None:
             return lambda: None
-        process.frozen = True
-        self.stood_still_at = trio.current_time()
+        process.stopped = True
+        self._stood_still_at = trio.current_time()
 
         def thaw() -> None:
-            if process.frozen:
-                process.frozen = False
-                self.stood_still_at = trio.current_time()
+            if process.stopped:
+                process.stopped = False
+                self._stood_still_at = trio.current_time()
                 self._site.queue.look_again()
 
         return thaw
@@ -248,29 +273,49 @@ class SimulatedHost:
         if self.last_process is not None:
             self.last_process.runner.extra_s = self._disk_extra_s
 
-    def disturb(self) -> None:
-        """A fault begins that touches this host."""
-        self._faults += 1
-        self.disturbed_at = trio.current_time()
-        self.calm_since = math.inf
+    def fill_disk(self, by: int) -> None:
+        """So many more take all the room there is; a negative number undoes it."""
+        self.disk.fillers += by
 
-    def calm(self) -> None:
-        """A fault ends."""
-        self._faults -= 1
-        self.disturbed_at = trio.current_time()
-        if not self._faults:
-            self.calm_since = self.disturbed_at
+    def slow_node(self, service_s: float) -> Callable[[], None]:
+        """Every message takes so much of its processor, this boot's and the next; the result undoes it."""
+        self._services_s.append(service_s)
+        self._set_service()
+
+        def undo() -> None:
+            self._services_s.remove(service_s)
+            self._stood_still_at = trio.current_time()
+            self._set_service()
+
+        return undo
+
+    def set_clock(self, by_s: float) -> None:
+        """The wall clock jumps."""
+        self.clock_ahead_s += by_s
+        self.clock_set_at = trio.current_time()
+
+    def wall_ns(self) -> int:
+        """The wall clock."""
+        return EPOCH_NS + round((trio.current_time() + self.clock_ahead_s) * 1e9)
+
+    def _set_service(self) -> None:
+        process = self.last_process
+        if process is not None:
+            process.cpu.service_s = sum(self._services_s)
+            if not self._services_s:
+                process.cpu.rest()
 
     def _boot(self) -> Process:
         site, boot = self._site, len(self.processes)
-        network = SimulatedNetwork(site.wires, self.name)
+        cpu = Cpu(site.queue, site.nursery, sum(self._services_s))
+        network = SimulatedNetwork(site.wires, self.place, cpu.charge)
         runner = InlineRunner(random.Random(f"{site.seed}/disk/{self.name}/{boot}"))
         runner.extra_s = self._disk_extra_s
         world = World(
             network=network,
             rng=random.Random(f"{site.seed}/node/{self.name}/{boot}"),
             runner=runner,
-            wall_ns=wall_ns,
+            wall_ns=self.wall_ns,
             zone=UTC,
             disk=self.disk.directory,
         )
@@ -282,7 +327,7 @@ class SimulatedHost:
             state_dir=STATE_DIR,
             allow_unauthenticated=True,
         )
-        return Process(self.name, Daemon(config, world), network, runner)
+        return Process(self.name, Daemon(config, world), network, runner, cpu)
 
     async def _run(self, process: Process) -> None:
         PROCESS.set(process)
@@ -290,7 +335,7 @@ class SimulatedHost:
             with process.scope:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(process.daemon.run)
-                    process.ready = True
+                    process.ready, process.ready_at = True, trio.current_time()
         except Exception as error:
             if not process.gone:
                 process.failure, process.failed_at = error, trio.current_time()
@@ -308,19 +353,15 @@ class SimulatedHost:
         process.gone = True
         end(process.network)
         self.disk.cut_off()
-        process.frozen = False
-        self._site.queue.look_again()
+        process.stopped = False
+        process.cpu.service_s = 0.0
+        process.cpu.rest()
         process.scope.cancel()
         self._enter(Phase.CRASHED)
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
         self.phase_since = trio.current_time()
-
-
-def wall_ns() -> int:
-    """The wall clock of every simulated host."""
-    return EPOCH_NS + round(trio.current_time() * 1e9)
 
 
 class LogCapture(logging.Handler):

@@ -1,20 +1,18 @@
-"""What must always hold. The simulator knows what really happened, and each invariant compares.
+"""What must always hold. The simulator knows what really happened, and each invariant (`scene`) compares.
 
-An invariant is shown every change of a node's view, looks at the whole world a few times a second and at the
-end, and judges every question when it is over. It returns the ways in which it is broken, in words; it changes
-nothing. The bounds are those of the default configuration at up to 128 nodes.
+The bounds are those of the default configuration at up to 128 nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from simulations.answers import answer_faults
 from simulations.asking import Asked
 from simulations.host import Phase, SimulatedHost
-from simulations.network import Wires
+from simulations.scene import Breach, Change, Invariant, Scene
+from simulations.traffic import Load, Refutation
 from varlogd.swim.state import Member, State, rank
 from varlogd.wire.query import Outcome
 
@@ -36,62 +34,13 @@ WELL_S: Final = 1.0
 ANSWER_SLACK_S: Final = 3.0
 """Beyond a question's deadline: the dial, and a ledger over a slow network."""
 
+CLOCKS_S: Final = 30.0
+"""By then a clock has been looked at again: every member is probed in turn, one a second, in so small a mesh."""
+
+CLOCK_TICK_S: Final = 0.000_01
+"""Clocks are told in microseconds."""
+
 GONE: Final = (Phase.CRASHED, Phase.LEFT)
-
-
-class Change(NamedTuple):
-    """A node's view of one member changed."""
-
-    now: float
-    viewer: SimulatedHost
-    before: Member | None
-    after: Member | None
-
-
-class Scene(Protocol):
-    """The whole world, as an invariant may look at it."""
-
-    hosts: dict[str, SimulatedHost]
-    wires: Wires
-    asks: list[Asked]
-
-    @property
-    def own_faults(self) -> Sequence[tuple[float, str, str]]:
-        """Failures of a daemon's own: when, on which host, what."""
-        ...
-
-
-@dataclass(frozen=True)
-class Breach:
-    """An invariant is broken: when, how, and on which hosts."""
-
-    at: float
-    text: str
-    hosts: tuple[str, ...]
-
-
-class Invariant:
-    """The base: nothing is ever wrong. ``name`` and ``promise`` are shown to people."""
-
-    name = ""
-    promise = ""
-
-    def on_change(self, scene: Scene, change: Change) -> Iterator[Breach]:
-        yield from ()
-
-    def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
-        yield from ()
-
-    def on_answer(self, scene: Scene, asked: Asked, now: float) -> Iterator[Breach]:
-        yield from ()
-
-    def at_end(self, scene: Scene, now: float) -> Iterator[Breach]:
-        """Healed, and every daemon still running."""
-        yield from ()
-
-    def after_stop(self, scene: Scene, now: float) -> Iterator[Breach]:
-        """Every daemon has been stopped."""
-        yield from ()
 
 
 class Monotone(Invariant):
@@ -110,7 +59,7 @@ class Completeness(Invariant):
     name = "completeness"
     promise = (
         f"a member that crashed or left is not live in any live view {DETECTION_S:g} s later, but for a node that"
-        " says of itself that it is cut off"
+        " said in this time that it is cut off"
     )
 
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
@@ -131,14 +80,12 @@ class Isolated(Invariant):
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
         since = now - ACCURACY_CALM_S
         well = [
-            host
-            for host in scene.hosts.values()
-            if host.phase is Phase.UP and host.running and max(host.phase_since, host.calm_since) <= since
+            host for host in scene.hosts.values() if host.running and max(host.up_since, host.calm_since) <= since
         ]
         for viewer in well:
             if viewer.running and viewer.running.cut_off:
                 for other in well:
-                    if other is not viewer and scene.wires.connected_since(viewer.name, other.name) <= since:
+                    if other is not viewer and scene.wires.connected_since(viewer.place, other.place) <= since:
                         hosts = (viewer.name, other.name)
                         yield Breach(now, f"{viewer.name} says it is cut off, and {other.name} is there", hosts)
 
@@ -153,7 +100,7 @@ class Accuracy(Invariant):
             return
         host = scene.hosts[after.name]
         since = change.now - ACCURACY_CALM_S
-        untouched = host.phase is Phase.UP and host.phase_since <= since and host.calm_since <= since
+        untouched = max(host.up_since, host.calm_since) <= since
         if untouched and after.epoch == host.epoch and _reachable_by_all(scene, host, since):
             hosts = (change.viewer.name, host.name)
             yield Breach(change.now, f"{change.viewer.name} declares {host.name} dead, which is well", hosts)
@@ -184,7 +131,7 @@ class Healed(Invariant):
             if viewer.phase is Phase.UP:
                 yield from (
                     Breach(now, f"{viewer.name}: {untruth}", (viewer.name, host))
-                    for host, untruth in untruths(scene, viewer)
+                    for host, untruth in untruths(scene, viewer, now)
                 )
 
 
@@ -225,6 +172,29 @@ class Answered(Invariant):
             if entry.outcome != Outcome.ANSWERED and not excused and _is_well(scene, asked, entry.host):
                 told = f"{entry.host} is {entry.outcome} ({entry.why}), and is well"
                 yield Breach(now, f"{question}: {told}", (host.name, entry.host))
+
+
+class Clocks(Invariant):
+    name = "clocks"
+    promise = (
+        f"a clock in a ledger is as far ahead as it says, give or take its uncertainty, if it has been steady for"
+        f" {CLOCKS_S:g} s and the hosts were well"
+    )
+
+    def on_answer(self, scene: Scene, asked: Asked, now: float) -> Iterator[Breach]:
+        asker = scene.hosts[asked.step.host]
+        for entry in asked.ledger.members if asked.ledger is not None else ():
+            host = scene.hosts[entry.host]
+            steady = max(asker.clock_set_at, host.clock_set_at) <= asked.began_at - CLOCKS_S
+            if entry.offset_s is None or entry.uncertainty_s is None or not steady:
+                continue
+            if not _is_well(scene, asked, entry.host, CLOCKS_S):
+                continue
+            truth = host.clock_ahead_s - asker.clock_ahead_s
+            if abs(entry.offset_s - truth) > entry.uncertainty_s + CLOCK_TICK_S:
+                claim = f"{entry.offset_s:+.6f} ± {entry.uncertainty_s:.6f} s"
+                told = f"{entry.host}'s clock is {truth:+.6f} s ahead, and said to be {claim}"
+                yield Breach(now, f"question {asked.number} at {asker.name}: {told}", (asker.name, host.name))
 
 
 class Cancelled(Invariant):
@@ -281,20 +251,23 @@ INVARIANTS: Final[tuple[Callable[[], Invariant], ...]] = (
     Completeness,
     Isolated,
     Accuracy,
+    Refutation,
     Goodbye,
     Healed,
     LedgerTruth,
     Answered,
+    Clocks,
     Cancelled,
     NoLeaks,
+    Load,
     NoOwnFaults,
 )
 
 
-def untruths(scene: Scene, viewer: SimulatedHost) -> Iterator[tuple[str, str]]:
+def untruths(scene: Scene, viewer: SimulatedHost, now: float) -> Iterator[tuple[str, str]]:
     """What a view has wrong: (host, in words)."""
     view = viewer.process.view if viewer.process is not None else {}
-    cut_off = viewer.process is not None and viewer.process.cut_off
+    cut_off = viewer.cut_off_at > now - DETECTION_S
     for name, host in scene.hosts.items():
         held = view.get(name)
         if host.phase is Phase.UP:
@@ -305,26 +278,32 @@ def untruths(scene: Scene, viewer: SimulatedHost) -> Iterator[tuple[str, str]]:
 
 
 def _viewers(scene: Scene, now: float, settled_s: float) -> Iterator[SimulatedHost]:
-    """The hosts whose views count: up, running, not cut off, and back from their own faults for so long."""
+    """The hosts whose views count: up, running, not cut off, and back from their own faults for so long.
+
+    Who was cut off has its suspicions begin anew. The last node of a mesh hears nothing but refusals of those that
+    were killed; each ends its being cut off for some seconds and condemns nobody, for a process that is gone from
+    this very host refuses with the cable out as well. What it cannot know it says, again and again.
+    """
     for host in scene.hosts.values():
-        settled = max(host.phase_since, host.disturbed_at) <= now - settled_s
+        settled = max(host.phase_since, host.disturbed_at, host.cut_off_at) <= now - settled_s
         if host.phase is Phase.UP and host.running and not host.running.cut_off and settled:
             yield host
 
 
-def _is_well(scene: Scene, asked: Asked, name: str) -> bool:
+def _is_well(scene: Scene, asked: Asked, name: str, for_s: float = WELL_S) -> bool:
     """Whether a host was live in the view, and since a while before the question it and the asked node were up,
     free of faults and connected."""
-    host, asker, since = scene.hosts[name], scene.hosts[asked.step.host], asked.began_at - WELL_S
+    host, asker, since = scene.hosts[name], scene.hosts[asked.step.host], asked.began_at - for_s
     live = asked.views[0].get(name, State.DEAD) <= State.SUSPECT
-    untouched = host.phase is Phase.UP and max(host.phase_since, host.calm_since, asker.calm_since) <= since
-    return live and untouched and scene.wires.connected_since(asker.name, name) <= since
+    untouched = max(host.up_since, host.calm_since, asker.calm_since) <= since
+    return live and untouched and scene.wires.connected_since(asker.place, host.place) <= since
 
 
 def _reachable_by_all(scene: Scene, host: SimulatedHost, since: float) -> bool:
-    """Whether every live node has been able to exchange messages with ``host`` all the time since then."""
+    """Whether every live node has been able to exchange messages with ``host`` all the time since then, none of them
+    lost: who loses packets is no judge of others, and their answers are late at best."""
     return all(
-        scene.wires.connected_since(host.name, other.name) <= since
+        scene.wires.connected_since(host.place, other.place) <= since
         for other in scene.hosts.values()
         if other.phase in (Phase.UP, Phase.LEAVING)
     )

@@ -66,15 +66,19 @@ def do(job: Job) -> Result:
         return Result(job, broken, dict(outcome.sometimes))
     report = run(plan_of(job.name, job.seed, job.nodes or 5))
     found = [f"{name} at {list_[0].at:.3f} s: {list_[0].text}" for name, list_ in report.breaches.items() if list_]
-    return Result(job, found[0] if found else "", {})
+    return Result(job, found[0] if found else "", dict(report.sometimes))
 
 
-def sweep(jobs: Iterable[Job], total: int | None, until: float = float("inf")) -> Iterator[Result]:
-    """Do jobs on all cores, as they come, with a line of progress; begins none after ``until`` (monotonic)."""
+def sweep(
+    jobs: Iterable[Job], total: int | None, until: float = float("inf"), at_once: int | None = None
+) -> Iterator[Result]:
+    """Do jobs as they come, so many ``at_once`` (None: one a core), with a line of progress; begins none after
+    ``until`` (monotonic)."""
     began, done, broken = time.monotonic(), 0, 0
     in_time = takewhile(lambda _job: time.monotonic() < until, jobs)
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count() or 1) as pool:
-        for result in _bounded(pool, in_time):
+    processes = at_once or os.cpu_count() or 1
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for result in _bounded(pool, in_time, 4 * processes):
             done += 1
             broken += bool(result.broken)
             _progress(f"{done}{'' if total is None else f' of {total}'} runs, {broken} broken", began)
@@ -82,9 +86,8 @@ def sweep(jobs: Iterable[Job], total: int | None, until: float = float("inf")) -
     _progress("", began)
 
 
-def _bounded(pool: multiprocessing.pool.Pool, jobs: Iterator[Job]) -> Iterator[Result]:
+def _bounded(pool: multiprocessing.pool.Pool, jobs: Iterator[Job], at_once: int) -> Iterator[Result]:
     """As `imap_unordered`, but asks for a job only when one is wanted: jobs may come without an end."""
-    at_once = 4 * (os.cpu_count() or 1)
     while batch := list(islice(jobs, at_once)):
         yield from pool.imap_unordered(do, batch)
 

@@ -52,13 +52,18 @@ class Wires:
         """Ends that a process holds open, by name."""
         return [stream.name for stream in self._open if not stream.closed]
 
+    @property
+    def windows_filled(self) -> int:
+        """How often a writer had to wait for its reader."""
+        return sum(way.windows_filled for way in self._ways.values())
+
     def way(self, src: str, dst: str) -> Way:
         return self._ways[src, dst]
 
     def connected_since(self, one: str, other: str) -> float:
-        """Since when both directions between two hosts have been open; infinity if one is not."""
+        """Since when both directions between two hosts have let everything through; infinity if one does not."""
         ways = (self.way(one, other), self.way(other, one))
-        return max((way.open_since for way in ways), default=0.0) if all(way.open for way in ways) else math.inf
+        return max(way.whole_since for way in ways) if all(way.whole for way in ways) else math.inf
 
     def knows(self, host: str) -> bool:
         return host in self._hosts
@@ -75,20 +80,30 @@ class Wires:
 
     def slow_down(self, host: str, extra_s: float) -> None:
         """Every segment from or to a host takes so much longer than now (less, if negative)."""
-        for src, dst in self._around(host):
+        for src, dst in self.around(host):
             self._ways[src, dst].extra_s += extra_s
+
+    def lose(self, host: str, share: float) -> None:
+        """So large a share of all packets from and to a host is lost."""
+        for pair in self.around(host):
+            self._ways[pair].lose(share)
+
+    def lose_no_more(self, host: str, share: float) -> None:
+        """Undo one `lose`."""
+        for pair in self.around(host):
+            self._ways[pair].lose_no_more(share, trio.current_time())
 
     def darken(self, host: str) -> None:
         """The power fails: nothing leaves the host or reaches it. Its processes must `vanish` first."""
         if host not in self._dark:
             self._dark[host] = None
-            self.cut(self._around(host))
+            self.cut(self.around(host))
 
     def lighten(self, host: str) -> None:
         """The power is back, if it was out."""
         if host in self._dark:
             del self._dark[host]
-            self.mend(self._around(host))
+            self.mend(self.around(host))
 
     def listen(self, listener: SimulatedListener) -> None:
         """Open a listener. Raises CannotListen if the port is in use."""
@@ -118,8 +133,8 @@ class Wires:
         name = f"{client.host}>{server.host}#{self._connections}"
         there = self._pipe(client.host, server.host, name)
         back = self._pipe(server.host, client.host, f"{name} back")
-        near = SimulatedStream(name, there, back, lambda end: self._closed(end, client))
-        far = SimulatedStream(f"{name} back", back, there, lambda end: self._closed(end, server))
+        near = SimulatedStream(name, there, back, lambda end: self._closed(end, client), client.on_read)
+        far = SimulatedStream(f"{name} back", back, there, lambda end: self._closed(end, server), server.on_read)
         self._open[near], self._open[far] = far, near
         client.streams[near] = None
         server.streams[far] = None
@@ -135,7 +150,8 @@ class Wires:
     def _pipe(self, src: str, dst: str, name: str) -> Pipe:
         return Pipe(self._ways[src, dst], lambda at, data: self._trace.wire(at, name, data))
 
-    def _around(self, host: str) -> Iterator[tuple[str, str]]:
+    def around(self, host: str) -> Iterator[tuple[str, str]]:
+        """All ways from and to a host."""
         for other in self._hosts:
             if other != host:
                 yield host, other
@@ -145,8 +161,10 @@ class Wires:
 class SimulatedNetwork:
     """The network as one process on one host has it: a `varlogd.mesh.network.Network`."""
 
-    def __init__(self, wires: Wires, host: str) -> None:
+    def __init__(self, wires: Wires, host: str, on_read: Callable[[int], bool] = lambda _segments: False) -> None:
+        """``on_read``: see `SimulatedStream`."""
         self.host = host
+        self.on_read = on_read
         self.streams: dict[SimulatedStream, None] = {}
         self._wires = wires
         self._listeners: list[SimulatedListener] = []
@@ -201,7 +219,7 @@ class SimulatedNetwork:
         if not (there.open and back.open):
             return False
         await trio.sleep(there.draw_s() + back.draw_s())
-        return there.open and back.open
+        return there.open and back.open and not (there.draw_lost() or back.draw_lost())
 
     def _accepted_by(self, listener: SimulatedListener | None, address: str) -> SimulatedStream | None:
         """The near end, once the kernel over there has taken the connection; None if it dropped the SYN."""

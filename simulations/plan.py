@@ -6,10 +6,14 @@ plan. Nothing here acts: `run` does what a plan says.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Kill(Struct, frozen=True, tag="kill"):
@@ -74,6 +78,67 @@ class SlowNetwork(Struct, frozen=True, tag="slow-network"):
     duration_s: float
 
 
+class Block(Struct, frozen=True, tag="block"):
+    """The Lifeguard paper's anomaly: a process can neither send nor receive for a while, though its timers run."""
+
+    at_s: float
+    host: str
+    duration_s: Seconds
+
+
+class SlowNode(Struct, frozen=True, tag="slow-node"):
+    """A process takes so long for each message it receives; more than come in between, and they pile up."""
+
+    at_s: float
+    host: str
+    service_s: Seconds
+    duration_s: Seconds
+
+
+class Loss(Struct, frozen=True, tag="loss"):
+    """So large a share of all packets from and to a host is lost (over streams: comes late)."""
+
+    at_s: float
+    host: str
+    share: Share
+    duration_s: Seconds
+
+
+class Flap(Struct, frozen=True, tag="flap"):
+    """A host is cut off for ``down_s``, reachable for ``up_s``, and so on."""
+
+    at_s: float
+    host: str
+    down_s: Annotated[float, Meta(gt=0, le=3600)]
+    up_s: Annotated[float, Meta(gt=0, le=3600)]
+    duration_s: Seconds
+
+
+class Reuse(Struct, frozen=True, tag="reuse"):
+    """A machine is gone and its address is given to another one, on which a node of another name starts."""
+
+    at_s: float
+    host: str
+    name: str
+
+
+class ClockJump(Struct, frozen=True, tag="clock-jump"):
+    """A clock is so much later all at once: at Level 1 the one that a process goes by, as after a suspended machine;
+    at Level 2 the wall clock of a host, which may go back as well."""
+
+    at_s: float
+    host: str
+    seconds: Annotated[float, Meta(ge=-86_400, le=86_400)]
+
+
+class RollingRestart(Struct, frozen=True, tag="rolling-restart"):
+    """All processes are killed and started again ``down_s`` later, one every ``every_s``."""
+
+    at_s: float
+    every_s: Annotated[float, Meta(ge=0.01, le=3600)]
+    down_s: Seconds
+
+
 class SlowDisk(Struct, frozen=True, tag="slow-disk"):
     """Every step of a scan on these hosts takes ``extra_s`` longer."""
 
@@ -106,7 +171,26 @@ class Ask(Struct, frozen=True, tag="ask"):
     gone_after_s: float | None = None
 
 
-Step = Kill | PowerOff | Start | Leave | Freeze | Partition | OneWay | SlowNetwork | SlowDisk | FullDisk | Ask
+Fault = (
+    Kill
+    | PowerOff
+    | Start
+    | Leave
+    | Freeze
+    | Partition
+    | OneWay
+    | SlowNetwork
+    | Block
+    | SlowNode
+    | Loss
+    | Flap
+    | Reuse
+    | ClockJump
+    | RollingRestart
+)
+"""What can befall a mesh: both levels know it."""
+
+Step = Fault | SlowDisk | FullDisk | Ask
 
 
 class Plan(Struct, frozen=True):
@@ -121,25 +205,37 @@ class Plan(Struct, frozen=True):
     steps: tuple[Step, ...]
 
     def __post_init__(self) -> None:
-        for step in self.steps:
-            if strangers := set(hosts_of(step)) - set(self.hosts):
-                raise ValueError(f"{describe(step)}: there is no {', '.join(sorted(strangers))}")
+        check(self.steps, self.hosts)
 
     @property
     def settled_s(self) -> float:
         """When the last step is over."""
-        return max((end_of(step) for step in self.steps), default=0.0)
+        return max((end_of(step, len(self.hosts)) for step in self.steps), default=0.0)
 
 
-def end_of(step: Step) -> float:
+def check(steps: Iterable[Step], hosts: Iterable[str]) -> None:
+    """Raises ValueError for a step about a host that there is not, or that gives away a name in use."""
+    names = set(hosts)
+    for step in steps:
+        if strangers := set(hosts_of(step)) - names:
+            raise ValueError(f"{describe(step)}: there is no {', '.join(sorted(strangers))}")
+        if isinstance(step, Reuse) and step.name in names:
+            raise ValueError(f"{describe(step)}: {step.name} is another host's name")
+
+
+def end_of(step: Step, nodes: int) -> float:
     """When a step has been undone, or has had its time."""
-    if isinstance(step, Ask):
-        return step.at_s + (step.timeout_s if step.gone_after_s is None else step.gone_after_s)
-    return step.at_s + getattr(step, "duration_s", 0.0)
+    match step:
+        case Ask():
+            return step.at_s + (step.timeout_s if step.gone_after_s is None else step.gone_after_s)
+        case RollingRestart():
+            return step.at_s + nodes * step.every_s + step.down_s
+        case _:
+            return step.at_s + float(getattr(step, "duration_s", 0.0))
 
 
 def hosts_of(step: Step) -> tuple[str, ...]:
-    """The hosts that a step is about."""
+    """The hosts that a step names."""
     match step:
         case SlowDisk(_, hosts) | FullDisk(_, hosts):
             return hosts
@@ -147,6 +243,8 @@ def hosts_of(step: Step) -> tuple[str, ...]:
             return tuple(host for side in sides for host in side)
         case OneWay(_, src, dst):
             return (src, dst)
+        case RollingRestart():
+            return ()
         case _:
             return (step.host,)
 
@@ -154,24 +252,46 @@ def hosts_of(step: Step) -> tuple[str, ...]:
 def describe(step: Step) -> str:
     """A step in a few words."""
     match step:
-        case Freeze(_, host, duration_s):
-            return f"freeze {host} for {duration_s:g} s"
-        case Partition(_, sides, duration_s):
-            return f"partition {' | '.join(' '.join(side) for side in sides)} for {duration_s:g} s"
-        case OneWay(_, src, dst, duration_s):
-            return f"cut the way from {src} to {dst} for {duration_s:g} s"
-        case SlowNetwork(_, host, extra_s, duration_s):
-            return f"network of {host} slower by {extra_s:g} s for {duration_s:g} s"
-        case SlowDisk(_, hosts, extra_s, duration_s):
-            return f"disks of {' '.join(hosts)} slower by {extra_s:g} s a step for {duration_s:g} s"
-        case FullDisk(_, hosts, duration_s):
-            return f"disks of {' '.join(hosts)} full for {duration_s:g} s"
         case Ask(_, host, question, _, gone_after_s):
             return f"ask {host} for {question}" + ("" if gone_after_s is None else f", gone after {gone_after_s:g} s")
         case PowerOff(_, host):
             return f"power off {host}"
         case Kill(_, host) | Start(_, host) | Leave(_, host):
             return f"{type(step).__name__.lower()} {host}"
+        case Reuse(_, host, name):
+            return f"{host} is gone, its address is now that of {name}"
+        case ClockJump(_, host, seconds):
+            return f"the clock of {host} jumps by {seconds:g} s"
+        case RollingRestart(_, every_s, down_s):
+            return f"restart all, one every {every_s:g} s, down for {down_s:g} s"
+        case _:
+            return f"{_describe_lasting(step)} for {step.duration_s:g} s"
+
+
+Lasting = Freeze | Partition | OneWay | SlowNetwork | Block | SlowNode | Loss | Flap | SlowDisk | FullDisk
+"""What is undone after its ``duration_s``."""
+
+
+def _describe_lasting(step: Lasting) -> str:
+    match step:
+        case Freeze(_, host) | Block(_, host):
+            return f"{type(step).__name__.lower()} {host}"
+        case Partition(_, sides):
+            return f"partition {' | '.join(' '.join(side) for side in sides)}"
+        case OneWay(_, src, dst):
+            return f"cut the way from {src} to {dst}"
+        case SlowNetwork(_, host, extra_s):
+            return f"network of {host} slower by {extra_s:g} s"
+        case SlowDisk(_, hosts, extra_s):
+            return f"disks of {' '.join(hosts)} slower by {extra_s:g} s a step"
+        case FullDisk(_, hosts):
+            return f"disks of {' '.join(hosts)} full"
+        case SlowNode(_, host, service_s):
+            return f"{host} takes {service_s:g} s a message"
+        case Loss(_, host, share):
+            return f"{host} loses {100 * share:g} %"
+        case Flap(_, host, down_s, up_s):
+            return f"{host} off {down_s:g} s, on {up_s:g} s,"
 
 
 def to_json(plan: Plan) -> str:

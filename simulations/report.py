@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from simulations.invariants import Breach
 from simulations.run import Report
+from simulations.scene import Breach
 from simulations.trace import Event, Kind
 
 SAME_NEWS_S: Final = 5.0
@@ -40,7 +40,8 @@ def lines(report: Report, replay: str) -> Iterator[str]:
     yield ""
     yield from (_verdict(report, invariant.name, invariant.promise) for invariant in report.invariants)
     yield ""
-    yield f"reached: {_reached(report)}"
+    counts = ", ".join(f"{count} {what}" for what, count in sorted(report.sometimes.items()))
+    yield f"reached: {len(report.asks)} questions, {counts}"
     yield "every view true, s after: " + "; ".join(f"{what} {took_s:.1f}" for what, took_s in report.settled)
     per_second = report.messages / (len(plan.hosts) * report.virtual_s)
     yield f"load: {report.messages} messages, {per_second:.1f} a node and second; {report.wire_bytes} bytes"
@@ -72,22 +73,6 @@ def _verdict(report: Report, name: str, promise: str) -> str:
     if not broken:
         return f"ok      {name}: {promise}"
     return f"BROKEN  {name}: {promise}\n        at {broken[0].at:.3f} s: {broken[0].text}"
-
-
-def _reached(report: Report) -> str:
-    """Counts of the states that make a run worth its time."""
-    counts = {
-        word: sum(event.text.startswith(word) for event in report.events if event.kind is Kind.MEMBER)
-        for word in ("member suspect", "member dead", "member left", "refuted")
-    }
-    counts["asker cancelled"] = sum("asker is dead" in event.text for event in report.events)
-    outcomes: dict[str, int] = {}
-    for asked in report.asks:
-        for entry in asked.ledger.members if asked.ledger else ():
-            outcomes[str(entry.outcome)] = outcomes.get(str(entry.outcome), 0) + 1
-    unanswered = sum(asked.ledger is None for asked in report.asks)
-    told = [f"{count} {word}" for word, count in (*counts.items(), *sorted(outcomes.items())) if count]
-    return ", ".join([*told, f"{len(report.asks)} questions, {unanswered} without a ledger"])
 
 
 def _post_mortem(report: Report) -> Iterator[str]:

@@ -20,36 +20,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Final
 
 import trio
 from msgspec import structs
 
+from simulations.acts import Acts
 from simulations.asking import QUESTIONS, Asked, View, put
 from simulations.clock import Deadlock, Livelock, run_virtually
 from simulations.determinism import RunQueue, install_run_queue, seeded, trapped
-from simulations.host import LogCapture, Phase, SimulatedHost, Site, is_frozen
-from simulations.invariants import HEAL_S, INVARIANTS, Breach, Change, Invariant, NoOwnFaults, untruths
+from simulations.host import LogCapture, Phase, SimulatedHost, Site, Troubles, is_frozen
+from simulations.invariants import HEAL_S, INVARIANTS, NoOwnFaults, untruths
 from simulations.logs import EPOCH_NS, HostLog
 from simulations.network import Wires
-from simulations.plan import (
-    Ask,
-    Freeze,
-    FullDisk,
-    Kill,
-    Leave,
-    OneWay,
-    Partition,
-    Plan,
-    PowerOff,
-    SlowDisk,
-    SlowNetwork,
-    Start,
-    Step,
-    describe,
-)
+from simulations.plan import Ask, ClockJump, FullDisk, Plan, SlowDisk, Step, describe
+from simulations.reached import reached
+from simulations.scene import Breach, Change, Invariant
+from simulations.talk import Talk, overheard
 from simulations.trace import Event, Kind, Trace
 from varlogd.swim.state import Member
 
@@ -84,6 +72,7 @@ class Report:
     settled: Sequence[tuple[str, float]]
     messages: int
     wire_bytes: int
+    sometimes: Mapping[str, int]
 
     @property
     def passed(self) -> bool:
@@ -97,7 +86,8 @@ def run(plan: Plan) -> Report:
         chance = random.Random(f"{plan.seed}/libraries")
         with seeded(chance, simulation.wall_s), _logs_to(simulation.capture), _losses_to(simulation.lost):
             try:
-                run_virtually(simulation.main, simulation.at_rest)
+                with overheard(simulation.talk):
+                    run_virtually(simulation.main, simulation.at_rest)
             except (Deadlock, Livelock) as trouble:
                 simulation.broke_off(trouble)
         return simulation.report()
@@ -112,12 +102,14 @@ class _Simulation:
         self.wires = Wires(plan.hosts, random.Random(f"{plan.seed}/network"), self.trace)
         self.hosts: dict[str, SimulatedHost] = {}
         self.asks: list[Asked] = []
+        self.talk = Talk()
         self._plan = plan
         self._rng = random.Random(f"{plan.seed}/start")
         self._invariants = [make() for make in INVARIANTS]
         self.breaches: dict[str, list[Breach]] = {invariant.name: [] for invariant in self._invariants}
-        self._logs = self._write_logs(root)
         self._root = root
+        self._there: dict[str, SimulatedHost] = {}  # by place: `acts`
+        self._acts = Acts(self.wires, self._there, self._move_in, self._note)
         self._views: dict[tuple[str, int], dict[str, Member]] = {}
         self._next_look = 0.0
         self._unsettled: list[tuple[str, float]] = []
@@ -134,6 +126,10 @@ class _Simulation:
             if process.failure is not None
         ]
         return [*self.capture.faults, *failures, *self._lost]
+
+    @property
+    def messages(self) -> int:
+        return sum(process.messages for host in self.hosts.values() for process in host.processes)
 
     def lost(self, what: str) -> None:
         """Something went wrong where no code could catch it: a finalizer, an object never closed."""
@@ -172,6 +168,9 @@ class _Simulation:
             self._settle(now)
         if now >= self._next_look:
             self._next_look = now + LOOK_S
+            for host in self.hosts.values():
+                if host.process is not None and host.process.cut_off:
+                    host.cut_off_at = now
             self._ask_invariants(lambda invariant: invariant.on_look(self, now))
 
     def report(self) -> Report:
@@ -184,23 +183,28 @@ class _Simulation:
             asks=self.asks,
             virtual_s=self._now,
             settled=self._settled,
-            messages=sum(process.messages for host in self.hosts.values() for process in host.processes),
+            messages=self.messages,
             wire_bytes=self.trace.wire_bytes,
+            sometimes=reached(self.trace.events, self.asks, self.talk.sometimes, self.wires.windows_filled),
         )
-
-    def _write_logs(self, root: Path) -> list[HostLog]:
-        logs = []
-        for index, name in enumerate(self._plan.hosts):
-            log = HostLog(name, index, random.Random(f"{self._plan.seed}/logs/{name}"))
-            log.write(root / name)
-            logs.append(log)
-        return logs
 
     def _build(self, queue: RunQueue, nursery: trio.Nursery) -> None:
         seeds = tuple(f"{name}:8514" for name in self._plan.hosts[:SEEDS])
-        site = Site(self.wires, self.trace, queue, nursery, self._plan.seed, seeds)
-        for log in self._logs:
-            self.hosts[log.host] = SimulatedHost(site, log, self._root / log.host)
+        self._site = Site(self.wires, self.trace, queue, nursery, self._plan.seed, seeds)
+        for name in self._plan.hosts:
+            self._there[name] = self._make(name, name, Troubles())
+
+    def _make(self, name: str, place: str, troubles: Troubles) -> SimulatedHost:
+        log = HostLog(name, len(self.hosts), random.Random(f"{self._plan.seed}/logs/{name}"))
+        log.write(self._root / name)
+        self.hosts[name] = host = SimulatedHost(self._site, log, self._root / name, place, troubles)
+        return host
+
+    def _move_in(self, place: str, name: str) -> SimulatedHost | None:
+        """A host for a place whose host is gone; None if there is, or was, one of that name."""
+        if name in self.hosts:
+            return None
+        return self._make(name, place, self._there[place].troubles)
 
     async def _start_all(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -216,86 +220,22 @@ class _Simulation:
             host.leave()
         await trio.sleep(STOP_S)
 
-    # What a step does
-
     async def _take(self, step: Step) -> None:
         await trio.sleep_until(step.at_s)
         if isinstance(step, Ask):
             await self._ask(step)
             return
         self._note(describe(step))
-        match step:
-            case Kill(_, name):
-                self.hosts[name].kill()
-            case PowerOff(_, name):
-                self.hosts[name].power_off()
-            case Leave(_, name):
-                self.hosts[name].leave()
-            case Start(_, name):
-                await self.hosts[name].start()
-            case Freeze() | Partition() | OneWay() | SlowNetwork() | SlowDisk() | FullDisk():
-                undo = self._begin(step)
-                await trio.sleep(step.duration_s)
-                self._note(f"over: {describe(step)}")
-                undo()
-        if not isinstance(step, SlowDisk | FullDisk):
+        await self._acts.take(step)
+        if not isinstance(step, SlowDisk | FullDisk | ClockJump):  # which no view shows
             self._unsettled.append((describe(step), trio.current_time()))
 
     def _note(self, what: str) -> None:
         self.trace.add(trio.current_time(), "", Kind.FAULT, what)
 
-    def _begin(self, step: Freeze | Partition | OneWay | SlowNetwork | SlowDisk | FullDisk) -> Callable[[], None]:
-        """Do what lasts; the result undoes it."""
-        match step:
-            case SlowDisk(_, names, extra_s, _):
-                self._slow_disks(names, extra_s)
-                return lambda: self._slow_disks(names, -extra_s)
-            case FullDisk(_, names, _):
-                self._fill_disks(names, 1)
-                return lambda: self._fill_disks(names, -1)
-            case Freeze(_, name, _):
-                return self._disturbed([name], self.hosts[name].freeze())
-            case SlowNetwork(_, name, extra_s, _):
-                self.wires.slow_down(name, extra_s)
-                return self._disturbed([name], lambda: self.wires.slow_down(name, -extra_s))
-            case OneWay(_, src, dst, _):
-                return self._cut([(src, dst)], [src, dst])
-            case Partition(_, sides, _):
-                across = [
-                    pair
-                    for one, other in combinations(sides, 2)
-                    for a in one
-                    for b in other
-                    for pair in ((a, b), (b, a))
-                ]
-                return self._cut(across, [name for side in sides for name in side])
-
-    def _slow_disks(self, names: Sequence[str], extra_s: float) -> None:
-        for name in names:
-            self.hosts[name].slow_disk(extra_s)
-
-    def _fill_disks(self, names: Sequence[str], by: int) -> None:
-        for name in names:
-            self.hosts[name].disk.fillers += by
-
-    def _cut(self, pairs: Sequence[tuple[str, str]], names: Sequence[str]) -> Callable[[], None]:
-        self.wires.cut(pairs)
-        return self._disturbed(names, lambda: self.wires.mend(pairs))
-
-    def _disturbed(self, names: Sequence[str], undo: Callable[[], None]) -> Callable[[], None]:
-        """Remember which hosts are touched by a fault until it is undone."""
-        for name in names:
-            self.hosts[name].disturb()
-
-        def over() -> None:
-            undo()
-            for name in names:
-                self.hosts[name].calm()
-
-        return over
-
     async def _ask(self, step: Ask) -> None:
-        host, now = self.hosts[step.host], trio.current_time()
+        host, now = self._there[step.host], trio.current_time()
+        step = structs.replace(step, host=host.name)
         query = structs.replace(QUESTIONS[step.question], timeout_s=step.timeout_s)
         asked = Asked(len(self.asks) + 1, step, query, now, [_states(host)])
         self.asks.append(asked)
@@ -328,7 +268,7 @@ class _Simulation:
     def _settle(self, now: float) -> None:
         """If all views are true, so are they after every fault up to now."""
         viewers = (host for host in self.hosts.values() if host.phase is Phase.UP)
-        if self._unsettled and all(next(untruths(self, viewer), None) is None for viewer in viewers):
+        if self._unsettled and all(next(untruths(self, viewer, now), None) is None for viewer in viewers):
             self._settled += [(what, now - at) for what, at in self._unsettled]
             self._unsettled.clear()
 

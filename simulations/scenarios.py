@@ -8,12 +8,15 @@ that seeds meet every phase of the protocol.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, get_args
 
+from simulations.level1 import draw
 from simulations.plan import (
     Ask,
+    ClockJump,
     Freeze,
+    FullDisk,
     Kill,
     Leave,
     OneWay,
@@ -134,11 +137,11 @@ def churn(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
 
 def swarm(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
     """Some kinds of fault, drawn, then many faults of these kinds at any time and on any host, with questions."""
-    makers = rng.sample(_MAKERS, rng.randint(1, len(_MAKERS)))
+    makers = rng.sample(MAKERS, rng.randint(1, len(MAKERS)))
     steps: list[Step] = []
     for _ in range(rng.randint(3, 12)):
         at_s = WARM_S + _draw(rng, 2, 50)
-        steps += rng.choice(makers)(rng, hosts, at_s)
+        steps += rng.choice(makers)(rng, list(hosts), at_s)
     for _ in range(rng.randint(5, 20)):
         gone_after_s = rng.choice((None, None, _draw(rng, 0.01, 3)))
         at_s = WARM_S + _draw(rng, 0, 60)
@@ -146,38 +149,38 @@ def swarm(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
     return steps
 
 
-def _gone_for_a_while(rng: random.Random, hosts: tuple[str, ...], at_s: float) -> list[Step]:
+def _some_disks(rng: random.Random, hosts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(rng.sample(hosts, rng.randint(1, len(hosts))))
+
+
+def _slow_disks(rng: random.Random, hosts: Sequence[str], at_s: float) -> list[Step]:
+    return [SlowDisk(at_s, _some_disks(rng, hosts), _draw(rng, 0.05, 1), _draw(rng, 1, 20))]
+
+
+def _full_disks(rng: random.Random, hosts: Sequence[str], at_s: float) -> list[Step]:
+    """Somebody is restarted before there is room again: what it last remembered is old, or nothing."""
+    full, length_s = _some_disks(rng, hosts), _draw(rng, 5, 40)
+    back_s = at_s + _draw(rng, 1, length_s)
+    victim = rng.choice(full)
+    return [
+        FullDisk(at_s, full, length_s),
+        rng.choice((Kill, Leave, PowerOff))(at_s + 0.5, victim),
+        Start(back_s, victim),
+    ]
+
+
+def _clocks(rng: random.Random, hosts: Sequence[str], at_s: float) -> list[Step]:
+    """A wall clock that is off by little or much, either way, and perhaps is set right later."""
     host = rng.choice(hosts)
-    away_s = rng.choice((_draw(rng, 0.1, 3), _draw(rng, 3, 40)))
-    return [rng.choice((Kill, Leave, PowerOff))(at_s, host), Start(at_s + away_s, host)]
+    by_s = rng.choice((-1, 1)) * rng.choice((_draw(rng, 0.01, 2), _draw(rng, 2, 7200)))
+    right = [ClockJump(at_s + _draw(rng, 1, 40), host, -by_s)] if rng.random() < 0.5 else []
+    return [ClockJump(at_s, host, by_s), *right]
 
 
-def _frozen(rng: random.Random, hosts: tuple[str, ...], at_s: float) -> list[Step]:
-    return [Freeze(at_s, rng.choice(hosts), rng.choice((_draw(rng, 0.1, 5), _draw(rng, 5, 40))))]
+Maker = Callable[[random.Random, list[str], float], Sequence[Step]]
 
-
-def _parted(rng: random.Random, hosts: tuple[str, ...], at_s: float) -> list[Step]:
-    shuffled = rng.sample(hosts, len(hosts))
-    cuts = sorted(rng.sample(range(1, len(hosts)), rng.randint(1, min(2, len(hosts) - 1))))
-    ends = zip([0, *cuts], [*cuts, len(hosts)], strict=True)
-    sides = tuple(tuple(sorted(shuffled[start:end])) for start, end in ends)
-    return [Partition(at_s, sides, rng.choice((_draw(rng, 0.1, 5), _draw(rng, 5, 40))))]
-
-
-def _deaf(rng: random.Random, hosts: tuple[str, ...], at_s: float) -> list[Step]:
-    src, dst = rng.sample(hosts, 2)
-    return [OneWay(at_s, src, dst, _draw(rng, 0.5, 20))]
-
-
-def _slow(rng: random.Random, hosts: tuple[str, ...], at_s: float) -> list[Step]:
-    disk = SlowDisk(
-        at_s, tuple(rng.sample(hosts, rng.randint(1, len(hosts)))), _draw(rng, 0.05, 1), _draw(rng, 1, 20)
-    )
-    return [rng.choice((disk, SlowNetwork(at_s, rng.choice(hosts), _draw(rng, 0.01, 0.4), _draw(rng, 1, 20))))]
-
-
-_MAKERS: Final = (_gone_for_a_while, _frozen, _parted, _deaf, _slow)
-"""Each makes the steps of one fault."""
+MAKERS: Final[tuple[Maker, ...]] = (*draw.MAKERS, _slow_disks, _full_disks, _clocks)
+"""Each makes the steps of one fault: Level 1's kinds, and those that take a whole daemon."""
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "crash": crash,

@@ -4,7 +4,8 @@ A stream is two pipes. A pipe is a queue of segments on their way, each with the
 buffer of what has arrived and not been read. There is no task behind it: whoever looks first moves what is
 due (`Pipe.settle`), and whoever waits, waits for the next arrival. What an application can observe of TCP:
 
-* bytes arrive in order or not at all; a lost packet is a delay, for everything behind it as well;
+* bytes arrive in order or not at all; a lost packet is a delay, for everything behind it as well: that of TCP's
+  retransmissions, until one comes through (never sooner by later packets that arrive: the harsher case);
 * a window: a writer waits while so many bytes are on their way or unread (back-pressure);
 * a cut way holds the bytes back. Once it is mended they come with TCP's next retransmission, whose pauses
   have doubled since: after a long cut that can be as long again;
@@ -44,6 +45,9 @@ LATENCY_S: Final = 0.000_2
 
 LOOPBACK_LATENCY_S: Final = 0.000_02
 
+RETRANSMITS_MAX: Final = 15
+"""Linux gives a connection up after so many; here the next one arrives."""
+
 JITTER: Final = 1.0
 """A segment takes its latency and up to so many times as much again, drawn."""
 
@@ -71,19 +75,56 @@ class Way:
         self.src = src
         self.dst = dst
         self.extra_s = 0.0
-        self.open_since = 0.0
+        self.whole_since = 0.0
+        self.windows_filled = 0
         self._rng = rng
         self._latency_s = LOOPBACK_LATENCY_S if src == dst else LATENCY_S
         self._cuts = 0
+        self._losses: list[float] = []  # shares, each of what the others let through
         self._pipes: dict[Pipe, None] = {}
 
     @property
     def open(self) -> bool:
         return self._cuts == 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether everything sent arrives, and at once."""
+        return self.open and not self._losses
+
     def draw_s(self) -> float:
-        """How long the next segment takes."""
+        """How long the next packet takes."""
         return self.extra_s + self._latency_s * (1.0 + JITTER * self._rng.random())
+
+    def draw_lost(self) -> bool:
+        """Whether the next packet is lost."""
+        return any(self._rng.random() < share for share in self._losses)
+
+    def draw_lost_s(self) -> float:
+        """How long retransmissions take until one comes through; 0 if nothing is lost."""
+        waited_s, pause_s = 0.0, RETRANSMIT_MIN_S
+        for _attempt in range(RETRANSMITS_MAX):
+            if not self.draw_lost():
+                break
+            waited_s += pause_s
+            pause_s = min(2 * pause_s, RETRANSMIT_MAX_S)
+        return waited_s
+
+    def lose(self, share: float) -> None:
+        """From now on so large a share of all packets is lost."""
+        self._losses.append(share)
+
+    def lose_no_more(self, share: float, now: float) -> None:
+        """Undo one `lose`. What was lost comes with the next retransmission, if nothing else is in its way."""
+        self._losses.remove(share)
+        self._heal(now)
+        if self.whole:
+            for pipe in self._pipes:
+                pipe.hasten(now)
+
+    def _heal(self, now: float) -> None:
+        if self.whole:
+            self.whole_since = now
 
     def carry(self, pipe: Pipe) -> None:
         """A pipe is to be told of cuts."""
@@ -102,7 +143,7 @@ class Way:
         self._cuts -= 1
         if self._cuts:
             return
-        self.open_since = now
+        self._heal(now)
         for pipe in self._pipes:
             pipe.retransmit(now)
 
@@ -116,6 +157,7 @@ class Pipe:
         self._flight: deque[_Segment] = deque()
         self._flying_bytes = 0
         self._arrived = bytearray()
+        self.unserved = 0  # segments that have arrived since somebody last read
         self._wanted = True  # the receiving end has the socket open
         self.end: Sign | None = None  # what has arrived behind the last byte
         self.bounced_at = math.inf  # when the sender hears that the other end is gone
@@ -138,10 +180,12 @@ class Pipe:
         self._note(now, content if isinstance(content, bytes) else content.value.encode())
         if content is Sign.RESET and not self._way.open:
             return
+        lost_s = self._way.draw_lost_s()
         first = not self._flight
         earliest = 0.0 if first else self._flight[-1].arrives_at
-        self._flight.append(_Segment(content, now, max(earliest, now + self._way.draw_s())))
+        self._flight.append(_Segment(content, now, max(earliest, now + self._way.draw_s() + lost_s)))
         self._flying_bytes += _size(content)
+        self._way.windows_filled += self.room == 0
         if first:
             self._wake_both()
 
@@ -164,6 +208,7 @@ class Pipe:
         """Read from what has arrived."""
         data = bytes(self._arrived[:max_bytes])
         del self._arrived[: len(data)]
+        self.unserved = 0
         self.writers.unpark_all()
         return data
 
@@ -177,14 +222,27 @@ class Pipe:
         """The way is mended: the first segment comes with TCP's next attempt, and all others behind it."""
         if not self._flight:
             return
+        arrival = self._next_attempt(now) + self._way.draw_s() + self._way.draw_lost_s()
+        for segment in self._flight:
+            segment.arrives_at = max(segment.arrives_at, arrival)
+        self._wake_both()
+
+    def hasten(self, now: float) -> None:
+        """Nothing is lost any more: what waits for a later retransmission comes with the next one."""
+        if not self._flight:
+            return
+        arrival = self._next_attempt(now) + self._way.draw_s()
+        for segment in self._flight:
+            segment.arrives_at = min(segment.arrives_at, arrival)
+        self._wake_both()
+
+    def _next_attempt(self, now: float) -> float:
+        """When TCP next sends the first segment on its way again."""
         attempt, pause = self._flight[0].sent_at, RETRANSMIT_MIN_S
         while attempt < now:
             attempt += pause
             pause = min(2 * pause, RETRANSMIT_MAX_S)
-        arrival = attempt + self._way.draw_s()
-        for segment in self._flight:
-            segment.arrives_at = max(segment.arrives_at, arrival)
-        self._wake_both()
+        return attempt
 
     def retire(self) -> None:
         """Nobody at either end any more."""
@@ -202,6 +260,7 @@ class Pipe:
             self.end = segment.content
         elif self._wanted:
             self._arrived += segment.content
+            self.unserved += 1
         elif math.isinf(self.bounced_at):
             self.bounced_at = segment.arrives_at + self._way.draw_s()
 
@@ -211,16 +270,23 @@ def _size(content: bytes | Sign) -> int:
 
 
 class SimulatedStream(trio.abc.HalfCloseableStream):
-    """One end of a connection. ``on_close`` is called once, when this end is closed."""
+    """One end of a connection. ``on_close`` is called once, when this end is closed; ``on_read`` with how many
+    segments have just been read, and says whether its process is busy with them for a while."""
 
     def __init__(
-        self, name: str, outgoing: Pipe, incoming: Pipe, on_close: Callable[[SimulatedStream], None]
+        self,
+        name: str,
+        outgoing: Pipe,
+        incoming: Pipe,
+        on_close: Callable[[SimulatedStream], None],
+        on_read: Callable[[int], bool],
     ) -> None:
         self.name = name
         self.closed = False
         self._outgoing = outgoing
         self._incoming = incoming
         self._on_close = on_close
+        self._on_read = on_read
         self._eof_sent = False
         self._broken = False
         self._busy: set[str] = set()
@@ -237,7 +303,7 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
                     raise trio.ClosedResourceError("closed at this end")
                 self._settle()
                 if self._incoming.unread:
-                    return self._incoming.take(at_most)
+                    return await self._read(at_most)
                 if self._broken:
                     raise trio.BrokenResourceError("connection reset by peer")
                 if self._incoming.end is Sign.EOF:
@@ -300,6 +366,14 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
         """Both ends are closed: nothing of the connection matters any more."""
         self._incoming.retire()
         self._outgoing.retire()
+
+    async def _read(self, at_most: int) -> bytes:
+        segments = self._incoming.unserved
+        data = self._incoming.take(at_most)
+        if self._on_read(segments):
+            with trio.CancelScope(shield=True):  # the bytes are taken
+                await trio.lowlevel.checkpoint()
+        return data
 
     @contextmanager
     def _alone(self, what: str) -> Iterator[None]:

@@ -11,7 +11,7 @@ from typing import Final
 WIDTH: Final = 860
 LEFT: Final = 60
 RIGHT: Final = 15
-TOP: Final = 14
+TOP: Final = 22
 BOTTOM: Final = 34
 
 COLOURS: Final = ("#2563a8", "#c2571a", "#3a7d44", "#8a3fa0")
@@ -72,10 +72,18 @@ def axes(x: Scale, y: Scale, x_name: str, y_name: str) -> list[str]:
             line(x.start, y(value), x.end, y(value), "grid"),
             text(x.start - 5, y(value) + 4, f"{value:g}", "end"),
         ]
-    return [*parts, text(x.end, y.start + 28, x_name, "end"), text(x.start - 50, TOP - 3, y_name)]
+    return [*parts, text(x.end, y.start + 28, x_name, "end"), text(4, TOP - 12, y_name)]
 
 
-def curves(named: Mapping[str, Points], x_name: str, y_name: str, told: str, *, stepped: bool = False) -> str:
+def curves(
+    named: Mapping[str, Points],
+    x_name: str,
+    y_name: str,
+    told: str,
+    *,
+    stepped: bool = False,
+    colours: Sequence[str] = COLOURS,
+) -> str:
     """Curves over one pair of axes, with a legend."""
     height = 230
     points = [point for curve in named.values() for point in curve] or [(0.0, 0.0)]
@@ -83,7 +91,7 @@ def curves(named: Mapping[str, Points], x_name: str, y_name: str, told: str, *, 
     y = Scale(0.0, max(1e-9, *(value for _, value in points)), height - BOTTOM, TOP)
     parts = axes(x, y, x_name, y_name)
     for number, (name, curve) in enumerate(named.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = colours[number % len(colours)]
         path = _stepped(curve) if stepped else curve
         places = " ".join(f"{x(at):g},{y(value):g}" for at, value in path)
         parts.append(f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
@@ -102,17 +110,16 @@ def _stepped(curve: Points) -> Points:
     return path
 
 
-def histogram(values: Sequence[float], x_name: str, told: str, bins: int = 30) -> str:
-    """How many of the values fall where."""
-    height = 200
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    width = (high - low) / bins or 1.0
+def histogram(values: Sequence[float], high: float, x_name: str, told: str, bins: int = 40) -> str:
+    """How many of the values fall where, from 0 to ``high``: so that two pictures can be held against each other."""
+    height, low = 200, 0.0
+    width = high / bins or 1.0
     counts = [0] * bins
     for value in values:
         counts[min(bins - 1, int((value - low) / width))] += 1
     x = Scale(low, low + bins * width, LEFT, WIDTH - RIGHT)
     y = Scale(0.0, max(1, *counts), height - BOTTOM, TOP)
-    parts = axes(x, y, x_name, "nodes")
+    parts = axes(x, y, x_name, "crashes")
     for number, count in enumerate(counts):
         begin, end = x(low + number * width), x(low + (number + 1) * width)
         said = f"{count} between {low + number * width:.2f} and {low + (number + 1) * width:.2f}"

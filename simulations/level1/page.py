@@ -27,6 +27,12 @@ ROW_PX: Final = 9
 VIEWERS_MAX: Final = 24
 """Rows for one member: more would not be told apart."""
 
+NUMBER_PX: Final = 16
+"""Room for a fault's number."""
+
+OVER: Final = "over"
+"""How the end of a fault begins, in words."""
+
 PAINT: Final = {State.SUSPECT: "#e3b23c", State.DEAD: "#b3392f", State.LEFT: "#8b97a3"}
 
 STYLE: Final = """
@@ -94,15 +100,33 @@ def _verdicts(outcome: Outcome) -> Iterator[str]:
 def _happened(outcome: Outcome) -> str:
     if not outcome.happened:
         return "<p>Nothing.</p>"
-    lines = (f"<tr><td>{at:.1f} s</td><td>{escape(what)}</td></tr>" for at, what in outcome.happened)
+    faults = [what for _at, what in outcome.happened if not what.startswith(OVER)]
+    numbers = iter(range(1, len(faults) + 1))
+    rows = [
+        ("" if what.startswith(OVER) else str(next(numbers)), f"{at:.1f} s", escape(what))
+        for at, what in outcome.happened
+    ]
+    lines = (f"<tr><td>{number}</td><td>{at}</td><td>{what}</td></tr>" for number, at, what in rows)
     return f"<table>{''.join(lines)}</table>"
+
+
+def _fault_lines(outcome: Outcome, x: Scale, bottom: float) -> Iterator[str]:
+    """A dashed line for each fault, with its number above, unless that of the one before is too near."""
+    faults = [at for at, what in outcome.happened if not what.startswith(OVER)]
+    free_from = 0.0
+    for number, at in enumerate(faults, 1):
+        yield line(x(at), 14, x(at), bottom, "fault")
+        if x(at) >= free_from:
+            yield text(x(at), 10, str(number), "middle")
+            free_from = x(at) + NUMBER_PX
 
 
 def _space_time_told() -> str:
     keys = " ".join(f'<i style="background:{PAINT[state]}"></i> {state.name.lower()}' for state in PAINT)
     return (
         "<p>Time runs to the right. Each band is one member, and each thin row in it another node's belief about"
-        f" it: {keys}; nothing where it is held alive. Dashed lines are the faults. A band that is coloured in few"
+        f" it: {keys}; nothing where it is held alive. Dashed lines are the faults, by their"
+        " numbers above. A band that is coloured in few"
         " rows is a rumour that was refuted; one that is coloured in all rows is knowledge.</p>"
     )
 
@@ -114,14 +138,14 @@ def _space_time(outcome: Outcome) -> str:
     viewers = sorted({belief.viewer for belief in outcome.beliefs})[:VIEWERS_MAX]
     x = Scale(0.0, outcome.virtual_s, LEFT + 20, WIDTH - RIGHT)
     parts: list[str] = []
-    y = 10
+    y = 18
     for subject in subjects:
         rows = [viewer for viewer in viewers if viewer != subject]
         parts.append(text(4, y + ROW_PX * len(rows) / 2 + 4, subject))
         parts += _band(outcome, subject, rows, x, y)
         y += ROW_PX * len(rows) + 8
         parts.append(line(x.start, y - 4, x.end, y - 4, "grid"))
-    parts += [line(x(at), 6, x(at), y, "fault") for at, what in outcome.happened if not what.startswith("over")]
+    parts += _fault_lines(outcome, x, y)
     parts += [text(x(value), y + 12, f"{value:g} s", "middle") for value in ticks(x.low, x.high)]
     return svg(y + 20, parts, "which node held which other suspect, dead or left, over time")
 
@@ -160,7 +184,14 @@ def _convergence(outcome: Outcome) -> str:
     for state, curve in found.items():
         curve.append((outcome.virtual_s, counts[state]))
     named = {state.name.lower(): curve for state, curve in found.items()}
-    return curves(named, "seconds", "beliefs", "how many beliefs of each kind there were over time", stepped=True)
+    return curves(
+        named,
+        "seconds",
+        "beliefs",
+        "how many beliefs of each kind there were over time",
+        stepped=True,
+        colours=list(PAINT.values()),
+    )
 
 
 def _measured(outcome: Outcome) -> Iterator[str]:
@@ -169,13 +200,14 @@ def _measured(outcome: Outcome) -> Iterator[str]:
     times: dict[str, list[float]] = {"kill": [], "power": []}
     for number in range(DETECTIONS):
         for kind, found in times.items():
-            spread = trials.crash_known(contender, seed + number, DETECTION_NODES, power=kind == "power")
-            found += [spread.first_s, spread.all_s]
+            found.append(trials.crash_known(contender, seed + number, DETECTION_NODES, power=kind == "power").all_s)
+    longest = max(max(found) for found in times.values())
     yield f"<h2>How long a crash goes unnoticed</h2><p>{DETECTIONS} crashes of each kind in a mesh of"
-    yield f"{DETECTION_NODES}: when the first, and when the last of the others knew. A process that is killed has a"
-    yield "kernel that closes its connections; a machine without power says nothing.</p>"
-    yield histogram(times["kill"], "seconds after a kill", "detection times of killed processes")
-    yield histogram(times["power"], "seconds after lost power", "detection times of machines that lost power")
+    yield f"{DETECTION_NODES}: how long it took until the last of the others knew. First processes that are killed:"
+    yield "their kernel closes the connections, so they are suspected at once. Below, machines without power, which"
+    yield "say nothing.</p>"
+    yield histogram(times["kill"], longest, "seconds from the kill", "detection times of killed processes")
+    yield histogram(times["power"], longest, "seconds from the loss of power", "detection times of lost machines")
     yield "<h2>What size costs</h2><p>Messages that a node sends per second while nothing happens: the same in a mesh"
     yield "of any size, since each node asks one other a second, however many there are.</p>"
     load = [(float(nodes), trials.idle_load(contender, seed, nodes)) for nodes in LOAD_NODES]

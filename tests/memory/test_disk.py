@@ -42,6 +42,18 @@ def test_what_is_not_there_or_too_large_is_an_error(disk: Disk) -> None:
             use()
 
 
+def test_a_write_that_hung_and_was_given_up_does_not_end_in_the_file_of_a_later_one(tmp_path: Path) -> None:
+    disk = Directory(str(tmp_path))
+    disk.lock()
+    disk.write("new", b"")
+    with (tmp_path / "new").open("r+b", buffering=0) as hung:  # opened for what it has not written yet
+        disk.write("new", b"later")
+        disk.rename("new", "file")
+        hung.write(b"the earlier, longer text")
+    assert disk.read("file", 100) == b"later"
+    disk.close()
+
+
 def test_one_holds_it_until_it_is_closed(tmp_path: Path) -> None:
     path = str(tmp_path / "deep" / "state")
     simulated = SimulatedDisk()
@@ -67,9 +79,11 @@ def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     disk = Directory(str(tmp_path))
     disk.lock()
-    for use in (lambda: disk.read("link", 99), lambda: disk.write("link", b"x"), lambda: disk.read("pipe", 99)):
+    for use in (lambda: disk.read("link", 99), lambda: disk.sync("link"), lambda: disk.read("pipe", 99)):
         with pytest.raises(OSError):
             use()
+    disk.write("link", b"x")  # takes the place of the link itself
+    assert not (tmp_path / "link").is_symlink()
     disk.close()
     assert (tmp_path / "elsewhere").read_bytes() == b"precious"
 

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from varlogd.errors import Closed
+from varlogd.mesh import links
 from varlogd.mesh.links import GOSSIP_PATH, Links
 from varlogd.mesh.network import TcpNetwork
 from varlogd.mesh.transport import CLOSE_NORMAL, CLOSE_PROTOCOL, Route, Server, WebSocket, open_websocket
@@ -165,6 +166,26 @@ async def test_dropping_a_dead_member_is_no_news_and_the_next_message_dials() ->
         assert await b.hear() == (a.address, "lost")
         a.links.send_nowait(b.address, Nack(2))
         assert await b.hear() == (a.address, Nack(2))
+        assert a.quiet()
+
+
+async def test_a_link_that_is_silent_though_its_peer_was_pinged_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with nodes("a", "b") as (a, b):
+        a.links.renew(b.address)  # there is none
+        a.links.send_nowait(b.address, Ping(1, a.address))
+        await b.hear()
+        a.links.renew(b.address)  # it has not been silent for long
+        monkeypatch.setattr(links, "SILENT_LINK_S", 0.0)
+        b.links.send_nowait(a.address, Nack(1))
+        await a.hear()
+        a.links.renew(b.address)  # it was heard since
+        a.links.send_nowait(b.address, Nack(2))
+        a.links.renew(b.address)  # nothing was asked
+        assert await b.hear() == (a.address, Nack(2))
+        a.links.send_nowait(b.address, Ping(2, a.address))
+        await b.hear()
+        a.links.renew(b.address)
+        assert await b.hear() == (a.address, "lost")
         assert a.quiet()
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from simulations import __main__ as command
-from simulations.invariants import INVARIANTS, Breach
+from simulations.invariants import INVARIANTS
 from simulations.plan import Ask, Plan, to_json
 from simulations.run import run
 from simulations.scenarios import SCENARIOS
+from simulations.scene import Breach
 
 QUIET = Plan("quiet", 7, ("n1", "n2", "n3"), (Ask(9, "n1", "all"),))
 

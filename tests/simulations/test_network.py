@@ -131,3 +131,21 @@ def test_overlapping_cuts_end_with_the_last() -> None:
         assert wires.connected_since("a", "b") == 2
 
     run_virtually(main)
+
+
+def test_a_lost_syn_is_repeated() -> None:
+    async def main() -> None:
+        wires, a, b = two_hosts()
+        await b.listen("b:8514")
+        wires.lose("b", 1.0)
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def lose_no_more() -> None:
+                await trio.sleep(2)
+                wires.lose_no_more("b", 1.0)
+
+            await a.connect("b:8514")
+        assert trio.current_time() == pytest.approx(3, abs=0.01)  # attempts after 0, 1 and 3 s
+
+    run_virtually(main)

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 import pytest
 
-from simulations.plan import Ask, Freeze, Partition, Plan, describe, end_of, from_json, to_json
+from simulations.plan import (
+    Ask,
+    ClockJump,
+    Flap,
+    Freeze,
+    Loss,
+    Partition,
+    Plan,
+    Reuse,
+    RollingRestart,
+    Step,
+    describe,
+    end_of,
+    from_json,
+    to_json,
+)
 from simulations.scenarios import NODES_MAX, NODES_MIN, SCENARIOS, WARM_S, plan_of
 
 
@@ -30,7 +47,7 @@ def test_steps_are_in_order_after_the_start_and_about_hosts_there_are(scenario: 
         times = [step.at_s for step in plan.steps]
         assert times == sorted(times)
         assert times[0] >= WARM_S
-        assert plan.settled_s >= max(map(end_of, plan.steps))
+        assert plan.settled_s >= max(end_of(step, 4) for step in plan.steps)
 
 
 def test_a_step_about_a_host_that_is_not_there() -> None:
@@ -44,12 +61,27 @@ def test_a_step_about_a_host_that_is_not_there() -> None:
         )
 
 
+def test_the_swarm_draws_every_kind_of_step() -> None:
+    drawn = {type(step) for seed in range(200) for step in plan_of("swarm", seed, 5).steps}
+    assert drawn == set(get_args(Step))
+
+
+def test_a_swarm_draws_some_kinds_first() -> None:
+    kinds = [{type(step) for step in plan_of("swarm", seed, 5).steps} for seed in range(50)]
+    assert min(map(len, kinds)) <= 3 < max(map(len, kinds))
+
+
 def test_every_scenario_asks_during_its_faults() -> None:
     for scenario in SCENARIOS:
         steps = plan_of(scenario, 1, 5).steps
         faults = [step.at_s for step in steps if not isinstance(step, Ask)]
         asks = [step.at_s for step in steps if isinstance(step, Ask)]
         assert any(faults[0] < at_s < faults[-1] for at_s in asks), scenario
+
+
+def test_a_name_in_use_is_not_given_away() -> None:
+    with pytest.raises(ValueError, match="b is another host's name"):
+        Plan("any", 1, ("a", "b"), (Reuse(1, "a", "b"),))
 
 
 def test_too_few_and_too_many_nodes() -> None:
@@ -61,5 +93,9 @@ def test_too_few_and_too_many_nodes() -> None:
 def test_steps_in_words() -> None:
     assert describe(Partition(1, (("a", "b"), ("c",)), 20)) == "partition a b | c for 20 s"
     assert describe(Freeze(1, "a", 2.5)) == "freeze a for 2.5 s"
+    assert describe(Loss(1, "a", 0.5, 3)) == "a loses 50 % for 3 s"
+    assert describe(Flap(1, "a", 1, 2, 30)) == "a off 1 s, on 2 s, for 30 s"
+    assert describe(ClockJump(1, "a", -3600)) == "the clock of a jumps by -3600 s"
     assert describe(Ask(1, "a", "newest", gone_after_s=0.5)) == "ask a for newest, gone after 0.5 s"
     assert Plan("any", 1, ("a",), (Freeze(1, "a", 2.5), Ask(1, "a", timeout_s=7))).settled_s == 8
+    assert Plan("any", 1, ("a", "b"), (RollingRestart(1, 2, 0.5),)).settled_s == 5.5

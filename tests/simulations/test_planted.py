@@ -12,12 +12,12 @@ import pytest
 import trio
 from msgspec import structs
 
-from simulations.plan import Ask, Freeze, Kill, Leave, Partition, Plan, PowerOff, SlowDisk, Step
+from simulations.plan import Ask, ClockJump, Freeze, Kill, Leave, Partition, Plan, PowerOff, SlowDisk, Step
 from simulations.run import Report, run
 from varlogd.errors import Closed
-from varlogd.mesh import answer, gossip, scatter, service
+from varlogd.mesh import answer, gossip, links, scatter, service
 from varlogd.query.ledger import LedgerBook
-from varlogd.swim import core, exchange, identity, isolation, probe
+from varlogd.swim import core, exchange, identity, isolation, probe, timing
 from varlogd.swim.state import Member, State
 from varlogd.swim.timing import Timing
 from varlogd.wire.gossip import Claim
@@ -34,6 +34,7 @@ SPLIT: tuple[Step, ...] = (Partition(10, (("n1", "n2"), ("n3", "n4")), 30.0),)
 HANG_UP: tuple[Step, ...] = (SlowDisk(9.9, HOSTS, 2.0, 20.0), Ask(10, "n1", "all", gone_after_s=0.5))
 ASK: tuple[Step, ...] = (Ask(10, "n1", "all"),)
 ONE_SLOW: tuple[Step, ...] = (SlowDisk(9.9, ("n4",), 4.0, 60.0), Ask(10, "n1", "all", timeout_s=2.0))
+SKEWED: tuple[Step, ...] = (ClockJump(10, "n2", 50.0), Ask(45, "n1", "all"))
 ASKER_LOST: tuple[Step, ...] = (
     SlowDisk(9.9, HOSTS, 2.4, 60.0),
     Ask(10, "n1", "all", timeout_s=60.0),
@@ -45,6 +46,25 @@ Patch = pytest.MonkeyPatch
 
 def no_refutation(patch: Patch) -> None:
     patch.setattr(identity.Identity, "hear", lambda _self, _claim, _src: None)
+
+
+def says_everything_thirty_times(patch: Patch) -> None:
+    send = links.Links.send_nowait
+
+    def chatter(self: links.Links, to: str, message: Any) -> None:
+        for _ in range(30):
+            send(self, to, message)
+
+    patch.setattr(links.Links, "send_nowait", chatter)
+
+
+def a_clock_read_wrong(patch: Patch) -> None:
+    add = timing.Timings.add
+
+    def misread(self: timing.Timings, name: str, sent_at: float, now: float, wall_s: float | None) -> None:
+        add(self, name, sent_at, now, wall_s and wall_s + (now - sent_at))
+
+    patch.setattr(timing.Timings, "add", misread)
 
 
 def no_reconnect(patch: Patch) -> None:
@@ -200,6 +220,9 @@ def a_circle(patch: Patch) -> None:
 
 PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "no refutation": (no_refutation, FREEZE, "heal"),
+    "no answer to an accusation": (no_refutation, FREEZE, "refutation"),
+    "everything said thirty times": (says_everything_thirty_times, ASK, "load"),
+    "a clock read wrong": (a_clock_read_wrong, SKEWED, "clocks"),
     "no reconnect": (no_reconnect, SPLIT, "heal"),
     "no probes": (no_probes, POWER_OFF, "completeness"),
     "deaf from 25 s on": (deaf_from_25_s_on, ASK, "accuracy"),

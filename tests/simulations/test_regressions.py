@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from simulations.plan import Ask, Freeze, Kill, Leave, Partition, Plan, PowerOff, SlowDisk, Start, Step
+from simulations.plan import (
+    Ask,
+    Flap,
+    Freeze,
+    Kill,
+    Leave,
+    Partition,
+    Plan,
+    PowerOff,
+    RollingRestart,
+    SlowDisk,
+    Start,
+    Step,
+)
 from simulations.report import lines
 from simulations.run import run
 from varlogd.wire.query import Outcome
@@ -21,12 +34,33 @@ FOUND: dict[str, tuple[int, tuple[Step, ...]]] = {
     # First seen in churn, 5 nodes, seed 2. A peer that lost power and was back before it was declared dead left
     # its old link open at the other end for good.
     "a quick reboot": (2, (PowerOff(10.2, "n2"), Start(11.2, "n2"))),
+    # First seen in swarm, 5 nodes, seed 60017. A daemon that was told to stop while it waited for its disk called its
+    # seeds, left without knowing anybody to say goodbye to, and was held dead by those that it had called.
+    "stopped while it starts": (
+        1,
+        (Leave(10, "n4"), SlowDisk(11, HOSTS, 0.5, 12.0), Start(12, "n4"), Leave(13, "n4")),
+    ),
 }
 
 
 @pytest.mark.parametrize(("seed", "steps"), FOUND.values(), ids=FOUND)
 def test_it_holds_now(seed: int, steps: tuple[Step, ...]) -> None:
     report = run(Plan("regression", seed, HOSTS, steps))
+    assert report.passed, "\n".join(lines(report, "see above"))
+
+
+def test_those_that_are_all_cut_off_find_each_other_as_soon_as_they_can() -> None:
+    """First seen in swarm, 3 nodes, seed 52015. Nodes that are cut off declare nobody dead, so they kept their links,
+    over which TCP sent nothing for as long again as the network had been cut; and the first two to speak condemned
+    the third."""
+    steps: tuple[Step, ...] = (
+        RollingRestart(16.887, 2.031, 0.395),
+        Ask(19.23, "n3", "all"),
+        Flap(20.901, "n1", 3.575, 0.31, 32.96),
+        Flap(32.794, "n2", 7.382, 0.693, 29.124),
+        Freeze(47.597, "n3", 28.15),
+    )
+    report = run(Plan("regression", 52015, HOSTS[:3], steps))
     assert report.passed, "\n".join(lines(report, "see above"))
 
 

@@ -166,3 +166,36 @@ def test_a_reset_lost_in_a_cut_leaves_a_half_open_connection_until_something_is_
             await pair.near.receive_some()
 
     run_virtually(main)
+
+
+def test_a_lost_packet_is_a_delay_and_comes_soon_once_nothing_is_lost_any_more() -> None:
+    async def main() -> None:
+        pair = Pair()
+        pair.wires.lose("a", 1.0)
+        pair.wires.lose("b", 0.5)
+        await pair.near.send_all(b"first")
+        await pair.near.send_all(b"second")
+        with trio.move_on_after(5) as scope:
+            await pair.far.receive_some()
+        assert scope.cancelled_caught
+        pair.wires.lose_no_more("a", 1.0)
+        pair.wires.lose_no_more("b", 0.5)
+        assert await pair.far.receive_some() == b"firstsecond"
+        assert trio.current_time() == pytest.approx(RETRANSMIT_MIN_S * 31, abs=0.01)  # 1 + 2 + 4 + 8 + 16
+
+    run_virtually(main)
+
+
+def test_some_loss_delays_some() -> None:
+    async def main() -> None:
+        pair = Pair()
+        pair.wires.lose("b", 0.3)
+        late = 0
+        for _ in range(100):
+            began = trio.current_time()
+            await pair.near.send_all(b"x")
+            await pair.far.receive_some()
+            late += trio.current_time() - began >= RETRANSMIT_MIN_S
+        assert 15 <= late <= 45
+
+    run_virtually(main)

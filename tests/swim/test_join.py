@@ -151,3 +151,23 @@ def test_a_seed_that_is_ourselves_is_dropped(solo) -> None:
     node.do(node.core.on_self_dialled(node.now, "a:1"))
     assert node.core.joined
     assert node.events.count(Joined()) == 1
+
+
+def test_a_goodbye_goes_to_those_whose_answer_was_awaited(solo) -> None:
+    """They have heard of us: without it they would take us for dead."""
+    node = solo(seeds=["a:1"], known=["b:1"])
+    node.start()
+    node.take()
+    node.do(node.core.leave(node.now))
+    goodbyes = node.take(Gossip)
+    assert {send.to for send in goodbyes} == {"a:1", "b:1"}
+    assert all(send.message.claims[0].state == State.LEFT for send in goodbyes)
+
+
+def test_a_goodbye_goes_to_no_seed_that_was_called_before_joining(solo) -> None:
+    node = solo(seeds=["a:1", "b:1"])
+    node.start()
+    node.hear("b:1", PushPull(True, (node.alive("b"),)))
+    node.take()
+    node.do(node.core.leave(node.now))
+    assert {send.to for send in node.take(Gossip)} == {"b:1"}

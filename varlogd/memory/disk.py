@@ -11,10 +11,11 @@ import errno
 import fcntl
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _OLD: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not make it wait
 _MODE: Final = 0o600
 
@@ -29,7 +30,7 @@ class Disk(Protocol):
         """A file's content. Raises FileNotFoundError; and OSError for one that is larger, or no file."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Put this into a file, new or emptied."""
+        """Put this into a new file, in place of one of that name."""
 
     def sync(self, name: str) -> None:
         """Have a file's content outlive a power failure."""
@@ -73,6 +74,10 @@ class Directory:
         return data
 
     def write(self, name: str, data: bytes) -> None:
+        """A write that hung, was given up, and goes on after all has a file of its own: it must not end in the one
+        that a later write has made, perhaps under another name since."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._fd)
         with os.fdopen(os.open(name, _NEW, _MODE, dir_fd=self._fd), "wb") as file:
             file.write(data)
 

@@ -85,6 +85,8 @@ class GossipLoop:
         for directive in directives:
             match directive:
                 case Send(to, message):
+                    if self.swim.cut_off:
+                        self.links.renew(to)
                     self.links.send_nowait(to, message)
                 case StartTimer(at, timer):
                     heapq.heappush(self._timers, (at, next(self._order), timer))

@@ -43,6 +43,10 @@ OUTBOX_MESSAGES_MAX: Final = 64
 PROBES: Final = (Ping, Ack, Nack, PingReq)
 """What is written first: somebody waits for it with a watch in hand, and a whole view before it takes its time."""
 
+SILENT_LINK_S: Final = 5.0
+"""How long a ping over a link may have gone without a word from the peer before `renew` gives the link up: more than
+a dial takes, so none is given up while it is dialled."""
+
 GOSSIP_PATH: Final = "/gossip"
 
 _ON_PURPOSE: Final = (CLOSE_NORMAL, CLOSE_GOING_AWAY)
@@ -70,12 +74,15 @@ class _Link:
         self.drained = trio.Event()
         self.drained.set()
         self.retiring = False
+        self.asked_at: float | None = None  # when the first ping went out since the peer was last heard
         self.scope = trio.CancelScope()
 
     def post(self, message: GossipMessage) -> bool:
         """Queue a message; false if the oldest of its kind had to give way."""
         outbox = self._probes if isinstance(message, PROBES) else self._others
         fits = len(outbox) < OUTBOX_MESSAGES_MAX
+        if self.asked_at is None and isinstance(message, Ping):
+            self.asked_at = trio.current_time()
         outbox.append(message)
         if self.drained.is_set():
             self.drained = trio.Event()
@@ -149,6 +156,18 @@ class Links:
         if link is not None:
             self._forget(link)
             link.scope.cancel()
+
+    def renew(self, to: str) -> None:
+        """Close the link to a peer from which nothing has come for long though it was pinged.
+
+        Worth it for a node that hears nobody: after a cut TCP sends what waits with its next retransmission, whose
+        pauses have doubled all along, so that the link may stay dumb for as long again. A new dial finds the way at
+        once. (Whoever else is silent is declared dead, and then called anew.)
+        """
+        address = self._aliases.get(to, to)
+        link = self._links.get(address)
+        if link is not None and link.asked_at is not None and trio.current_time() >= link.asked_at + SILENT_LINK_S:
+            self.drop(address)
 
     async def flush(self) -> None:
         """Return when every outbox has been written; the caller bounds the time."""
@@ -258,6 +277,7 @@ class Links:
                 if isinstance(message, Hello):
                     raise ProtocolError("a second hello")
                 self.messages_received += 1
+                link.asked_at = None
                 if link.address in self._links:
                     self._links.move_to_end(link.address)
                 self._events.on_message(link.address, message)

@@ -403,8 +403,10 @@ class Swim:
         self._left = True
         self._effects.notify(MemberChanged(member, previous))
         live = self._view.live
-        for name in self._effects.rng.sample(live, min(GOODBYES_MAX, len(live))):
-            self._effects.send(self._view.members[name].address, Gossip((claim,)))
+        told = self._effects.rng.sample(live, min(GOODBYES_MAX, len(live)))
+        addresses = [self._view.members[name].address for name in told]
+        for address in [*addresses, *self._join.under_way]:  # who was called may know us, though we do not know them
+            self._effects.send(address, Gossip((claim,)))
 
     def _sound(self) -> None:
         """Find out whether anybody hears us and is heard. The host of one that is dead may say so by a refusal."""

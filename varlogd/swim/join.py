@@ -43,6 +43,8 @@ class Join:
         self._known = deque(address for address in dict.fromkeys(known) if address not in self.seeds)
         self._give_up_at = effects.now + config.dead_remembered_s
         self.joined_at: float | None = None
+        self.under_way: list[str] = []
+        """Whom the latest attempt called; nobody once somebody is known."""
         self._attempts = 0
         self._retry_s = config.join_retry_s
 
@@ -57,6 +59,7 @@ class Join:
         """Somebody is known. Only the first time counts: a node whose peers all die stays what it is."""
         if self.joined_at is None:
             self.joined_at = self._effects.now
+            self.under_way = []
             self._effects.notify(Joined())
 
     def drop(self, address: str) -> None:
@@ -74,7 +77,8 @@ class Join:
         self._attempts += 1
         self._effects.alarm(self._effects.now + self._effects.jittered(self._retry_s), "join", self._retry)
         self._retry_s = min(2 * self._retry_s, self._config.join_retry_max_s)
-        for address in self._called():
+        self.under_way = self._called()
+        for address in self.under_way:
             self._call(address)
         self._known.rotate(-KNOWN_AT_ONCE)
 

@@ -119,6 +119,8 @@ def test_a_step_about_nobody_is_refused() -> None:
         MeshPlan(1, 3, (Kill(1, "n9"),))
     with pytest.raises(ValueError, match="n1 is another host's name"):
         MeshPlan(1, 3, (Reuse(1, "n2", "n1"),))
+    with pytest.raises(ValueError, match="cannot go back"):
+        MeshPlan(1, 3, (ClockJump(1, "n2", -1),))
 
 
 def test_a_plan_shrinks_to_the_steps_it_takes() -> None:

@@ -1,0 +1,79 @@
+"""What an invariant is shown of the simulated world, and what an invariant is.
+
+An invariant is shown every change of a node's view, looks at the whole world a few times a second and at the
+end, and judges every question when it is over. It returns the ways in which it is broken, in words; it changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from simulations.asking import Asked
+from simulations.host import SimulatedHost
+from simulations.network import Wires
+from simulations.talk import Talk
+from varlogd.swim.state import Member
+
+
+class Change(NamedTuple):
+    """A node's view of one member changed."""
+
+    now: float
+    viewer: SimulatedHost
+    before: Member | None
+    after: Member | None
+
+
+class Scene(Protocol):
+    """The whole world, as an invariant may look at it."""
+
+    hosts: dict[str, SimulatedHost]
+    wires: Wires
+    asks: list[Asked]
+    talk: Talk
+
+    @property
+    def messages(self) -> int:
+        """Gossip messages that all daemons have written so far."""
+        ...
+
+    @property
+    def own_faults(self) -> Sequence[tuple[float, str, str]]:
+        """Failures of a daemon's own: when, on which host, what."""
+        ...
+
+
+@dataclass(frozen=True)
+class Breach:
+    """An invariant is broken: when, how, and on which hosts."""
+
+    at: float
+    text: str
+    hosts: tuple[str, ...]
+
+
+class Invariant:
+    """The base: nothing is ever wrong. ``name`` and ``promise`` are shown to people."""
+
+    name = ""
+    promise = ""
+
+    def on_change(self, scene: Scene, change: Change) -> Iterator[Breach]:
+        yield from ()
+
+    def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
+        yield from ()
+
+    def on_answer(self, scene: Scene, asked: Asked, now: float) -> Iterator[Breach]:
+        yield from ()
+
+    def at_end(self, scene: Scene, now: float) -> Iterator[Breach]:
+        """Healed, and every daemon still running."""
+        yield from ()
+
+    def after_stop(self, scene: Scene, now: float) -> Iterator[Breach]:
+        """Every daemon has been stopped."""
+        yield from ()

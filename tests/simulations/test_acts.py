@@ -1,0 +1,81 @@
+"""What the steps of a plan do to the real daemon: each kind is seen to bite, and to be over."""
+
+from __future__ import annotations
+
+from simulations.plan import (
+    Ask,
+    Block,
+    ClockJump,
+    Flap,
+    FullDisk,
+    Kill,
+    Loss,
+    Plan,
+    Reuse,
+    RollingRestart,
+    SlowNode,
+    Start,
+    Step,
+)
+from simulations.report import lines
+from simulations.run import Report, run
+
+HOSTS = ("n1", "n2", "n3", "n4")
+
+
+def happen(*steps: Step) -> Report:
+    report = run(Plan("acts", 1, HOSTS, steps))
+    assert report.passed, "\n".join(lines(report, "see above"))
+    return report
+
+
+def times(report: Report, words: str, host: str = "") -> int:
+    return sum(event.text.startswith(words) for event in report.events if host in ("", event.host))
+
+
+def outcomes(report: Report, question: int) -> dict[str, str]:
+    ledger = report.asks[question].ledger
+    return {entry.host: str(entry.outcome) for entry in ledger.members} if ledger else {}
+
+
+def test_a_blocked_node_is_dead_to_the_others_and_comes_back() -> None:
+    report = happen(Block(10, "n2", 12.0), Ask(21, "n1"), Ask(30, "n1"))
+    assert outcomes(report, 0)["n2"] == "dead"
+    assert set(outcomes(report, 1).values()) == {"answered"}
+
+
+def test_a_slow_node_is_suspected() -> None:
+    assert times(happen(SlowNode(10, "n3", 0.3, 15.0)), "member suspect", "n1") > 0
+
+
+def test_a_flapping_and_a_lossy_link_are_noticed_by_turns() -> None:
+    assert times(happen(Flap(10, "n2", 3, 2, 20.0)), "refuted", "n2") > 1
+    assert times(happen(Loss(10, "n2", 0.7, 20.0)), "member suspect") > 0
+
+
+def test_all_are_restarted_one_after_another() -> None:
+    report = happen(RollingRestart(10, 2.0, 0.5), Ask(30, "n3"))
+    assert times(report, "listening") == 2 * len(HOSTS)
+    assert set(outcomes(report, 0).values()) == {"answered"}
+
+
+def test_an_address_is_given_to_a_node_of_another_name() -> None:
+    report = happen(Reuse(10, "n4", "new"), Reuse(12, "n3", "new"), Kill(20, "n4"), Start(21, "n4"), Ask(40, "n4"))
+    assert outcomes(report, 0) == {"n1": "answered", "n2": "answered", "n3": "dead", "n4": "dead", "new": "answered"}
+    assert report.asks[0].step.host == "new"
+
+
+def test_a_clock_that_goes_back_neither_stops_a_restart_nor_hides_it() -> None:
+    report = happen(ClockJump(10, "n2", -7200), Kill(12, "n2"), Start(13, "n2"), Ask(30, "n1"))
+    assert times(report, "remembered", "n2") == times(report, "the clock went back", "n2") == 1
+    assert set(outcomes(report, 0).values()) == {"answered"}
+
+
+def test_a_full_disk_is_told_of_and_a_lost_epoch_is_heard_from_the_others() -> None:
+    report = happen(
+        FullDisk(0, ("n2",), 20.0), ClockJump(10, "n2", -7200), Kill(12, "n2"), Start(13, "n2"), Ask(30, "n1")
+    )
+    assert times(report, "state cannot be written", "n2") == 2
+    assert times(report, "remembered", "n2") == 0
+    assert times(report, "the clock went back", "n2") == 1
+    assert set(outcomes(report, 0).values()) == {"answered"}
