@@ -16,6 +16,7 @@ peer dials anew, or after a reboot, is closed here: its other end is gone, perha
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
@@ -42,6 +43,10 @@ OUTBOX_MESSAGES_MAX: Final = 64
 
 PROBES: Final = (Ping, Ack, Nack, PingReq)
 """What is written first: somebody waits for it with a watch in hand, and a whole view before it takes its time."""
+
+LAST_WORDS_S: Final = 15.0
+"""For how long one that is held dead is still heard on the link there was. A refutation that was on its way comes
+within seconds, however busy the machine; a link whose other end has lost power costs 20 KB meanwhile."""
 
 GOSSIP_PATH: Final = "/gossip"
 
@@ -144,11 +149,12 @@ class Links:
             log.debug("outbox full: dropped the oldest message", extra={"fields": {"peer": address}})
 
     def drop(self, address: str) -> None:
-        """Close the link to a member that is dead, so that the next message dials anew."""
+        """A member is dead: the next message to it dials anew. What it says on the link there was is still heard, for
+        `LAST_WORDS_S`: one that lives need not dial to refute its death, which takes a busy machine long."""
         link = self._links.get(address)
         if link is not None:
             self._forget(link)
-            link.scope.cancel()
+            link.scope.deadline = trio.current_time() + LAST_WORDS_S
 
     async def flush(self) -> None:
         """Return when every outbox has been written; the caller bounds the time."""
@@ -258,8 +264,7 @@ class Links:
                 if isinstance(message, Hello):
                     raise ProtocolError("a second hello")
                 self.messages_received += 1
-                if link.address in self._links:
-                    self._links.move_to_end(link.address)
+                self._note_use(link)
                 self._events.on_message(link.address, message)
         except Closed as closed:
             return closed.close_code not in _ON_PURPOSE
@@ -267,6 +272,16 @@ class Links:
             log.warning("peer broke the protocol", extra={"fields": {"peer": link.address, "why": str(error)}})
             await websocket.close(CLOSE_PROTOCOL, str(error))
             return True
+
+    def _note_use(self, link: _Link) -> None:
+        """A message came over it. If it was given up with its member, it is as good as ever; unless we dial anew:
+        then its other end closes it."""
+        other = self._links.get(link.address)
+        if link.scope.deadline < math.inf and (other is None or link.crosses(other)):
+            link.scope.deadline = math.inf
+            self._keep(link)
+        elif other is not None:
+            self._links.move_to_end(link.address)
 
     def _keep(self, link: _Link) -> None:
         """File a link: one a peer, and the least recently used one goes when there are too many."""
