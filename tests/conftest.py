@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,8 +12,19 @@ from hypothesis import settings
 
 from tests.daemons import Mesh, Processes
 
+WORKERS = 2
+"""Processes for the whole suite, which takes a core for eight minutes and waits for two more. Each takes whole files,
+so that what the tests of a file share is made once; no two tests share a port, a name or a directory anyhow."""
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # Python is started hundreds of times: it compiles varlogd once
+
 settings.register_profile("untimed", settings(), deadline=None)  # no example's time is a fault: machines are busy
 settings.load_profile("untimed")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes ``-n auto`` means: none where files were named, which a few tests are run for."""
+    return WORKERS if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 @pytest.fixture

@@ -224,7 +224,7 @@ class Streams(Network):
         if way.held:
             if len(way.held) < HELD_MAX:
                 way.held.append(message)
-        elif (self._cuts and self.is_cut(src, dst)) or ((self.loss or self.node_loss) and self._is_lost(src, dst)):
+        elif (self._cuts and self.is_cut(src, dst)) or self._is_lost(src, dst):
             way.held = deque([message])
             world.later(RETRANSMIT_MIN_S, self._retransmit, way, RETRANSMIT_MIN_S)
         elif dst not in world.powered:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,13 @@ def some_text(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size // 2).hex().encode()
 
 
+@cache
+def packed_text(packing: str) -> tuple[bytes, bytes]:
+    """Some text of many pieces, and the same packed: xz takes seconds for it."""
+    content = some_text(2 * MIB)
+    return content, PACK[packing](content)
+
+
 @pytest.mark.parametrize(("packing", "command"), [(p, c) for p, commands in COMMANDS.items() for c in commands])
 def test_what_the_programs_make(tmp_path: Path, packing: str, command: list[str]) -> None:
     if shutil.which(command[0]) is None:
@@ -117,8 +125,7 @@ def test_a_bomb_is_given_in_pieces(packing: str) -> None:
 @pytest.mark.usefixtures("gz_by")
 @pytest.mark.parametrize("packing", PACK)
 def test_damage_is_told_behind_what_there_is(packing: str) -> None:
-    content = some_text(4 * MIB)
-    packed = PACK[packing](content)
+    content, packed = packed_text(packing)
     text, why = what_there_is(packing, packed[: len(packed) // 2])
     assert why == "ends in the middle"
     assert len(text) > len(content) // 4

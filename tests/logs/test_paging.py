@@ -215,7 +215,7 @@ def test_pages_have_every_row_once(
     tmp_path: Path, direction: Direction, kinds: tuple[str, ...], query: Query
 ) -> None:
     with small():
-        for seed in range(12):
+        for seed in range(12 if len(kinds) == 1 else 6):  # several have as many streams each, and more pages
             walked(tmp_path, seed, direction, kinds, query)
 
 

@@ -163,6 +163,32 @@ async def test_dropping_a_dead_member_is_no_news_and_the_next_message_dials() ->
         a.links.send_nowait(b.address, Nack(1))
         await b.hear()
         a.links.drop(b.address)
+        assert len(a.links) == 0
+        a.links.send_nowait(b.address, Nack(2))
+        assert await b.hear() == (a.address, Nack(2))
+        assert len(a.links) == len(b.links) == 1
+        assert a.quiet() and b.quiet()
+
+
+async def test_one_held_dead_is_heard_on_the_link_there_was_which_is_good_again() -> None:
+    async with nodes("a", "b") as (a, b):
+        a.links.send_nowait(b.address, Nack(1))
+        await b.hear()
+        a.links.drop(b.address)
+        b.links.send_nowait(a.address, Nack(2))
+        assert await a.hear() == (b.address, Nack(2))
+        assert len(a.links) == 1
+        a.links.send_nowait(b.address, Nack(3))
+        assert await b.hear() == (a.address, Nack(3))
+        assert a.quiet() and b.quiet()
+
+
+async def test_one_held_dead_that_says_no_more_loses_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("varlogd.mesh.links.LAST_WORDS_S", 0.05)
+    async with nodes("a", "b") as (a, b):
+        a.links.send_nowait(b.address, Nack(1))
+        await b.hear()
+        a.links.drop(b.address)
         assert await b.hear() == (a.address, "lost")
         a.links.send_nowait(b.address, Nack(2))
         assert await b.hear() == (a.address, Nack(2))
@@ -187,6 +213,25 @@ async def test_a_link_that_is_silent_though_its_peer_was_pinged_is_renewed(monke
         a.links.renew(b.address)
         assert await b.hear() == (a.address, "lost")
         assert a.quiet()
+
+
+@pytest.mark.parametrize("dialler", ["a", "b"])
+async def test_one_held_dead_that_is_dialled_while_it_speaks_has_one_link_in_the_end(dialler: str) -> None:
+    async with nodes("a", "b") as (a, b):
+        first, second = (a, b) if dialler == "a" else (b, a)
+        first.links.send_nowait(second.address, Nack(1))
+        await second.hear()
+        a.links.drop(b.address)
+        a.links.send_nowait(b.address, Nack(2))
+        b.links.send_nowait(a.address, Nack(3))
+        assert await b.hear() == (a.address, Nack(2))
+        assert await a.hear() == (b.address, Nack(3))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        for here, there in ((a, b), (b, a)):
+            here.links.send_nowait(there.address, Nack(4))
+            assert await there.hear() == (here.address, Nack(4))
+        assert len(a.links) == len(b.links) == 1
+        assert a.quiet() and b.quiet()
 
 
 async def test_a_stranger_without_a_hello_is_sent_away() -> None:

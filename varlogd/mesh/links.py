@@ -16,6 +16,7 @@ peer dials anew, or after a reboot, is closed here: its other end is gone, perha
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
@@ -46,6 +47,10 @@ PROBES: Final = (Ping, Ack, Nack, PingReq)
 SILENT_LINK_S: Final = 5.0
 """How long a ping over a link may have gone without a word from the peer before `renew` gives the link up: more than
 a dial takes, so none is given up while it is dialled."""
+
+LAST_WORDS_S: Final = 15.0
+"""For how long one that is held dead is still heard on the link there was. A refutation that was on its way comes
+within seconds, however busy the machine; a link whose other end has lost power costs 20 KB meanwhile."""
 
 GOSSIP_PATH: Final = "/gossip"
 
@@ -151,11 +156,12 @@ class Links:
             log.debug("outbox full: dropped the oldest message", extra={"fields": {"peer": address}})
 
     def drop(self, address: str) -> None:
-        """Close the link to a member that is dead, so that the next message dials anew."""
+        """A member is dead: the next message to it dials anew. What it says on the link there was is still heard, for
+        `LAST_WORDS_S`: one that lives need not dial to refute its death, which takes a busy machine long."""
         link = self._links.get(address)
         if link is not None:
             self._forget(link)
-            link.scope.cancel()
+            link.scope.deadline = trio.current_time() + LAST_WORDS_S
 
     def renew(self, to: str) -> None:
         """Close the link to a peer from which nothing has come for long though it was pinged.
@@ -167,7 +173,8 @@ class Links:
         address = self._aliases.get(to, to)
         link = self._links.get(address)
         if link is not None and link.asked_at is not None and trio.current_time() >= link.asked_at + SILENT_LINK_S:
-            self.drop(address)
+            self._forget(link)
+            link.scope.cancel()
 
     async def flush(self) -> None:
         """Return when every outbox has been written; the caller bounds the time."""
@@ -278,8 +285,7 @@ class Links:
                     raise ProtocolError("a second hello")
                 self.messages_received += 1
                 link.asked_at = None
-                if link.address in self._links:
-                    self._links.move_to_end(link.address)
+                self._note_use(link)
                 self._events.on_message(link.address, message)
         except Closed as closed:
             return closed.close_code not in _ON_PURPOSE
@@ -287,6 +293,16 @@ class Links:
             log.warning("peer broke the protocol", extra={"fields": {"peer": link.address, "why": str(error)}})
             await websocket.close(CLOSE_PROTOCOL, str(error))
             return True
+
+    def _note_use(self, link: _Link) -> None:
+        """A message came over it. If it was given up with its member, it is as good as ever; unless we dial anew:
+        then its other end closes it."""
+        other = self._links.get(link.address)
+        if link.scope.deadline < math.inf and (other is None or link.crosses(other)):
+            link.scope.deadline = math.inf
+            self._keep(link)
+        elif other is not None:
+            self._links.move_to_end(link.address)
 
     def _keep(self, link: _Link) -> None:
         """File a link: one a peer, and the least recently used one goes when there are too many."""

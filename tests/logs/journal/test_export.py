@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,10 +38,12 @@ def test_entries_come_out_as_they_went_in_whatever_the_pieces(
     entries: list[Fields], binary: bool, sizes: list[int]
 ) -> None:
     data, parser, found = exported(entries, binary=binary), ExportParser(), []
-    for number in range(len(data)):
-        size = sizes[number % len(sizes)]
-        piece, data = data[:size], data[size:]
-        found += list(parser.feed(piece))
+    at = 0
+    for size in cycle(sizes):
+        found += list(parser.feed(data[at : at + size]))
+        at += size
+        if at >= len(data):
+            break
     assert found == entries
     assert parser.is_between_entries
 

@@ -101,7 +101,7 @@ def test_one_pass_alone_is_told_by_its_neighbours() -> None:
         assert dated(log_of(moments), moments[-1]) == [ns(moment) for moment in moments]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(0, 2**32))
 def test_times_rise_through_any_night(seed: int) -> None:
     random = Random(seed)
