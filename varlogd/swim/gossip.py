@@ -27,8 +27,8 @@ BURST_TICKS: Final = 10
 """Intervals with news that may follow each other: a piece of news is spent in three or four, and a start or a split
 that heals brings a few at once."""
 
-STORM_INTERVALS: Final = 4
-"""In a storm news goes out once in so many intervals: with the defaults that is 8 messages a second."""
+STORM_INTERVALS: Final = 6
+"""In a storm news goes out once in so many intervals: with the defaults that is 5 messages a second, or 7 with a suspect to be told."""
 
 
 class Gossiper:
