@@ -28,7 +28,8 @@ BURST_TICKS: Final = 10
 that heals brings a few at once."""
 
 STORM_INTERVALS: Final = 6
-"""In a storm news goes out once in so many intervals: with the defaults that is 5 messages a second, or 7 with a suspect to be told."""
+"""In a storm news goes out once in so many intervals: with the defaults that is 5 messages a second, or 7 while there
+is a suspect to be told."""
 
 
 class Gossiper:
