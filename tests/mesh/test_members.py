@@ -31,14 +31,14 @@ def info(name: str, state: str = "alive", epoch: int = 1, **more: object) -> Mem
     return structs.replace(plain, state=state, **more)
 
 
-async def test_what_probes_measured_is_told_and_the_asked_node_tells_its_health() -> None:
+async def test_what_probes_measured_is_told_and_what_each_says_of_its_health() -> None:
     async with nodes("a") as (a,):
         a.join("b")
-        a.timings["b"] = Timing(0.001, float("inf"), 1.5, 0.0005)
+        a.timings["b"] = Timing(0.001, float("inf"), 1.5, 0.0005, 7)
         [told], _ = await conversation(a, AskMembers(), CBOR_SUBPROTOCOL)
     ours, theirs = told.members
     assert (ours.health, ours.rtt_s) == (2, None)
-    assert (theirs.health, theirs.rtt_s, theirs.offset_s, theirs.uncertainty_s) == (None, 0.001, 1.5, 0.0005)
+    assert (theirs.health, theirs.rtt_s, theirs.offset_s, theirs.uncertainty_s) == (7, 0.001, 1.5, 0.0005)
 
 
 class _Watched:

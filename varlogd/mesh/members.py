@@ -57,7 +57,7 @@ def _told(mesh: Mesh, member: Member, us: str) -> MemberInfo:
         rtt_s=None if timing is None else timing.rtt_s,
         offset_s=None if timing is None else timing.offset_s,
         uncertainty_s=None if timing is None else timing.uncertainty_s,
-        health=mesh.local_health() if member.name == us else None,
+        health=mesh.local_health() if member.name == us else None if timing is None else timing.health,
         version=member.metadata.version,
         role=member.metadata.role,
         catalogue=member.metadata.catalogue,

@@ -240,7 +240,8 @@ class Swim:
         match message:
             case Ping(seq, target):
                 if target == self._name:
-                    self._effects.send(src, Ack(seq, self._gossiper.piggyback(src), self._wall_us()))
+                    claims = self._gossiper.piggyback(src)
+                    self._effects.send(src, Ack(seq, claims, self._wall_us(), self._health.multiplier))
             case Ack(seq):
                 self._prober.on_ack(src, message)
                 self._relays.on_ack(seq, src)

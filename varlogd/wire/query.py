@@ -387,9 +387,9 @@ class MemberInfo(Struct, frozen=True, kw_only=True):
     """One member as the asked node sees it. ``since_ns`` is when its present state began, by that node's clock.
 
     Measured by the asked node's probes, None where they have not: ``rtt_s``, the round trip; ``offset_s``, by how
-    much its wall clock is ahead of the asked node's, give or take ``uncertainty_s``. ``health`` is the asked node's
-    own local health, 0 (well) to 8; None of others, who alone know theirs. What the member says of itself, empty
-    where it does not: ``version``, ``role``, and ``catalogue``, a digest of the names of its streams.
+    much its wall clock is ahead of the asked node's, give or take ``uncertainty_s``. ``health`` is the
+    member's own local health, 0 (well) to 8; None if it has not told it in the last minute. What the member says of
+    itself, empty where it does not: ``version``, ``role``, and ``catalogue``, a digest of the names of its streams.
     """
 
     name: Name
