@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from varlogd.config import Config, MembershipConfig, QueryConfig, is_loopback, is_wildcard, split_address
+from varlogd.config import Config, MembershipConfig, QueryConfig, differing, is_loopback, is_wildcard, split_address
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,10 @@ def test_keys_that_contradict_each_other_are_both_named() -> None:
         QueryConfig(stall_s=11, timeout_max_s=10)
     with pytest.raises(ValueError, match="roots"):
         Config(name="web1", roots=())
+
+
+def test_what_differs_is_named_with_its_table() -> None:
+    one = Config(name="web1")
+    other = Config(name="web1", tags={"dc": "x"}, query=QueryConfig(scans_max=2))
+    assert differing(one, other) == ["tags", "query.scans_max"]
+    assert differing(one, one) == []

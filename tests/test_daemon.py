@@ -239,8 +239,9 @@ async def test_a_host_that_is_cut_by_its_own_shutdown_has_refused(mesh: Mesh) ->
 
 async def test_a_taken_port_is_an_error_of_configuration(mesh: Mesh, tmp_path: Path) -> None:
     a = await mesh.boot("a")
+    config = Config(name="b", listen=a.address, roots=(str(tmp_path),))
     with pytest.raises(CannotListen, match=f"listen: cannot listen on {a.address}: address already in use"):
-        await run(Config(name="b", listen=a.address, roots=(str(tmp_path),)))
+        await run(config, lambda: config)
 
 
 async def test_port_0_is_any_free_one_and_the_mesh_learns_which(mesh: Mesh) -> None:

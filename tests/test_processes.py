@@ -7,13 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.daemons import VARLOG, WAIT_S, Asked, DaemonProcess, Processes, endless_log, log_lines, until_now
+from varlogd import client
 
 ANSWERED = {"a": "answered", "b": "answered", "c": "answered"}
 
@@ -333,6 +335,34 @@ def test_a_drain_cuts_answers_that_take_too_long(processes: Processes) -> None:
         assert process.wait(WAIT_S) == 2
         assert process.stderr
         assert b"leaving" in process.stderr.read()
+
+
+def test_a_hang_up_takes_tags_and_nothing_else_and_no_broken_file(processes: Processes) -> None:
+    a, b = processes.start("a", "b", config="tags = { role = 'web' }")
+    (a.root / "app.log").write_text(log_lines("a", 3))
+    file = processes.directory / "varlogd.toml"
+
+    def told(message: str) -> list[dict[str, object]]:
+        return [record for record in a.records() if record["message"] == message]
+
+    def tags_of_a() -> Mapping[str, str]:
+        return next(member.tags for member in trio.run(client.members, b.address) if member.name == "a")
+
+    file.write_text("tags = 3\n[query]\nscans_max = 'many'")
+    a.send(signal.SIGHUP)
+    [refused] = until_now(lambda: told("not reloaded: the configuration is wrong"))
+    assert "tags" in str(refused["why"]) and "scans_max" in str(refused["why"])
+    assert tags_of_a() == {"role": "web"}
+    file.write_text("tags = { role = 'db', dc = 'x' }\n[query]\nscans_max = 2")
+    a.send(signal.SIGHUP)
+    until_now(lambda: tags_of_a() == {"role": "db", "dc": "x"})
+    [named] = until_now(lambda: told("changed, but taken at a restart only"))
+    assert named["keys"] == "query.scans_max"
+    asked = processes.varlog("grep", "line", "-l", "role=db", "--json", at=b)
+    assert asked.outcomes == {"a": "answered"}
+    assert len(asked.objects) == 3 + 1, "the host itself goes by its new tags"
+    a.send(signal.SIGTERM)
+    assert a.wait() == 0
 
 
 def test_its_log_is_json_without_a_traceback(three: Processes) -> None:

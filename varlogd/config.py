@@ -198,7 +198,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Mask what is known to be secret: bearer tokens, private keys, AWS keys, passwords in URLs."""
 
     tags: dict[str, str] = {}
-    """What askers select this host by (``-l role=web``). They travel in gossip: keep them few and short."""
+    """What askers select this host by (``-l role=web``). They travel in gossip: keep them few and short. They alone
+    are taken while the daemon runs, on SIGHUP."""
 
     allow_unauthenticated: bool = False
     """Accept that whoever reaches ``listen`` can read the logs below ``roots``."""
@@ -225,6 +226,18 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 "authentication yet. Listen on 127.0.0.1 or [::1], or accept it with --allow-unauthenticated "
                 "(allow_unauthenticated = true)"
             )
+
+
+def differing(one: Struct, other: Struct, table: str = "") -> list[str]:
+    """The keys, with their tables, in which two configurations differ."""
+    keys = []
+    for name in one.__struct_fields__:
+        ours, theirs = getattr(one, name), getattr(other, name)
+        if isinstance(ours, Struct):
+            keys += differing(ours, theirs, f"{name}.")
+        elif ours != theirs:
+            keys.append(table + name)
+    return keys
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +20,8 @@ import trio
 from msgspec import structs
 
 from varlogd import __version__
-from varlogd.config import Config, is_wildcard, split_address
-from varlogd.errors import VarlogdError
+from varlogd.config import Config, differing, is_wildcard, split_address
+from varlogd.errors import ConfigError, VarlogdError
 from varlogd.logs.catalogue import Served
 from varlogd.logs.journal.source import JournalSource
 from varlogd.logs.reading import Budget
@@ -89,13 +90,20 @@ class Daemon:
         disk = world.disk(config.state_dir) if config.state_dir is not None else None
         self._memory = Memory(config.name, disk, world.runner, lambda: world.wall_ns() // MICROSECOND_NS)
         self._telling = Telling(_tell)
+        self._reloaded = trio.Event()
         self.gossip: GossipLoop
         self.queries: QueryService
-        self._answer: HostAnswer
+        self._answer = HostAnswer(config.name, host_logs(config, world), world.runner)
 
     def stop(self) -> None:
         """Leave the mesh, drain, and let `run` return."""
         self._stopping.set()
+
+    def reload(self, tags: dict[str, str]) -> None:
+        """Have these tags from now on. The mesh is told soon; questions that run go on with those they began with."""
+        self._config = structs.replace(self._config, tags=tags)
+        self._answer.reload(host_logs(self._config, self._world))
+        self._reloaded.set()
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`; started with the address in use.
@@ -170,9 +178,8 @@ class Daemon:
         for root in config.roots:
             if not Path(root).exists():
                 log.warning("no such root: answers are partial until it is there", extra={"fields": {"root": root}})
-        self._answer = answer = HostAnswer(config.name, host_logs(config, world), world.runner)
         self.gossip = GossipLoop(swim, world.network, config.query.links_max, world.wall_ns, self._on_event)
-        self.queries = QueryService(config.name, self, answer, world.network, config.query)
+        self.queries = QueryService(config.name, self, self._answer, world.network, config.query)
 
     def _advertised(self, bound: str) -> str:
         """The address the others dial: as configured, with the port in use; for a wildcard, the way out."""
@@ -203,13 +210,17 @@ class Daemon:
         return {"/healthz": lambda: (200, "ok\n"), "/readyz": ready}
 
     async def _describe(self) -> None:
-        """Tell the mesh of the catalogue whenever it is another one."""
+        """Tell the mesh of tags, role and catalogue whenever they are others."""
+        catalogue = ""
         while True:
+            self._reloaded = trio.Event()
             try:
-                self.gossip.describe(_metadata(self._config, await self._answer.catalogue()))
+                catalogue = await self._answer.catalogue()
             except VarlogdError as error:  # the disk hangs: what was told last stands
                 log.debug("no look at the catalogue", extra={"fields": {"why": str(error)}})
-            await trio.sleep(CATALOGUE_S)
+            self.gossip.describe(_metadata(self._config, catalogue), self._config.tags)
+            with trio.move_on_after(CATALOGUE_S):
+                await self._reloaded.wait()
 
     async def _leave(self) -> None:
         log.info("leaving", extra={"fields": {"questions": self.queries.running}})
@@ -315,22 +326,53 @@ def _within_files_limit(config: Config) -> Config:
     return structs.replace(config, query=query)
 
 
-async def run(config: Config, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> bool:
+async def _reload(daemon: Daemon, running: Config, reread: Callable[[], Config]) -> None:
+    """Read the configuration again and take from it what can change while the daemon runs.
+
+    ``running``: the one it was started with. A wrong one changes nothing.
+    """
+    try:
+        config = await trio.to_thread.run_sync(reread)
+    except ConfigError as error:
+        log.error(
+            "not reloaded: the configuration is wrong", extra={"fields": {"why": "; ".join(str(error).splitlines())}}
+        )
+        return
+    daemon.reload(config.tags)
+    log.info("reloaded", extra={"fields": {"tags": ",".join(f"{key}={tag}" for key, tag in config.tags.items())}})
+    if others := [key for key in differing(running, config) if key != "tags"]:
+        log.warning("changed, but taken at a restart only", extra={"fields": {"keys": ",".join(others)}})
+
+
+async def _wait_end(signals: AsyncIterator[int], reload: Callable[[], Awaitable[None]]) -> None:
+    """Return at a signal that ends the daemon; reload at each SIGHUP before it."""
+    while await anext(signals) == signal.SIGHUP:
+        await reload()
+
+
+async def run(
+    config: Config,
+    reread: Callable[[], Config],
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> bool:
     """Run the daemon in the real world until SIGTERM or Ctrl-C; a second signal ends it at once.
 
+    At SIGHUP the configuration is taken anew from ``reread``, called in a thread, which may raise ConfigError.
     True if it ended gracefully. Raises what `Daemon.run` raises.
     """
     daemon = Daemon(_within_files_limit(config), real_world(config.query.scans_max))
     graceful = True
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with background() as nursery:
 
             @nursery.start_soon
             async def obey() -> None:
                 nonlocal graceful
-                await anext(signals)
+                await _wait_end(signals, partial(_reload, daemon, config, reread))
                 daemon.stop()
-                await anext(signals)
+                while await anext(signals) == signal.SIGHUP:
+                    pass
                 graceful = False
                 log.warning("second signal: stopping at once")
                 nursery.cancel_scope.cancel()

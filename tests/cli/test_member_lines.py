@@ -29,6 +29,9 @@ def test_the_table_has_what_is_known_and_blanks_for_the_rest() -> None:
     assert heading.split() == ["NAME", "STATE", "FOR", "RTT", "CLOCK", "HEALTH", "VERSION", "ROLE", "ADDRESS", "TAGS"]
     assert asked.split() == ["*", "a", "alive", "5s", "0/8", "a:1", "dc=x"]
     assert other.split() == ["b", "alive", "5s", "0.31ms", "-2.0s", "±12ms", "1", "r", "a:1", "dc=x"]
+    flaps = structs.replace(OTHER, state="suspect", flapping=True)
+    assert " suspect, flapping " in member_lines.table_lines([flaps], 0, color=False)[1]
+    assert "\x1b[33msuspect\x1b[0m, flapping" in member_lines.table_lines([flaps], 0, color=True)[1]
     assert "\x1b[32malive" in member_lines.table_lines([ASKED], 0, color=True)[1]
 
 
@@ -39,6 +42,8 @@ def test_a_change_says_what_was_and_what_is() -> None:
     assert told(None) == "1970-01-01T00:00:00.000Z b: new, alive"
     assert told(OTHER, state="dead").endswith(" b: alive → dead")
     assert told(OTHER, epoch=2, version="2").endswith(" b: restarted, version 1 → 2")
+    assert told(OTHER, flapping=True).endswith(" b: flapping")
+    assert told(structs.replace(OTHER, flapping=True), flapping=False).endswith(" b: steady")
     assert told(OTHER, tags={}).endswith(" b: tags dc=x → none")
     assert told(OTHER, catalogue="x").endswith(" b: its streams are known")
     assert told(structs.replace(OTHER, catalogue="y"), catalogue="x").endswith(" b: other streams than before")

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -144,7 +144,8 @@ class FakeDaemon(ModuleType):
         self.end = end
         self.config: Config | None = None
 
-    async def run(self, config: Config) -> bool:
+    async def run(self, config: Config, reread: Callable[[], Config]) -> bool:
+        assert reread() == config
         self.config = config
         if isinstance(self.end, BaseException):
             raise self.end

@@ -242,8 +242,9 @@ async def test_a_daemon_finds_the_mesh_again_without_its_seed(mesh: Mesh, tmp_pa
 
 async def test_a_second_daemon_with_the_same_state_is_refused(mesh: Mesh, tmp_path: Path) -> None:
     await mesh.boot("a", state_dir=str(tmp_path / "state"))
+    config = Config(name="b", listen="127.0.0.1:0", roots=(str(tmp_path),), state_dir=str(tmp_path / "state"))
     with pytest.raises(StateDirTaken):
-        await run(Config(name="b", listen="127.0.0.1:0", roots=(str(tmp_path),), state_dir=str(tmp_path / "state")))
+        await run(config, lambda: config)
 
 
 async def test_what_did_not_come_in_time_is_not_overwritten(autojump_clock: trio.testing.MockClock) -> None:

@@ -9,8 +9,9 @@ from tests.mesh.nodes import conversation, nodes
 from varlogd.errors import Refused
 from varlogd.mesh.members import Watching
 from varlogd.mesh.views import differences
-from varlogd.swim.state import State
+from varlogd.swim.state import Member, State
 from varlogd.swim.timing import Timing
+from varlogd.wire.gossip import Metadata
 from varlogd.wire.limits import CBOR_SUBPROTOCOL
 from varlogd.wire.query import (
     AskFiles,
@@ -31,30 +32,51 @@ def info(name: str, state: str = "alive", epoch: int = 1, **more: object) -> Mem
     return structs.replace(plain, state=state, **more)
 
 
-async def test_what_probes_measured_is_told_and_the_asked_node_tells_its_health() -> None:
+async def test_what_probes_measured_is_told_and_what_each_says_of_its_health() -> None:
     async with nodes("a") as (a,):
         a.join("b")
-        a.timings["b"] = Timing(0.001, float("inf"), 1.5, 0.0005)
+        a.timings["b"] = Timing(0.001, float("inf"), 1.5, 0.0005, 7)
         [told], _ = await conversation(a, AskMembers(), CBOR_SUBPROTOCOL)
     ours, theirs = told.members
     assert (ours.health, ours.rtt_s) == (2, None)
-    assert (theirs.health, theirs.rtt_s, theirs.offset_s, theirs.uncertainty_s) == (None, 0.001, 1.5, 0.0005)
+    assert (theirs.health, theirs.rtt_s, theirs.offset_s, theirs.uncertainty_s) == (7, 0.001, 1.5, 0.0005)
+
+
+def held(name: str, state: State = State.ALIVE, incarnation: int = 0, catalogue: str = "") -> Member:
+    return Member(name, 1, incarnation, state, f"{name}:1", {}, 0.0, Metadata("", "", catalogue))
 
 
 class _Watched:
     """A view that changes, and what is told of it."""
 
-    def __init__(self, *members: MemberInfo) -> None:
-        self.view = members
+    def __init__(self, *members: Member) -> None:
+        self.view = {member.name: member for member in members}
+        self.flaps: set[str] = set()
+        self.looked_into: list[str] = []
         self.told: list[object] = []
-        self.watching = Watching(lambda: self.view, self._say)
+        self.watching = Watching(self, "", self._say)
 
     async def _say(self, message: object) -> None:
         self.told.append(message)
 
+    def members(self) -> dict[str, Member]:
+        return dict(self.view)
+
+    def flapping(self) -> set[str]:
+        return self.flaps
+
+    def timing(self, name: str) -> None:
+        self.looked_into.append(name)
+
+    def local_health(self) -> int:
+        return 0
+
+    def wall_ns(self, at: float) -> int:
+        return round(at)
+
 
 async def test_changes_are_told_as_they_are_seen(autojump_clock: trio.testing.MockClock) -> None:
-    watched = _Watched(info("a"), info("b"))
+    watched = _Watched(held("a"), held("b"))
     last: list[Members] = []
 
     async def run() -> None:
@@ -64,20 +86,25 @@ async def test_changes_are_told_as_they_are_seen(autojump_clock: trio.testing.Mo
         nursery.start_soon(run)
         await trio.sleep(1)
         assert watched.told == [Changes((info("a"), info("b"))), Live()]
-        watched.view = (info("a", rtt_s=3.0), info("b", "suspect"), info("c"))
+        assert watched.looked_into == ["a", "b"], "once, though there were several looks"
+        watched.view |= {"a": held("a", incarnation=1), "b": held("b", State.SUSPECT), "c": held("c")}
         await trio.sleep(1)
-        watched.view = (info("a", catalogue="x"), info("c"))
+        watched.flaps = {"c"}
+        await trio.sleep(1)
+        watched.view = {"a": held("a", catalogue="x"), "c": watched.view["c"]}
+        watched.flaps = set()
         await trio.sleep(1)
         watched.watching.leave()
     assert watched.told[2:] == [
         Changes((info("b", "suspect"), info("c"))),
-        Changes((info("a", catalogue="x"),), ("b",)),
+        Changes((info("c", flapping=True),)),
+        Changes((info("a", catalogue="x"), info("c")), ("b",)),
     ]
     assert last == [Members((info("a", catalogue="x"), info("c")))]
 
 
 async def test_a_watch_that_is_stopped_says_why(autojump_clock: trio.testing.MockClock) -> None:
-    watched = _Watched(info("a"))
+    watched = _Watched(held("a"))
     watched.watching.stop(Refused("leaving"))
     try:
         await watched.watching.run()

@@ -168,6 +168,21 @@ def test_what_we_are_is_told_with_a_higher_incarnation_and_stays_told(solo) -> N
     assert (node.core.me.incarnation, node.core.me.metadata) == (2, told)
 
 
+def test_tags_are_told_anew_and_stay_where_only_the_rest_is(solo) -> None:
+    node = solo("a", "b")
+    node.do(node.core.describe(node.now, Metadata("1.0")))
+    node.do(node.core.describe(node.now, Metadata("1.0"), {"role": "db"}))
+    node.do(node.core.describe(node.now, Metadata("1.1")))  # before the tags were told: they are not forgotten
+    node.run(DESCRIBE_MIN_S + 1)
+    assert (node.core.me.tags, node.core.me.metadata, node.core.me.incarnation) == (
+        {"role": "db"},
+        Metadata("1.1"),
+        2,
+    )
+    node.hear("a:1", Gossip((of_me(State.SUSPECT, incarnation=2),)))
+    assert (node.core.me.tags, node.core.me.incarnation) == ({"role": "db"}, 3)
+
+
 def test_what_is_no_news_is_not_told(solo) -> None:
     node = solo("a", "b")
     node.do(node.core.describe(node.now, Metadata("1.0")))

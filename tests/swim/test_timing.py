@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from varlogd.swim.health import SCORE_MAX
 from varlogd.swim.state import State
-from varlogd.swim.timing import FEW, RECENT_MAX, SAMPLES_MAX, Timing, Timings
+from varlogd.swim.timing import FEW, HEALTH_KNOWN_S, RECENT_MAX, SAMPLES_MAX, Timing, Timings
 from varlogd.wire.gossip import Ack, Gossip, Ping, PingReq
 
 delays = st.floats(0, 2)
@@ -100,6 +101,23 @@ def test_memory_is_bounded_and_forgotten_with_the_member() -> None:
     assert timings.of("a", 100.0, None) is None and len(timings) == 0
 
 
+def test_health_is_told_while_it_is_fresh() -> None:
+    timings = Timings()
+    timings.add("a", 0.0, 0.1, None, 4)
+    timings.add("a", 1.0, 1.1, None)  # untold: what was told last stands
+    timings.add("b", 1.0, 1.1, None)
+    timings.add("c", 1.0, 1.1, None, 1 << 40)
+    told = [timings.of(name, 1.1, None) for name in "abc"]
+    assert [timing and timing.health for timing in told] == [3, None, SCORE_MAX]
+    late = timings.of("a", 0.2 + HEALTH_KNOWN_S, None)
+    assert late is not None and late.health is None
+    timings.add("a", 99.0, 99.1, None, 1)
+    timings.forget("a")
+    timings.add("a", 99.0, 99.1, None)
+    again = timings.of("a", 99.1, None)
+    assert again is not None and again.health is None, "another machine's health is not this one's"
+
+
 # In the core
 
 
@@ -130,6 +148,18 @@ def test_an_ack_tells_our_wall_time_if_we_know_it(solo) -> None:
     node.core.wall_ahead_us = 5_000_000
     node.hear("a:1", Ping(2, "me"))
     assert [send.message.wall_us for send in node.take(Ack)] == [0, 105_000_000]
+
+
+def test_an_ack_tells_our_health_and_is_believed(solo) -> None:
+    node = solo("a")
+    node.core._health.worse(3)
+    node.hear("a:1", Ping(1, "me"))
+    assert [send.message.slowness for send in node.take(Ack)] == [4]
+    node.start()
+    while not (pings := node.take(Ping)):
+        node.run(0.01)
+    node.hear("a:1", Ack(pings[0].message.seq, (), 0, 3))
+    assert node.core.timing("a").health == 2
 
 
 def test_an_answer_through_a_helper_measures_nothing(solo) -> None:

@@ -25,7 +25,7 @@ def table_lines(members: Sequence[MemberInfo], now_ns: int, *, color: bool) -> l
     if not color:
         return lines
     return [
-        line.replace(row[2], _painted(row[2], color=True), 1) if index else line
+        line.replace(state := row[2].partition(",")[0], _painted(state, color=True), 1) if index else line
         for index, (line, row) in enumerate(zip(lines, rows, strict=True))
     ]
 
@@ -34,7 +34,7 @@ def _row(member: MemberInfo, now_ns: int) -> tuple[str, ...]:
     return (
         "*" if member.asked else "",
         safe(member.name),
-        member.state,
+        f"{member.state}, flapping" if member.flapping else member.state,
         duration(max(0, now_ns - member.since_ns)),
         "" if member.rtt_s is None else span(member.rtt_s),
         clock(member.offset_s, member.uncertainty_s),
@@ -75,6 +75,7 @@ def member_json(member: MemberInfo) -> dict[str, Any]:
         "version": member.version,
         "role": member.role,
         "catalogue": member.catalogue,
+        "flapping": member.flapping,
     }
 
 
@@ -110,6 +111,8 @@ def _changes(member: MemberInfo, before: MemberInfo | None, *, color: bool) -> I
         yield f"{_painted(before.state, color)} → {_painted(member.state, color)}"
     if member.epoch != before.epoch:
         yield "restarted"
+    if member.flapping != before.flapping:
+        yield "flapping" if member.flapping else "steady"
     for what, now, then in (
         ("address", member.address, before.address),
         ("tags", _tags(member), _tags(before)),

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from varlogd import __version__
@@ -44,8 +44,8 @@ examples:
 
 A value is taken from, low to high: the default, the file, the environment (VARLOGD_NAME; lists with commas), the
 flags. Keys without a flag (journal, redact, timestamps, membership.*, query.* …) are set in the file or the
-environment; --print-config lists them. SIGTERM or Ctrl-C leaves the mesh and lets running answers finish; a second
-one ends at once.
+environment; --print-config lists them. SIGHUP: the file is read again and its tags are taken. SIGTERM or Ctrl-C
+leaves the mesh and lets running answers finish; a second one ends at once.
 
 exit status: 0 ended on request, 1 failed, 2 the configuration is wrong"""
 
@@ -82,7 +82,7 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         with output.writing():
             print(to_toml(effective) if args.print_config else "ok", flush=True)
         return EXIT_CLEAN
-    return _serve(effective)
+    return _serve(effective, lambda: load(flags, environ, args.config).config)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -157,7 +157,7 @@ def _toml_key(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
 
 
-def _serve(effective: Effective) -> int:
+def _serve(effective: Effective, reread: Callable[[], Config]) -> int:
     config = effective.config
     set_up(config.log_format, config.log_level)
     log = logging.getLogger("varlogd")
@@ -169,7 +169,7 @@ def _serve(effective: Effective) -> int:
 
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
     try:
-        graceful = trio.run(daemon.run, config)
+        graceful = trio.run(daemon.run, config, reread)
     except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:
         return _end_of(error, log)
     return EXIT_CLEAN if graceful else EXIT_FAILED

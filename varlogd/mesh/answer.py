@@ -35,6 +35,10 @@ class HostAnswer:
         self._logs = logs
         self._runner = runner
 
+    def reload(self, logs: HostLogs) -> None:
+        """Answer from these from now on; what runs goes on with those it began with."""
+        self._logs = logs
+
     async def catalogue(self) -> str:
         """A digest of the names of this host's streams (`HostLogs.digest`). Raises as the runner does.
 

@@ -21,7 +21,7 @@ from varlogd.mesh.network import Network
 from varlogd.mesh.transport import WebSocket
 from varlogd.swim.core import Swim
 from varlogd.swim.directives import Directive, EpochRaised, Event, Notify, Send, StartTimer, Timer
-from varlogd.wire.gossip import GossipMessage, Hello, Metadata
+from varlogd.wire.gossip import GossipMessage, Hello, Metadata, Tags
 from varlogd.wire.limits import PROTOCOL_VERSION
 
 LEAVE_FLUSH_S: Final = 1.0
@@ -78,9 +78,9 @@ class GossipLoop:
         with trio.move_on_after(LEAVE_FLUSH_S):
             await self.links.flush()
 
-    def describe(self, metadata: Metadata) -> None:
+    def describe(self, metadata: Metadata, tags: Tags) -> None:
         """Say this of ourselves from now on."""
-        self._do(self.swim.describe(self._now(), metadata))
+        self._do(self.swim.describe(self._now(), metadata, tags))
 
     def on_message(self, src: str, message: GossipMessage) -> None:
         self._do(self.swim.on_message(self._now(), src, message))

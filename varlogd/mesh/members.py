@@ -2,11 +2,12 @@
 
 The view is looked at a few times a second, so that changes come in batches; what changed and changed back in between
 is not told. Round trips and clocks, which always change, are told along with other changes, and are none themselves.
+A look costs little where nothing changed: a member whose record is the same object is not looked into.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 import trio
@@ -25,6 +26,10 @@ class Mesh(Protocol):
     """What is told of the mesh comes from here."""
 
     def members(self) -> dict[str, Member]: ...
+    def flapping(self) -> Collection[str]:
+        """Members that come and go too often to be told of each time."""
+        ...
+
     def timing(self, name: str) -> Timing | None:
         """What probes have measured of a member."""
         ...
@@ -57,22 +62,26 @@ def _told(mesh: Mesh, member: Member, us: str) -> MemberInfo:
         rtt_s=None if timing is None else timing.rtt_s,
         offset_s=None if timing is None else timing.offset_s,
         uncertainty_s=None if timing is None else timing.uncertainty_s,
-        health=mesh.local_health() if member.name == us else None,
+        health=mesh.local_health() if member.name == us else None if timing is None else timing.health,
         version=member.metadata.version,
         role=member.metadata.role,
         catalogue=member.metadata.catalogue,
+        flapping=member.name in mesh.flapping(),
     )
 
 
 class Watching:
     """One question that watches the members. Make one, `run` it once.
 
-    ``look`` is the view as it is; ``say`` is awaited with each part of the answer.
+    ``mesh`` is the view of the node ``us``; ``say`` is awaited with each part of the answer.
     """
 
-    def __init__(self, look: Callable[[], tuple[MemberInfo, ...]], say: Callable[[Struct], Awaitable[None]]) -> None:
-        self._look = look
+    def __init__(self, mesh: Mesh, us: str, say: Callable[[Struct], Awaitable[None]]) -> None:
+        self._mesh = mesh
+        self._us = us
         self._say = say
+        self._seen: dict[str, Member] = {}
+        self._flapping: frozenset[str] = frozenset()
         self._known: dict[str, MemberInfo] = {}
         self._ends = trio.Event()
         self._stopped_by: VarlogdError | None = None
@@ -89,7 +98,7 @@ class Watching:
                 await self._say(changes)
         if self._stopped_by is not None:
             raise self._stopped_by
-        return Members(self._look())
+        return Members(members_of(self._mesh, self._us))
 
     def stop(self, error: VarlogdError) -> None:
         """End it now: `run` raises ``error``."""
@@ -108,9 +117,20 @@ class Watching:
         return Progress(hosts=len(self._known), hosts_done=len(self._known))
 
     def _changes(self) -> Changes:
-        before, self._known = self._known, {member.name: member for member in self._look()}
-        changed = (member for name, member in self._known.items() if _differs(member, before.get(name)))
-        return Changes(tuple(changed), tuple(before.keys() - self._known.keys()))
+        seen, self._seen = self._seen, self._mesh.members()
+        flapped, self._flapping = self._flapping, frozenset(self._mesh.flapping())
+        touched = {name for name, member in self._seen.items() if seen.get(name) is not member}
+        touched |= (flapped ^ self._flapping) & self._seen.keys()
+        changed = []
+        for name in sorted(touched):
+            told = _told(self._mesh, self._seen[name], self._us)
+            if _differs(told, self._known.get(name)):
+                changed.append(told)
+                self._known[name] = told
+        forgotten = tuple(sorted(seen.keys() - self._seen.keys()))
+        for name in forgotten:
+            del self._known[name]
+        return Changes(tuple(changed), forgotten)
 
 
 def _differs(member: MemberInfo, before: MemberInfo | None) -> bool:
@@ -119,4 +139,4 @@ def _differs(member: MemberInfo, before: MemberInfo | None) -> bool:
 
 def _shown(member: MemberInfo) -> tuple[object, ...]:
     about = (member.version, member.role, member.catalogue)
-    return (member.state, member.epoch, member.address, member.tags, about)
+    return (member.state, member.epoch, member.address, member.tags, about, member.flapping)

@@ -87,10 +87,6 @@ EXHAUSTED: Final = (
 class Mesh(MembersMesh, Protocol):
     """What the service needs to know of the mesh."""
 
-    def flapping(self) -> Collection[str]:
-        """Members that come and go too often to be told of each time."""
-        ...
-
     def joined(self) -> bool:
         """Whether the members known may be all there are."""
         ...
@@ -249,7 +245,7 @@ class QueryService:
     def _work(self, ask: AskPart | AskFollow | AskMembers, voice: Voice) -> Answering:
         if isinstance(ask, AskMembers):
             if ask.mode == "watch":
-                return Watching(self._members, voice.say)
+                return Watching(self._mesh, self._host, voice.say)
             doubt = doubt_of(self._mesh)
             return AskingAll(self._host, self._members, doubt, self._network, voice.say, self._stall_s)
         if isinstance(ask, AskFollow):

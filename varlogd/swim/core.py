@@ -58,6 +58,7 @@ from varlogd.wire.gossip import (
     PingReq,
     PushPull,
     Summary,
+    Tags,
 )
 from varlogd.wire.limits import MEMBERS_MAX
 
@@ -195,10 +196,10 @@ class Swim:
         """``address`` turned out to be our own: it is no seed, and no other member is there."""
         return self._run(now, partial(self._disregard, address))
 
-    def describe(self, now: float, metadata: Metadata) -> list[Directive]:
-        """What this node says of itself from now on: if it is new, a higher incarnation tells it, soon and not often
-        (see `identity`)."""
-        return self._run(now, partial(self._identity.describe, metadata))
+    def describe(self, now: float, metadata: Metadata, tags: Tags | None = None) -> list[Directive]:
+        """What this node says of itself from now on (``tags`` None: the same tags): if it is new, a higher
+        incarnation tells it, soon and not often (see `identity`)."""
+        return self._run(now, partial(self._identity.describe, metadata, tags))
 
     def leave(self, now: float) -> list[Directive]:
         """Leave the mesh on purpose: tell the others, and from then on answer nothing. Once."""
@@ -264,7 +265,7 @@ class Swim:
                     self._exchange.summarize(src, message.digest)
                 if message.target == self._name:
                     claims = (*self._corrections.take(), *self._gossiper.piggyback(src))
-                    self._effects.send(src, Ack(message.seq, claims, self._wall_us()))
+                    self._effects.send(src, Ack(message.seq, claims, self._wall_us(), self._health.multiplier))
             case Ack():
                 self._prober.on_ack(src, message)
                 self._relays.on_ack(message.seq, src)

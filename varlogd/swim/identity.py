@@ -20,7 +20,7 @@ from varlogd.swim.effects import Effects
 from varlogd.swim.health import LocalHealth
 from varlogd.swim.state import COUNT_MAX, State, rank
 from varlogd.swim.view import View
-from varlogd.wire.gossip import Claim, Gossip, Metadata
+from varlogd.wire.gossip import Claim, Gossip, Metadata, Tags
 
 CONFLICT_S: Final = 180.0
 """A conflict is shown for so long after it was last seen: views are compared several times in it."""
@@ -57,11 +57,15 @@ class Identity:
         self._may_tell_at = effects.now
         self._twins: dict[str, float] = {}  # address -> when it was last seen there
         self._described_at: float | None = None
-        self._to_describe: Metadata | None = None  # what is to be said when the time has come
+        self._to_describe: tuple[Metadata, Tags] | None = None  # what is to be said when the time has come
 
-    def describe(self, metadata: Metadata) -> None:
-        """Say this of ourselves from now on, but not sooner than `DESCRIBE_MIN_S` after what was said last."""
-        is_waiting, self._to_describe = self._to_describe is not None, metadata
+    def describe(self, metadata: Metadata, tags: Tags | None) -> None:
+        """Say this of ourselves from now on (``tags`` None: the same tags), but not sooner than `DESCRIBE_MIN_S`
+        after what was said last."""
+        is_waiting = self._to_describe is not None
+        if tags is None:
+            tags = self._view.mine.tags if self._to_describe is None else self._to_describe[1]
+        self._to_describe = metadata, tags
         if is_waiting:
             return
         now = self._effects.now
@@ -71,11 +75,11 @@ class Identity:
             self._effects.alarm(self._described_at + DESCRIBE_MIN_S, "describe", self._say_what_we_are)
 
     def _say_what_we_are(self) -> None:
-        mine, metadata, self._to_describe = self._view.mine, self._to_describe, None
-        if metadata is None or metadata == mine.metadata or mine.incarnation >= COUNT_MAX:
+        mine, said, self._to_describe = self._view.mine, self._to_describe, None
+        if said is None or said == (mine.metadata, mine.tags) or mine.incarnation >= COUNT_MAX:
             return
         self._described_at = self._effects.now
-        claim = self._written(mine, mine.epoch, mine.incarnation + 1, metadata)
+        claim = self._written(mine, mine.epoch, mine.incarnation + 1, *said)
         self._view.put(claim, self._effects.now)
         self._remind(claim)
 
@@ -122,10 +126,10 @@ class Identity:
             self._effects.notify(Refuted(claim.by, claim.incarnation + 1))
 
     def _write(self, mine: Claim, epoch: int, incarnation: int) -> None:
-        claim = self._written(mine, epoch, incarnation, mine.metadata)
+        claim = self._written(mine, epoch, incarnation, mine.metadata, mine.tags)
         self._view.put(claim, self._effects.now)
         self._announce(claim)
 
     @staticmethod
-    def _written(mine: Claim, epoch: int, incarnation: int, metadata: Metadata) -> Claim:
-        return Claim(mine.name, epoch, incarnation, State.ALIVE, mine.address, mine.tags, "", metadata)
+    def _written(mine: Claim, epoch: int, incarnation: int, metadata: Metadata, tags: Tags) -> Claim:
+        return Claim(mine.name, epoch, incarnation, State.ALIVE, mine.address, tags, "", metadata)

@@ -214,7 +214,7 @@ class Prober:
             self._answered(probe.sent_at)
         if direct:
             wall_s = ack.wall_us / MICROSECONDS if ack.wall_us else None
-            self._timings.add(probe.target.name, probe.sent_at, self._effects.now, wall_s)
+            self._timings.add(probe.target.name, probe.sent_at, self._effects.now, wall_s, ack.slowness)
 
     def on_nack(self, seq: int, src: str) -> None:
         """A helper could not reach the target either."""

@@ -15,6 +15,9 @@ apart than both their uncertainties, mean that a clock was set in between: those
 
 Offsets are kept against our *steady* clock and told against our wall clock as it is now, so that setting the latter
 makes nothing wrong.
+
+An ack also tells how its sender is (Lifeguard's local health). Nobody else knows, and it changes too often to be
+gossiped: it is kept beside the samples, and told while it is fresh.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
+
+from varlogd.swim.health import SCORE_MAX
 
 SAMPLES_MAX: Final = 16
 """Samples kept of one member: twice the eight of RFC 5905, for the tail of the round trips is wanted too."""
@@ -37,6 +42,10 @@ FEW: Final = 8
 
 DRIFT_PER_S: Final = 30e-6
 """By how much two clocks may drift apart: PHI of RFC 5905, 15 ppm, for each of the two."""
+
+HEALTH_KNOWN_S: Final = 60.0
+"""How long a member's word of its health is told: it is probed that often in a mesh of sixty, and a score can go from
+worst to best in less. In a larger mesh it is known of those who were probed lately."""
 
 MICROSECONDS: Final = 1_000_000
 """In a second."""
@@ -53,13 +62,15 @@ class Timing:
 
     ``rtt_s`` is the median round trip of the last `SAMPLES_MAX`, ``rtt_p99_s`` its 99th percentile (of all members'
     where this one has few, infinite where those are few). Its wall clock is ``offset_s`` ahead of ours, give or take
-    ``uncertainty_s``; both are None while it, or we, told no wall time.
+    ``uncertainty_s``; both are None while it, or we, told no wall time. ``health`` is its own local health score, 0
+    (well) to `SCORE_MAX`, if it told it in the last `HEALTH_KNOWN_S`.
     """
 
     rtt_s: float
     rtt_p99_s: float
     offset_s: float | None
     uncertainty_s: float | None
+    health: int | None = None
 
 
 class Timings:
@@ -67,14 +78,20 @@ class Timings:
 
     def __init__(self) -> None:
         self._samples: dict[str, array[float]] = {}
+        self._healths: dict[str, tuple[int, float]] = {}  # a score, and when it was told
         self._recent: deque[float] = deque()
         self._ranked: list[float] = []  # the same, by size
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def add(self, name: str, sent_at: float, now: float, wall_s: float | None) -> None:
-        """A member answered ``now`` a ping of ``sent_at``, when its wall clock showed ``wall_s`` (None: untold)."""
+    def add(self, name: str, sent_at: float, now: float, wall_s: float | None, slowness: int = 0) -> None:
+        """A member answered ``now`` a ping of ``sent_at``, when its wall clock showed ``wall_s`` (None: untold).
+
+        ``slowness``: one more than its local health score (0: untold).
+        """
+        if slowness:
+            self._healths[name] = min(slowness - 1, SCORE_MAX), now
         rtt_s = now - sent_at
         self._remember(rtt_s)
         kept = self._samples.get(name)
@@ -93,6 +110,7 @@ class Timings:
     def forget(self, name: str) -> None:
         """The member takes part no more, or is another machine now."""
         self._samples.pop(name, None)
+        self._healths.pop(name, None)
 
     def of(self, name: str, now: float, ahead_s: float | None) -> Timing | None:
         """What is known of a member; ``ahead_s`` is our own wall clock less our steady one (None: unknown)."""
@@ -103,8 +121,8 @@ class Timings:
         median_s, p99_s = rtts[len(rtts) // 2], self.rtt_p99_s(name)
         best = _best(kept, now)
         if best is None or ahead_s is None:
-            return Timing(median_s, p99_s, None, None)
-        return Timing(median_s, p99_s, best[0] - ahead_s, best[1])
+            return Timing(median_s, p99_s, None, None, self._health(name, now))
+        return Timing(median_s, p99_s, best[0] - ahead_s, best[1], self._health(name, now))
 
     def rtt_p99_s(self, name: str) -> float:
         """The 99th percentile of the round trips to this member, or of all if it has few, or else infinity."""
@@ -112,6 +130,10 @@ class Timings:
         own = kept is not None and len(kept) >= FEW * _FIELDS
         rtts = sorted(kept[::_FIELDS]) if kept is not None and own else self._ranked
         return rtts[math.ceil(0.99 * len(rtts)) - 1] if len(rtts) >= FEW else math.inf
+
+    def _health(self, name: str, now: float) -> int | None:
+        score, told_at = self._healths.get(name, (None, now))
+        return score if now <= told_at + HEALTH_KNOWN_S else None
 
     def _remember(self, rtt_s: float) -> None:
         self._recent.append(rtt_s)

@@ -100,12 +100,15 @@ class Ping(Struct, frozen=True, array_like=True, tag=1):
 class Ack(Struct, frozen=True, array_like=True, tag=2):
     """The answer to the ping or ping-req with this ``seq``.
 
-    ``wall_us`` is what the answerer's wall clock shows, in microseconds since 1970; 0 where it is not told.
+    ``wall_us`` is what the answerer's wall clock shows, in microseconds since 1970; ``slowness`` by what it
+    multiplies its own probe interval, one more than its local health score. Each is 0 where it is not told, as by a
+    helper.
     """
 
     seq: Count
     claims: Claims = ()
     wall_us: Count = 0
+    slowness: Count = 0
 
 
 class Nack(Struct, frozen=True, array_like=True, tag=3):

@@ -387,9 +387,10 @@ class MemberInfo(Struct, frozen=True, kw_only=True):
     """One member as the asked node sees it. ``since_ns`` is when its present state began, by that node's clock.
 
     Measured by the asked node's probes, None where they have not: ``rtt_s``, the round trip; ``offset_s``, by how
-    much its wall clock is ahead of the asked node's, give or take ``uncertainty_s``. ``health`` is the asked node's
-    own local health, 0 (well) to 8; None of others, who alone know theirs. What the member says of itself, empty
-    where it does not: ``version``, ``role``, and ``catalogue``, a digest of the names of its streams.
+    much its wall clock is ahead of the asked node's, give or take ``uncertainty_s``. ``health`` is the
+    member's own local health, 0 (well) to 8; None if it has not told it in the last minute. What the member says of
+    itself, empty where it does not: ``version``, ``role``, and ``catalogue``, a digest of the names of its streams.
+    ``flapping``: it comes and goes so often that the asked node tells no more of each time.
     """
 
     name: Name
@@ -407,6 +408,7 @@ class MemberInfo(Struct, frozen=True, kw_only=True):
     version: About = ""
     role: About = ""
     catalogue: About = ""
+    flapping: bool = False
 
 
 class Members(Struct, frozen=True, tag="members"):
