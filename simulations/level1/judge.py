@@ -35,7 +35,10 @@ BREACHES_MAX: Final = 5
 
 PROMISES: Final = {
     "monotone": "in every view (epoch, incarnation, state) of a member never goes back",
-    "completeness": f"a member that crashed or left is not live in any view {DETECTION_S:g} s later",
+    "completeness": f"a member that crashed or left is not live in any view {DETECTION_S:g} s later, "
+    "but for a node that is left alone",
+    "cut off": f"no node says that it is cut off, both it and another being well for {ACCURACY_CALM_S:g} s; "
+    "one that is left alone says so, or knows that all others are gone",
     "accuracy": f"no member that is up is declared dead by another, both free of faults for {ACCURACY_CALM_S:g} s",
     "refutation": f"a member that hears itself suspected says that it lives within {REFUTE_S:g} s",
     "goodbye": "a member that leaves on purpose is never dead in any view, if neither was touched by a fault",
@@ -80,6 +83,7 @@ class Judge:
         self._truth = {node.name: _Truth(node.address, 0.0) for node in world.nodes.values()}
         self._ranks: dict[tuple[str, int, str], Rank] = {}
         self._accused: dict[str, tuple[float, int]] = {}  # address -> (since when silent, boot)
+        self._lonely_at: dict[str, float] = {}  # address -> when there was last no other node that it could hear
         self._node_s = 0.0  # simulated so far: running nodes x seconds
         self._window = self._calm = (0.0, self._total())
         self._window_ends = world.now + LOAD_WINDOW_S
@@ -184,12 +188,41 @@ class Judge:
             if well and world.now > since + REFUTE_S and len(world.nodes) > 1:
                 self._breach("refutation", f"{node.name} was told that it is suspected, and says nothing")
                 del self._accused[address]
+        self._look_for_company()
         self._look_for_the_gone()
         self._node_s += LOOK_S * sum(node.running for node in world.nodes.values())
         if world.now >= self._window_ends:
             self._judge_load(STORM_LOAD, self._window)
             self._window = (self._node_s, self._total())
             self._window_ends = world.now + LOAD_WINDOW_S
+
+    def _look_for_company(self) -> None:
+        """Who could hear somebody? A node that cannot is right to say that it is cut off, and to condemn nobody."""
+        now, nodes = self._world.now, self._world.nodes.values()
+        hearable = [node.address for node in nodes if node.running and not self._faults[node.address]]
+        for node in nodes:
+            if not hearable or hearable == [node.address]:
+                self._lonely_at[node.address] = now
+            elif node.running and node.core.cut_off and self._could_hear(node):
+                self._breach("cut off", f"{node.name} says that it is cut off, and is not")
+
+    def _could_hear(self, node: Node) -> bool:
+        others = (other for other in self._world.nodes.values() if other is not node and self._is_settled(other))
+        return self._is_settled(node) and any(
+            self._knows(node, other) and self._knows(other, node) for other in others
+        )
+
+    def _is_settled(self, node: Node) -> bool:
+        """Whether it has been up, well and not alone for as long as it takes to be heard."""
+        since = self._world.now - ACCURACY_CALM_S
+        up_since = self._truth[node.name].up_since
+        well = node.running and up_since < since and self._calm_for(ACCURACY_CALM_S, node.address)
+        return well and self._lonely_at.get(node.address, 0.0) < since
+
+    @staticmethod
+    def _knows(node: Node, other: Node) -> bool:
+        member = node.core.members.get(other.name)
+        return member is not None and member.live
 
     def _look_for_the_gone(self) -> None:
         gone = [
@@ -206,10 +239,10 @@ class Judge:
 
     def _is_viewer(self, node: Node) -> bool:
         """Whether it has had time to find out who is gone, and does not say itself that it cannot know."""
-        if node.core.cut_off:
+        since = self._world.now - DETECTION_S
+        if node.core.cut_off or self._lonely_at.get(node.address, 0.0) >= since:
             return False
-        up_since = self._truth[node.name].up_since
-        return node.running and self._calm_for(DETECTION_S, node.address) and up_since < self._world.now - DETECTION_S
+        return node.running and self._calm_for(DETECTION_S, node.address) and self._truth[node.name].up_since < since
 
     def _judge_load(self, most: float, since: tuple[float, int]) -> None:
         began_node_s, before = since
@@ -228,8 +261,9 @@ class Judge:
         """Everything has had its time: all views must be true."""
         self._stopped = True
         self._judge_load(CALM_LOAD, self._calm)
-        for node in self._world.nodes.values():
-            if node.running:
+        running = [node for node in self._world.nodes.values() if node.running]
+        for node in running:
+            if not (len(running) == 1 and node.core.cut_off):  # alone, it cannot know, and says so
                 self._judge_view(node)
 
     def _judge_view(self, node: Node) -> None:

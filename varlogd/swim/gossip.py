@@ -23,9 +23,9 @@ from varlogd.swim.suspicion import Suspicions
 from varlogd.swim.view import View
 from varlogd.wire.gossip import Claim, Gossip
 
-BURST_TICKS: Final = 10
+BURST_TICKS: Final = 6
 """Intervals with news that may follow each other: a piece of news is spent in three or four, and a start or a split
-that heals brings a few at once."""
+that heals brings more than one. (With 10 a mesh of 300 starts 0.2 s sooner, and storms are a fifth louder.)"""
 
 STORM_INTERVALS: Final = 6
 """In a storm news goes out once in so many intervals: with the defaults that is 5 messages a second, or 7 while there
