@@ -207,10 +207,10 @@ class Judge:
                 self._breach("cut off", f"{node.name} says that it is cut off, and is not")
 
     def _could_hear(self, node: Node) -> bool:
+        if not self._is_settled(node):
+            return False
         others = (other for other in self._world.nodes.values() if other is not node and self._is_settled(other))
-        return self._is_settled(node) and any(
-            self._knows(node, other) and self._knows(other, node) for other in others
-        )
+        return any(self._knows(node, other) and self._knows(other, node) for other in others)
 
     def _is_settled(self, node: Node) -> bool:
         """Whether it has been up, well and not alone for as long as it takes to be heard."""

@@ -16,7 +16,7 @@ from simulations.level1.plan import Block, MeshPlan, Step
 from simulations.level1.run import run
 from simulations.level1.world import ours
 from simulations.plan import Freeze, Leave, Partition, PowerOff, Start
-from varlogd.swim import core, exchange, identity, probe
+from varlogd.swim import core, exchange, identity, isolation, probe
 from varlogd.swim.directives import Directive, MemberChanged, Notify, Send, Timer
 from varlogd.swim.state import Member, State
 from varlogd.wire.gossip import Ack, Claim, GossipMessage, Nack, Summary
@@ -180,6 +180,10 @@ def no_probes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(probe.Prober, "_probe", lambda _self, _name: None)
 
 
+def hears_nothing_of_being_heard(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(isolation.Isolation, "listen", lambda _self: False)
+
+
 def the_last_word_wins(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(core, "merge", lambda held, heard: held if held == heard and held is not None else heard)
 
@@ -188,6 +192,7 @@ PATCHED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], tuple[Step, ...],
     "deaf to accusations": (deaf_to_accusations, FREEZE, "refutation"),
     "no reconnect": (no_reconnect, SPLIT, "heal"),
     "no probes": (no_probes, POWER_OFF, "heal"),  # all take themselves for cut off
+    "cut off for ever": (hears_nothing_of_being_heard, CALM, "cut off"),
     "the last word wins": (the_last_word_wins, SPLIT, "monotone"),
 }
 
