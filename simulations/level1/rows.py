@@ -30,8 +30,8 @@ def contenders() -> dict[str, Contender]:
     found = (
         Contender(SWIM, memberlist.arm(swim()), "datagram", 0.2),
         Contender(MEMBERLIST, memberlist.arm(), "datagram", 0.2),
-        Contender(DATAGRAMS, ours(), "datagram", 0.1),
-        Contender(STREAMS, ours(), "stream", 0.1),
+        Contender(DATAGRAMS, ours(), "datagram", 0.1, damped=True),
+        Contender(STREAMS, ours(), "stream", 0.1, damped=True),
     )
     return {contender.name: contender for contender in found}
 
@@ -239,12 +239,13 @@ def _faulty(key: str, told: str, trial: Callable[..., trials.Faulty], nodes: int
         removed = {name: sum(r.healthy_removed for r in of) for name, of in results.items()}
         yield _counted(f"{told}: healthy members removed", "some (memberlist)", "none", removed)
         out = {name: min(r.out for r in of) for name, of in results.items()}
+        dead = {name: min(r.dead for r in of) for name, of in results.items()}
         flaps = {name: median(r.flaps for r in of) for name, of in results.items()}
         yield Verdict(
-            f"{told}: faulty ones out (deaths each)",
+            f"{told}: faulty ones out of what subscribers are told (of these held dead; deaths each)",
             "",
             "all",
-            {name: f"{100 * out[name]:.0f} % ({flaps[name]:.1f})" for name in out},
+            {name: f"{100 * out[name]:.0f} % ({100 * dead[name]:.0f} %; {flaps[name]:.1f})" for name in out},
             {name: out[name] >= 1.0 for name in OURS if name in out},
         )
 

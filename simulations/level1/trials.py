@@ -6,6 +6,7 @@ the seed alone, so each arm meets the same ones.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 from simulations.level1.network import between
 from simulations.level1.node import Arm, Node
 from simulations.level1.world import Mode, World
+from varlogd.swim.damping import Damping
 from varlogd.swim.directives import Event, MemberChanged
 from varlogd.swim.state import State
 
@@ -28,12 +30,14 @@ CRASH_AT_S: Final = 30.0
 
 @dataclass(frozen=True)
 class Contender:
-    """One membership to measure, and the links it runs over. ``gossip_s``: its gossip interval."""
+    """One membership to measure, and the links it runs over. ``gossip_s``: its gossip interval; ``damped``: what it
+    tells subscribers goes through `swim.damping`."""
 
     name: str
     arm: Arm
     mode: Mode
     gossip_s: float
+    damped: bool = False
 
 
 @dataclass
@@ -53,6 +57,28 @@ class Deaths:
     def of(self, subject: str) -> list[float]:
         """When it was declared dead, by one observer after another."""
         return [at for at, _, about in self.said if about == subject]
+
+
+class Subscribers:
+    """What each node tells its subscribers: of one that comes and goes, once, that it does, and no more."""
+
+    def __init__(self, world: World) -> None:
+        self._damping: dict[str, Damping] = {}
+        world.watchers.append(self._watch)
+
+    def _watch(self, at: float, node: Node, event: Event) -> None:
+        if isinstance(event, MemberChanged):
+            damping = self._damping.setdefault(node.address, Damping())
+            damping.on_time(at)
+            damping.change(at, event.member, event.previous)
+
+    def flapping(self, node: Node, now: float) -> Collection[str]:
+        """The names of those that this node's subscribers were told to come and go, and not that they are steady."""
+        damping = self._damping.get(node.address)
+        if damping is None:
+            return ()
+        damping.on_time(now)
+        return damping.flapping
 
 
 def _mesh(contender: Contender, seed: int | str, nodes: int, *, settle_s: float = SETTLE_S) -> World:
@@ -181,11 +207,13 @@ class _Known:
 @dataclass(frozen=True)
 class Faulty:
     """``healthy_removed``: deaths of healthy nodes declared by healthy ones; ``out``: the share of (healthy
-    observer, faulty node) pairs in which the faulty one is not held live, at the worst moment of the fault's last
-    cycle; ``flaps``: deaths of faulty nodes, per observer and faulty node."""
+    observer, faulty node) pairs in which subscribers are not told that the faulty one is well (it is held dead, or
+    told to come and go), at the worst moment of the fault's last cycle; ``dead``: in which it is held dead;
+    ``flaps``: deaths of faulty nodes, per observer and faulty node."""
 
     healthy_removed: int
     out: float
+    dead: float
     flaps: float
 
 
@@ -196,45 +224,55 @@ FLIP_S: Final = 20.0
 def flip_flop(contender: Contender, seed: int, nodes: int, cycles: int = 3) -> Faulty:
     """1 % of the nodes (at least one) receive nothing for 20 s, then everything for 20 s, and so on."""
     world = _mesh(contender, seed, nodes)
-    bad = _some_of(world, seed)
-    deaths = Deaths(world)
-    out = 0.0
+    watch = _Watch(contender, world, seed)
+    shares = (0.0, 0.0)
     for _ in range(cycles):
-        cut = world.network.cut(lambda _src, dst: dst in bad)
+        cut = world.network.cut(lambda _src, dst: dst in watch.bad)
         world.run(FLIP_S)
-        out = _share_out(world, bad)
+        shares = watch.shares()
         world.network.mend(cut)
         world.run(FLIP_S)
-    return _faulty(world, deaths, bad, out)
+    return watch.result(*shares)
 
 
 def lossy(contender: Contender, seed: int, nodes: int, seconds: float = 120.0) -> Faulty:
     """1 % of the nodes (at least one) lose 80 % of what they send and receive."""
     world = _mesh(contender, seed, nodes)
-    bad = _some_of(world, seed)
-    deaths = Deaths(world)
-    world.network.node_loss.update(dict.fromkeys(sorted(bad), 0.8))
+    watch = _Watch(contender, world, seed)
+    world.network.node_loss.update(dict.fromkeys(sorted(watch.bad), 0.8))
     world.run(seconds)
-    return _faulty(world, deaths, bad, _share_out(world, bad))
+    return watch.result(*watch.shares())
 
 
-def _some_of(world: World, seed: int) -> frozenset[str]:
-    addresses = list(world.nodes)
-    return frozenset(Random(f"{seed}/plan").sample(addresses, max(1, len(addresses) // 100)))
+class _Watch:
+    """Draws the faulty ones, 1 % and at least one, and sees what the others make of them."""
 
+    def __init__(self, contender: Contender, world: World, seed: int) -> None:
+        self._world = world
+        addresses = list(world.nodes)
+        self.bad = frozenset(Random(f"{seed}/plan").sample(addresses, max(1, len(addresses) // 100)))
+        self._names = [world.nodes[address].name for address in sorted(self.bad)]
+        self._healthy = [node for node in world.nodes.values() if node.address not in self.bad]
+        self._deaths = Deaths(world)
+        self._subscribers = Subscribers(world) if contender.damped else None
 
-def _faulty(world: World, deaths: Deaths, bad: frozenset[str], out: float) -> Faulty:
-    by_healthy = [of for _, by, of in deaths.said if by not in bad]
-    wrong = sum(of not in bad for of in by_healthy)
-    pairs = (len(world.nodes) - len(bad)) * len(bad)
-    return Faulty(wrong, out, (len(by_healthy) - wrong) / pairs)
+    def shares(self) -> tuple[float, float]:
+        """The shares of pairs ``out`` and ``dead``, as in `Faulty`, at this moment."""
+        out = dead = 0
+        for node in self._healthy:
+            gone = {name for name in self._names if not _is_live(node, name)}
+            flapping = self._subscribers.flapping(node, self._world.now) if self._subscribers else ()
+            dead += len(gone)
+            out += len(gone.union(flapping).intersection(self._names))
+        pairs = len(self._healthy) * len(self._names)
+        return out / pairs, dead / pairs
 
-
-def _share_out(world: World, bad: frozenset[str]) -> float:
-    healthy = [node for node in world.nodes.values() if node.address not in bad]
-    names = [world.nodes[address].name for address in sorted(bad)]
-    out = sum(not _is_live(node, name) for node in healthy for name in names)
-    return out / (len(healthy) * len(names))
+    def result(self, out: float, dead: float) -> Faulty:
+        """What it comes to, with those shares."""
+        by_healthy = [of for _, by, of in self._deaths.said if by not in self.bad]
+        wrong = sum(of not in self.bad for of in by_healthy)
+        pairs = len(self._healthy) * len(self._names)
+        return Faulty(wrong, out, dead, (len(by_healthy) - wrong) / pairs)
 
 
 def _is_live(node: Node, name: str) -> bool:
