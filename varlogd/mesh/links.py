@@ -155,6 +155,10 @@ class Links:
             self.messages_dropped += 1
             log.debug("outbox full: dropped the oldest message", extra={"fields": {"peer": address}})
 
+    def has(self, to: str) -> bool:
+        """Whether there is a link with this address, or one is being dialled."""
+        return self._aliases.get(to, to) in self._links
+
     def drop(self, address: str) -> None:
         """A member is dead: the next message to it dials anew. What it says on the link there was is still heard, for
         `LAST_WORDS_S`: one that lives need not dial to refute its death, which takes a busy machine long."""

@@ -164,6 +164,10 @@ class Swim:
         ahead_s = None if self.wall_ahead_us is None else self.wall_ahead_us / MICROSECONDS
         return self._timings.of(name, self._effects.now, ahead_s)
 
+    def prefer_connected(self, connected: Callable[[str], bool]) -> None:
+        """Gossip rather with members that have a link: ``connected`` says whether there is one with an address."""
+        self._gossiper.connected = connected
+
     @property
     def local_health(self) -> int:
         """How much this node mistrusts its own ears: 0 (well) to 8."""

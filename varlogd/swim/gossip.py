@@ -5,6 +5,10 @@ mongering"), so that it reaches all n in some log(n) intervals. What is said of 
 section 4.1). A member that is held suspect is told so before all else, that it can refute at once (Lifeguard, "buddy
 system").
 
+A dial costs more than a message, and in a mesh of more members than a node keeps links with, most of those drawn
+would have to be dialled. So of some that are drawn those with a link come first, but for one: the graph of links might
+have islands, and the one that is wholly random is a bridge.
+
 In a storm, when something new happens all the time, a node that always has something to say would send its fan-out
 every interval, whatever that holds. So intervals with news are rationed like the tokens of a bucket: `BURST_TICKS`
 may follow each other, and after that there is one in `STORM_INTERVALS`. The messages are then fewer and fuller.
@@ -32,6 +36,10 @@ STORM_INTERVALS: Final = 6
 is a suspect to be told."""
 
 
+CANDIDATES: Final = 8
+"""Members drawn for each that is told: where one in eight has a link most of those told have."""
+
+
 class Gossiper:
     """Spreads ``news``. ``suspicions`` gives those of this node, which are made after this."""
 
@@ -48,6 +56,8 @@ class Gossiper:
         self._view = view
         self._news = news
         self._suspicions = suspicions
+        self.connected: Callable[[str], bool] | None = None
+        """Whether there is a link with an address; None where nobody knows."""
         self._is_armed = False
         self._ticks = float(BURST_TICKS)  # that may be spent
         self._counted_at = effects.now
@@ -100,5 +110,13 @@ class Gossiper:
         if suspects:
             names = suspects.names()
             alive = [name for name in alive if name not in names]
-        chosen = rng.sample(alive, min(fan_out(self._config.gossip_fanout, self._view.count), len(alive)))
+        chosen = self._draw(alive, fan_out(self._config.gossip_fanout, self._view.count))
         return [*chosen, rng.choice(list(suspects))] if suspects else chosen
+
+    def _draw(self, alive: list[str], most: int) -> list[str]:
+        """So many of these, or all: one at random, and the others rather from those with a link."""
+        rng, connected, members = self._effects.rng, self.connected, self._view.members
+        if connected is None:
+            return rng.sample(alive, min(most, len(alive)))
+        drawn = rng.sample(alive, min(CANDIDATES * most, len(alive)))
+        return drawn[:1] + sorted(drawn[1:], key=lambda name: not connected(members[name].address))[: most - 1]
