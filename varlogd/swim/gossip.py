@@ -6,8 +6,8 @@ section 4.1). A member that is held suspect is told so before all else, that it 
 system").
 
 A dial costs more than a message, and in a mesh of more members than a node keeps links with, most of those drawn
-would have to be dialled. So of some that are drawn those with a link come first, but for one: the graph of links might
-have islands, and the one that is wholly random is a bridge.
+would have to be dialled. So of some that are drawn those with a link come first, but for one: the graph of links
+might have islands, and the one that is wholly random is a bridge.
 
 In a storm, when something new happens all the time, a node that always has something to say would send its fan-out
 every interval, whatever that holds. So intervals with news are rationed like the tokens of a bucket: `BURST_TICKS`
