@@ -75,19 +75,22 @@ class Completeness(Invariant):
 
 class Isolated(Invariant):
     name = "cut off"
-    promise = f"no node says that it is cut off that could reach another, both being well, for {ACCURACY_CALM_S:g} s"
+    promise = (
+        "no node says, for however short a time, that it is cut off that could reach another, both being well, or"
+        f" whose every dial is refused, for {ACCURACY_CALM_S:g} s"
+    )
 
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
         since = now - ACCURACY_CALM_S
-        well = [
-            host for host in scene.hosts.values() if host.running and max(host.up_since, host.calm_since) <= since
-        ]
-        for viewer in well:
-            if viewer.running and viewer.running.cut_off:
-                for other in well:
-                    if other is not viewer and scene.wires.connected_since(viewer.place, other.place) <= since:
-                        hosts = (viewer.name, other.name)
-                        yield Breach(now, f"{viewer.name} says it is cut off, and {other.name} is there", hosts)
+        for viewer in scene.hosts.values():
+            if viewer.running and viewer.running.cut_off and _has_been_well(viewer, since):
+                others = [host for host in scene.hosts.values() if host is not viewer]
+                reached = [host for host in others if scene.wires.connected_since(viewer.place, host.place) <= since]
+                for other in (host for host in reached if _has_been_well(host, since)):
+                    hosts = (viewer.name, other.name)
+                    yield Breach(now, f"{viewer.name} says it is cut off, and {other.name} is there", hosts)
+                if reached == others and all(_has_refused(host, since) for host in others):
+                    yield Breach(now, f"{viewer.name} says it is cut off, and is refused by all", (viewer.name,))
 
 
 class Accuracy(Invariant):
@@ -280,14 +283,25 @@ def untruths(scene: Scene, viewer: SimulatedHost, now: float) -> Iterator[tuple[
 def _viewers(scene: Scene, now: float, settled_s: float) -> Iterator[SimulatedHost]:
     """The hosts whose views count: up, running, not cut off, and back from their own faults for so long.
 
-    Who was cut off has its suspicions begin anew. The last node of a mesh hears nothing but refusals of those that
-    were killed; each ends its being cut off for some seconds and condemns nobody, for a process that is gone from
-    this very host refuses with the cable out as well. What it cannot know it says, again and again.
+    Who was cut off has its suspicions begin anew. Where some of the others were killed and some lost power, the last
+    node of a mesh may dial one that refuses now and then, and one that is silent at other times: each refusal ends
+    its being cut off for some seconds, which is too short for a verdict. What it cannot know it says, again and
+    again; that it does so without need is found by `Isolated`, which looks at the same moments.
     """
     for host in scene.hosts.values():
         settled = max(host.phase_since, host.disturbed_at, host.cut_off_at) <= now - settled_s
         if host.phase is Phase.UP and host.running and not host.running.cut_off and settled:
             yield host
+
+
+def _has_been_well(host: SimulatedHost, since: float) -> bool:
+    """Whether a host has been up and free of faults since then, and runs."""
+    return host.running is not None and max(host.up_since, host.calm_since) <= since
+
+
+def _has_refused(host: SimulatedHost, since: float) -> bool:
+    """Whether a host without its daemon has been free of faults since then: one that was killed is dialled still."""
+    return host.phase is Phase.CRASHED and max(host.phase_since, host.calm_since) <= since
 
 
 def _is_well(scene: Scene, asked: Asked, name: str, for_s: float = WELL_S) -> bool:

@@ -17,10 +17,10 @@ from simulations.run import Report, run
 from varlogd.errors import Closed
 from varlogd.mesh import answer, gossip, links, scatter, service
 from varlogd.query.ledger import LedgerBook
-from varlogd.swim import core, exchange, identity, isolation, probe, timing
+from varlogd.swim import core, exchange, identity, isolation, probe, suspicion, timing
 from varlogd.swim.state import Member, State
 from varlogd.swim.timing import Timing
-from varlogd.wire.gossip import Claim
+from varlogd.wire.gossip import Ack, Claim
 from varlogd.wire.query import Block, Entry, Ledger, Outcome
 
 HOSTS = ("n1", "n2", "n3", "n4")
@@ -28,6 +28,7 @@ HOSTS = ("n1", "n2", "n3", "n4")
 FREEZE: tuple[Step, ...] = (Freeze(10, "n3", 8.0),)
 KILL: tuple[Step, ...] = (Kill(10, "n3"), Ask(10.5, "n1"), Ask(20, "n1"))
 KILL_WHILE_ASKED: tuple[Step, ...] = (SlowDisk(9.9, HOSTS, 1.0, 4.0), Ask(10, "n1", "all"), Kill(10.7, "n4"))
+ALL_KILLED: tuple[Step, ...] = tuple(Kill(10, name) for name in HOSTS[1:])
 LEAVE: tuple[Step, ...] = (Leave(10, "n3"),)
 POWER_OFF: tuple[Step, ...] = (PowerOff(10, "n3"), Ask(20, "n1"))
 SPLIT: tuple[Step, ...] = (Partition(10, (("n1", "n2"), ("n3", "n4")), 30.0),)
@@ -61,8 +62,10 @@ def says_everything_thirty_times(patch: Patch) -> None:
 def a_clock_read_wrong(patch: Patch) -> None:
     add = timing.Timings.add
 
-    def misread(self: timing.Timings, name: str, sent_at: float, now: float, wall_s: float | None) -> None:
-        add(self, name, sent_at, now, wall_s and wall_s + (now - sent_at))
+    def misread(
+        self: timing.Timings, name: str, sent_at: float, now: float, wall_s: float | None, slowness: int = 0
+    ) -> None:
+        add(self, name, sent_at, now, wall_s and wall_s + (now - sent_at), slowness)
 
     patch.setattr(timing.Timings, "add", misread)
 
@@ -72,18 +75,60 @@ def no_reconnect(patch: Patch) -> None:
 
 
 def no_probes(patch: Patch) -> None:
+    """Where nobody asks nobody answers: each hears nobody, and says that it is cut off."""
     patch.setattr(probe.Prober, "_probe", lambda _self, _name: None)
 
 
+def failed_probes_accuse_nobody(patch: Patch) -> None:
+    patch.setattr(probe.Prober, "_fail", probe.Prober._end)
+
+
 def deaf_from_25_s_on(patch: Patch) -> None:
-    """Neither acks nor accusations are heard: everybody declares everybody dead, without any fault."""
+    """Neither acks nor accusations are heard: everybody suspects everybody, and nobody answers to that. Without a
+    single answer nobody is condemned."""
     on_ack, hear = probe.Prober.on_ack, identity.Identity.hear
     patch.setattr(probe.Prober, "on_ack", lambda *said: on_ack(*said) if trio.current_time() < 25 else None)
     patch.setattr(identity.Identity, "hear", lambda *said: hear(*said) if trio.current_time() < 25 else None)
 
 
+def deaf_to_n3_from_25_s_on(patch: Patch) -> None:
+    """Nobody hears what n3 answers, nor does it hear what is said of it: all declare it dead."""
+    on_ack, hear = probe.Prober.on_ack, identity.Identity.hear
+
+    def hear_the_others(self: probe.Prober, src: str, ack: Ack) -> None:
+        asked = self._by_seq.get(ack.seq)
+        if trio.current_time() < 25 or (asked is not None and asked.target.name != "n3"):
+            on_ack(self, src, ack)
+
+    patch.setattr(probe.Prober, "on_ack", hear_the_others)
+    patch.setattr(identity.Identity, "hear", lambda *said: hear(*said) if trio.current_time() < 25 else None)
+
+
+def a_verdict_without_a_witness(patch: Patch) -> None:
+    """What `deaf_from_25_s_on` leads to where no answer is wanted before a verdict."""
+    deaf_from_25_s_on(patch)
+    patch.setattr(suspicion.Suspicions, "_is_witnessed", lambda _self, _at: True)
+
+
 def deaf_to_any_contact(patch: Patch) -> None:
     patch.setattr(isolation.Isolation, "listen", lambda _self: False)
+
+
+def deaf_to_refusals(patch: Patch) -> None:
+    """The last node of a mesh, whose dials are refused, must know by that that the others are gone."""
+    give_up = core.Swim._give_up
+    patch.setattr(core.Swim, "_give_up", lambda self, address, _refused: give_up(self, address, refused=False))
+
+
+def cut_off_now_and_then(patch: Patch) -> None:
+    """Every other second, until the next message comes. Such a view is never judged, so the claim itself must be."""
+    look = isolation.Isolation._look
+
+    def cry_wolf(self: isolation.Isolation) -> None:
+        look(self)
+        self._fall_silent()
+
+    patch.setattr(isolation.Isolation, "_look", cry_wolf)
 
 
 def the_last_word_wins(patch: Patch) -> None:
@@ -224,9 +269,14 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "everything said thirty times": (says_everything_thirty_times, ASK, "load"),
     "a clock read wrong": (a_clock_read_wrong, SKEWED, "clocks"),
     "no reconnect": (no_reconnect, SPLIT, "heal"),
-    "no probes": (no_probes, POWER_OFF, "completeness"),
-    "deaf from 25 s on": (deaf_from_25_s_on, ASK, "accuracy"),
+    "no probes": (no_probes, POWER_OFF, "cut off"),
+    "failed probes accuse nobody": (failed_probes_accuse_nobody, POWER_OFF, "completeness"),
+    "deaf from 25 s on": (deaf_from_25_s_on, ASK, "refutation"),
+    "deaf to n3 from 25 s on": (deaf_to_n3_from_25_s_on, ASK, "accuracy"),
+    "a verdict without a witness": (a_verdict_without_a_witness, ASK, "accuracy"),
     "deaf to any contact": (deaf_to_any_contact, POWER_OFF, "cut off"),
+    "deaf to refusals": (deaf_to_refusals, ALL_KILLED, "cut off"),
+    "cut off now and then": (cut_off_now_and_then, ASK, "cut off"),
     "the last word wins": (the_last_word_wins, SPLIT, "monotone"),
     "no goodbye": (no_goodbye, LEAVE, "goodbye"),
     "always complete": (always_complete, KILL, "ledger"),
