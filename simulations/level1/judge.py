@@ -41,7 +41,8 @@ PROMISES: Final = {
     "one that is left alone says so, or knows that all others are gone",
     "accuracy": f"no member that is up is declared dead by another, both free of faults for {ACCURACY_CALM_S:g} s",
     "refutation": f"a member that hears itself suspected says that it lives within {REFUTE_S:g} s",
-    "goodbye": "a member that leaves on purpose is never dead in any view, if neither was touched by a fault",
+    "goodbye": "a member that leaves on purpose is never dead in any view, if neither was touched by a fault since "
+    f"{ACCURACY_CALM_S:g} s before",
     "heal": f"{HEAL_S:g} s after the last fault all views are equal to the truth",
     "load": f"a node sends at most {STORM_LOAD:g} messages a second, and {CALM_LOAD:g} when all is calm",
 }
@@ -149,7 +150,8 @@ class Judge:
         if truth is None or truth.address != member.address:
             return
         now = self._world.now
-        if truth.left_at <= now and self._calm_for(now - truth.left_at, viewer.address, truth.address):
+        calm_s = now - truth.left_at + ACCURACY_CALM_S  # after a cut TCP's next retransmission takes its time
+        if truth.left_at <= now and self._calm_for(calm_s, viewer.address, truth.address):
             self._breach("goodbye", f"{viewer.name} declares {member.name} dead, which has left")
         since = now - ACCURACY_CALM_S
         if truth.gone or truth.up_since > since or member.epoch != self._world.nodes[truth.address].epoch:
@@ -185,7 +187,8 @@ class Judge:
         for address, (since, boot) in list(self._accused.items()):
             node = world.nodes[address]
             well = node.running and node.boot == boot and self._calm_for(REFUTE_S, address)
-            if well and world.now > since + REFUTE_S and len(world.nodes) > 1:
+            lonely = self._lonely_at.get(address, 0.0) >= since  # there was nobody to say it to
+            if well and not lonely and world.now > since + REFUTE_S and len(world.nodes) > 1:
                 self._breach("refutation", f"{node.name} was told that it is suspected, and says nothing")
                 del self._accused[address]
         self._look_for_company()

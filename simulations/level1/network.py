@@ -36,6 +36,9 @@ RETRANSMIT_MIN_S: Final = 0.2
 RETRANSMIT_MAX_S: Final = 120.0
 """Linux: the first pause before a retransmission, and the longest; each is twice the one before."""
 
+SILENT_LINK_S: Final = 5.0
+"""As `varlogd.mesh.links.SILENT_LINK_S`: how long a link is dumb before a node that hears nobody dials anew."""
+
 OUTBOX_MAX: Final = 64
 """As `varlogd.mesh.links.OUTBOX_MESSAGES_MAX`: messages that wait for a dial; the oldest gives way."""
 
@@ -104,6 +107,9 @@ class Network:
     def closed(self, src: str, dst: str) -> None:
         """``src`` closes its link to ``dst``, on purpose."""
 
+    def renew(self, src: str, dst: str) -> None:
+        """``src`` hears nobody: its link to ``dst`` is closed if it has been dumb for long."""
+
     def _delay_s(self, src: str, dst: str) -> float:
         low, high = LATENCY_S
         delay_s = low + (high - low) * self._rng.random()
@@ -141,7 +147,7 @@ class _Link:
 class _Way:
     """One direction of a connection; ``src_boot`` and ``dst_boot``: which life of each end it belongs to."""
 
-    __slots__ = ("dst", "dst_boot", "held", "last_arrival", "link", "src", "src_boot")
+    __slots__ = ("dst", "dst_boot", "held", "held_since", "last_arrival", "link", "src", "src_boot")
 
     def __init__(self, link: _Link, src: str, dst: str, src_boot: int, dst_boot: int) -> None:
         self.link = link
@@ -149,6 +155,7 @@ class _Way:
         self.src_boot, self.dst_boot = src_boot, dst_boot
         self.last_arrival = 0.0
         self.held: deque[GossipMessage] | None = None  # what waits for the retransmission of its first
+        self.held_since = 0.0
 
 
 _NOTHING: Final[deque[tuple[_Way, GossipMessage]]] = deque(maxlen=0)
@@ -182,6 +189,11 @@ class Streams(Network):
 
     def closed(self, src: str, dst: str) -> None:
         self._forget(src, dst)
+
+    def renew(self, src: str, dst: str) -> None:
+        way = self._ways[src].get(dst)
+        if way is not None and way.held and self._world.now >= way.held_since + SILENT_LINK_S:
+            self._forget(src, dst)
 
     def _dial(self, src: str, dst: str) -> _Way:
         boots = self._world.boots
@@ -225,7 +237,7 @@ class Streams(Network):
             if len(way.held) < HELD_MAX:
                 way.held.append(message)
         elif (self._cuts and self.is_cut(src, dst)) or self._is_lost(src, dst):
-            way.held = deque([message])
+            way.held, way.held_since = deque([message]), world.now
             world.later(RETRANSMIT_MIN_S, self._retransmit, way, RETRANSMIT_MIN_S)
         elif dst not in world.powered:
             return  # nobody acknowledges it, and nobody says so

@@ -382,6 +382,8 @@ class World:
     def _transmit(self, node: Node, to: str, message: GossipMessage) -> None:
         if next(self._coded) % CODED_SHARE == 0 or len(self.nodes) <= CODED_NODES_MAX:
             message = decode_cbor(encode_cbor(message), GossipMessage)
+        if node.core.cut_off:
+            self.network.renew(node.address, to)
         self.network.send(node.address, to, message)
 
     def _tell(self, node: Node, event: Event) -> None:

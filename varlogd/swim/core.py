@@ -427,7 +427,7 @@ class Swim:
         """Whoever lives at this address may be gone: see for ourselves, if our word would still add anything."""
         claim = self._view.live_at(address)
         if claim is not None and self._suspicions.would_count(claim.name, self._name):
-            self._prober.hint(claim.name)
+            self._prober.look_too(claim.name)
 
     def _disregard(self, address: str) -> None:
         self._join.drop(address)

@@ -59,7 +59,7 @@ class Gossiper:
         self.connected: Callable[[str], bool] | None = None
         """Whether there is a link with an address; None where nobody knows."""
         self._is_armed = False
-        self._ticks = float(BURST_TICKS)  # that may be spent
+        self._ticks = BURST_TICKS / 2  # that may be spent; a newcomer has little to tell but itself
         self._counted_at = effects.now
 
     def piggyback(self, to: str) -> tuple[Claim, ...]:
