@@ -13,7 +13,7 @@ import trio
 
 from tests.daemons import VARLOG, Mesh, until
 from varlogd import client
-from varlogd.wire.query import Ledger, Query
+from varlogd.wire.query import Ledger, Notice, Query
 
 AHEAD_US = 3_200_000
 
@@ -95,3 +95,20 @@ async def test_an_answer_in_corrected_order_has_no_next_page_and_says_why(tmp_pa
         told = await world.varlog("grep", "", "--correct-skew", "--cursor", "x")
         assert told.returncode == 2
         assert "bound it with --since and --until" in told.stderr.decode()
+
+
+async def test_what_is_followed_is_corrected_too(tmp_path: Path) -> None:
+    async with skewed(tmp_path) as world:
+        history: list[str] = []
+        clocks: list[Notice] = []
+        async with client.follow(world.mesh.hosts["a"].address, Query(limit=9, correct_skew=True)) as following:
+            while not clocks:
+                event = await anext(following)
+                if isinstance(event, list):
+                    history += [row.line.decode()[25:] for row in event]
+                elif isinstance(event, Notice):
+                    clocks.append(event)
+        assert history == IN_ORDER[::-1]
+        assert [(each.host, each.event, each.why.endswith("ahead of that of a, corrected")) for each in clocks] == [
+            ("b", "clock", True)
+        ]
