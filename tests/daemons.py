@@ -140,9 +140,11 @@ class Mesh:
         drain_s: float = 5.0,
         query: QueryConfig | None = None,
         state_dir: str | None = None,
+        ahead_ns: int = 0,
         make: Callable[[Config, World], Daemon] = Daemon,
     ) -> Host:
-        """Start a daemon that serves one stream, ``app.log``: so many lines, or that text."""
+        """Start a daemon that serves one stream, ``app.log``: so many lines, or that text. Its wall clock is ahead by
+        so much."""
         root = self.directory / str(len(self.hosts)) / "log"
         root.mkdir(parents=True, exist_ok=True)
         (root / "app.log").write_text(log_lines(name, lines) if isinstance(lines, int) else lines)
@@ -153,7 +155,7 @@ class Mesh:
             state_dir=state_dir,
         )  # fmt: skip
         runner = runner or ThreadRunner(4)
-        world = World(TcpNetwork(), random.Random(name), runner, time.time_ns)
+        world = World(TcpNetwork(), random.Random(name), runner, lambda: time.time_ns() + ahead_ns)
         host = self.hosts[name] = Host(make(config, world), root, runner)
         host.address = await self._nursery.start(self._run, host)
         swim = host.daemon.gossip.swim

@@ -251,3 +251,20 @@ def test_a_clock_that_is_off_is_told_also_of_a_whole_answer() -> None:
         "  b  answered  0 rows, 0 B, 0.00 s; its clock is 3.2s behind (±4.00ms)"
     ]
     assert render.ledger_json(whole)["ledger"]["members"][1]["offset_s"] == -3.2
+
+
+def test_a_clock_that_was_corrected_is_told_with_what_was_done() -> None:
+    much = Entry(host="b", outcome=Outcome.ANSWERED, offset_s=3.2, uncertainty_s=0.004, corrected_us=3_200_000)
+    whole = ledger(
+        Entry(host="a", outcome=Outcome.ANSWERED, corrected_us=0),
+        much,
+        Entry(host="c", outcome=Outcome.ANSWERED, corrected_us=-20_000),
+    )
+    assert [line.partition("s; ")[2] for line in render.ledger_lines(whole, color=False)[1:]] == [
+        "its clock is 3.2s ahead (±4.00ms), corrected",
+        "its clock is 20ms behind, corrected",
+    ]
+    members = render.ledger_json(whole)["ledger"]["members"]
+    assert [each["corrected_us"] for each in members] == [0, 3_200_000, -20_000]
+    [uncorrected] = render.ledger_json(ledger(Entry(host="d", outcome=Outcome.ANSWERED)))["ledger"]["members"]
+    assert uncorrected["corrected_us"] is None

@@ -14,6 +14,8 @@ from varlogd.mesh import outbox
 from varlogd.mesh.following import FLAPS, HOLD_S, MeshFollowing, Told, check_follow
 from varlogd.mesh.live_part import LiveSink
 from varlogd.query.block import Row, block_of, rows_of
+from varlogd.query.ledger import NOT_MEASURED, Offset
+from varlogd.query.skew import Skew
 from varlogd.wire.query import AskFollow, Block, Live, Notice, Place, Query
 
 Clock = trio.testing.MockClock
@@ -31,6 +33,7 @@ class World:
         self.scripts: dict[str, Script] = {}
         self.table: dict[str, str] = {}
         self.unsteady: set[str] = set()
+        self.clocks: dict[str, Offset] = {}
         self.told: list[Told] = []
         self.asks: list[tuple[str, AskFollow]] = []
         self.reads = trio.Event()
@@ -67,7 +70,8 @@ class World:
 
     @asynccontextmanager
     async def followed(self, query: Query) -> AsyncIterator[MeshFollowing]:
-        following = MeshFollowing(AskFollow(query), "us", self, self.ask_host, self.emit, 5.0)
+        skew = Skew("us", self.clocks.get, wanted=query.correct_skew)
+        following = MeshFollowing(AskFollow(query), "us", self, self.ask_host, self.emit, 5.0, skew)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(following.run)
             yield following
@@ -251,7 +255,15 @@ async def test_a_host_that_lies_about_its_name_has_failed(autojump_clock: Clock)
 async def test_leaving_ends_it_with_a_ledger(autojump_clock: Clock) -> None:
     world = World()
     world.add("a", writes("a", (3, 2), (4,)))
-    following = MeshFollowing(AskFollow(Query(limit=5)), "us", world, world.ask_host, world.emit, 5.0)
+    following = MeshFollowing(
+        AskFollow(Query(limit=5)),
+        "us",
+        world,
+        world.ask_host,
+        world.emit,
+        5.0,
+        Skew("us", world.clocks.get, wanted=False),
+    )
     async with trio.open_nursery() as nursery:
 
         @nursery.start_soon
@@ -267,3 +279,22 @@ async def test_leaving_ends_it_with_a_ledger(autojump_clock: Clock) -> None:
 def test_what_cannot_be_followed(query: Query) -> None:
     with pytest.raises(QueryError):
         check_follow(AskFollow(query))
+
+
+async def test_clocks_are_corrected_in_the_history_and_in_what_follows(autojump_clock: Clock) -> None:
+    us = 1000
+    world = World()
+    world.clocks = {"b": (3e-6, 0.0)}
+    world.add("a", writes("a", (6 * us, 3 * us), (10 * us,)))
+    world.add("b", writes("b", (8 * us, 5 * us), (12 * us,)))
+    async with world.followed(Query(limit=4, start_ns=us, correct_skew=True)) as following:
+        await trio.sleep(3)
+        following.leave()
+        await trio.sleep(1)
+    rows = [row for each in world.told if isinstance(each, Block) for row in rows_of(each)]
+    assert [(row.host, row.time) for row in rows] == [
+        ("a", 6 * us), ("b", 8 * us), ("a", 3 * us), ("b", 5 * us), ("b", 12 * us), ("a", 10 * us),
+    ]  # fmt: skip
+    assert [ask.query.start_ns for host, ask in world.asks if host == "b"] == [4 * us]
+    clocks = {each.host: each.why for each in world.told if isinstance(each, Notice) and each.event == "clock"}
+    assert clocks == {"a": NOT_MEASURED, "b": "+0.000003 s ahead of that of us, corrected"}

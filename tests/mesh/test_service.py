@@ -12,14 +12,17 @@ import trio.testing
 
 from tests.daemons import until
 from tests.mesh.nodes import EVERYTHING, conversation, forever, nodes, rows_script, talking
-from varlogd.errors import Closed, LogReadError
+from varlogd import client
+from varlogd.errors import Closed, LogReadError, ProtocolError
 from varlogd.mesh import service
 from varlogd.mesh.sink import Sink
 from varlogd.mesh.watched import WatchedStream
 from varlogd.query.block import Row, block_of, rows_of
 from varlogd.query.cursor import cursor_of
 from varlogd.query.json_rows import json_row_of
+from varlogd.query.ledger import NOT_MEASURED
 from varlogd.swim.state import Member, State
+from varlogd.swim.timing import Timing
 from varlogd.wire.codec import encode_cbor
 from varlogd.wire.limits import (
     CBOR_SUBPROTOCOL,
@@ -503,3 +506,58 @@ async def test_a_long_ledger_comes_in_several_frames(subprotocol: str) -> None:
         }
         assert ledgers[0].cursor, "those that are dead may come back with rows"
         assert closed.close_code == 1000
+
+
+async def test_clocks_are_corrected_by_the_asked_node_alone() -> None:
+    """What it asks the others says nothing of it; c has not been measured, and is not said to be corrected."""
+    s = 10**9
+    async with nodes("a", "b", "c") as (a, b, c):
+        a.timings["b"] = Timing(0.001, 0.002, 3.0, 0.0005)
+        a.timings["c"] = Timing(0.001, 0.002, None, None)
+        for node, at_s in ((a, 5), (b, 7), (c, 6)):
+            node.logs.script = rows_script(Row(at_s * s, node.name, "s", 0, at_s * s, b"x"))
+        query = {"correct_skew": True, "direction": "oldest_first", "start_ns": s}
+        (*rows, ledger), _closed = await conversation(a, {"type": "query", "query": query})
+    told = [(row["host"], row["time"]) for each in rows for row in each["rows"]]
+    assert told == [
+        ("b", "1970-01-01T00:00:07.000000000Z"),
+        ("a", "1970-01-01T00:00:05.000000000Z"),
+        ("c", "1970-01-01T00:00:06.000000000Z"),
+    ]
+    assert [(entry["corrected_us"], NOT_MEASURED in entry["notes"]) for entry in ledger["members"]] == [
+        (0, False), (3_000_000, False), (None, True),
+    ]  # fmt: skip
+    assert b.logs.asked == [Query(direction="oldest_first", start_ns=4 * s)]
+    assert c.logs.asked == [Query(direction="oldest_first", start_ns=s)]
+
+
+async def test_a_cursor_and_corrected_clocks_are_refused_together() -> None:
+    async with nodes("a") as (a,):
+        question = {"type": "query", "query": {"correct_skew": True, "cursor": "x"}}
+        [error], _closed = await conversation(a, question)
+    assert (error["type"], error["code"]) == ("error", "bad_query")
+    assert "bound it by times instead" in error["message"]
+
+
+async def test_an_older_node_refuses_what_it_does_not_know_and_the_asker_is_told_why() -> None:
+    async with nodes("a") as (a,), talking(a) as talk:
+        await talk.say({"type": "query", "query": {"of_the_future": True}})
+        _hello, error = await talk.rest()
+    assert (error["type"], "unknown field `of_the_future`" in error["message"]) == ("error", True)
+
+
+@pytest.mark.parametrize(
+    ("message", "told"), [("unknown field `x`", " (that daemon is of an older version)"), ("garbled", "")]
+)
+async def test_of_a_refused_field_the_asker_says_that_the_daemon_is_older(
+    monkeypatch: pytest.MonkeyPatch, message: str, told: str
+) -> None:
+    def refuse(_ask: object) -> None:
+        raise ProtocolError(message)
+
+    monkeypatch.setattr(service, "check_skew", refuse)
+    async with nodes("a") as (a,):
+        with pytest.raises(ProtocolError) as refused:
+            async with client.ask(a.address, Query()) as answer:
+                await anext(answer)
+    assert str(refused.value) == f"bad_message: {message}{told}"

@@ -113,8 +113,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
 _ABSENT: Final[Mapping[str, object]] = {
     "words": (), "regexp": (), "label": (), "since": None, "until": None, "direction": None, "limit": None,
     "grace": GRACE_DEFAULT_S, "entries": False, "cursor": "", "after_context": None, "before_context": None,
-    "context": 0, "follow": False, "times": False, "raw": False, "count": False, "by": (), "bucket": None,
-    "buckets": None, "members": "once",
+    "correct_skew": False, "context": 0, "follow": False, "times": False, "raw": False, "count": False, "by": (),
+    "bucket": None, "buckets": None, "members": "once",
 }  # fmt: skip
 """What a flag says where the verb has none of that name."""
 
@@ -198,9 +198,12 @@ def _contradictions(args: argparse.Namespace) -> Iterator[str]:
     shaped = {
         "--limit": args.limit, "--cursor": args.cursor, "context": context, "--follow": args.follow,
         "an order": args.direction, "--times": args.times, "--raw": args.raw,
+        "--correct-skew": args.correct_skew,
     }  # fmt: skip
     if args.count:
         yield from (f"-c only counts, all of them: it does not go with {flag}" for flag, on in shaped.items() if on)
+    if args.correct_skew and args.cursor:
+        yield "--correct-skew has no next page: it does not go with --cursor; bound it with --since and --until"
     if args.follow:
         bounded = {"--until": args.until, "--cursor": args.cursor, "an order": args.direction}
         yield from (f"--follow has no end: it does not go with {flag}" for flag, on in bounded.items() if on)
@@ -281,6 +284,7 @@ def _query(args: argparse.Namespace, clock: _Clock) -> Query:
         after=args.context if args.after_context is None else args.after_context,
         entries=args.entries,
         cursor=args.cursor,
+        correct_skew=args.correct_skew,
     )
 
 

@@ -245,6 +245,11 @@ def _add_shape(verb: argparse.ArgumentParser) -> None:
         "--raw", action="store_true", help="send control characters to the terminal as they are (unsafe)"
     )
     verb.add_argument("--cursor", default="", metavar="TEXT", help="go on where an answer's ledger says it ended")
+    verb.add_argument(
+        "--correct-skew",
+        action="store_true",
+        help="order rows by their times less what the asked daemon measured its host's clock to be ahead",
+    )
     order = verb.add_mutually_exclusive_group()
     for word in ("newest", "oldest"):
         order.add_argument(

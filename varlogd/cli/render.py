@@ -44,6 +44,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         "redacted": entry.redacted,
         "offset_s": entry.offset_s,
         "uncertainty_s": entry.uncertainty_s,
+        "corrected_us": entry.corrected_us,
     }
 
 
@@ -53,13 +54,17 @@ def ledger_lines(ledger: Ledger, *, color: bool, files: Sequence[StreamInfo] | N
     entries = ledger.members
     verdict = ""
     if ledger.complete:
-        entries = tuple(entry for entry in entries if entry.notes or entry.why or entry.late_s or entry.offset_s)
+        entries = tuple(entry for entry in entries if _is_worth_a_line(entry))
     else:
         verdict = paint("PARTIAL", RED, color) + ": "
     width = max((len(safe(entry.host)) for entry in entries), default=0)
     doubt = [f"  {safe(ledger.doubt)}"] if ledger.doubt else []
     lines = (_entry_line(entry, width, color, files) for entry in entries)
     return [f"{verdict}{_sum(ledger, files)}", *doubt, *lines]
+
+
+def _is_worth_a_line(entry: Entry) -> bool:
+    return bool(entry.notes or entry.why or entry.late_s or entry.offset_s or entry.corrected_us)
 
 
 def _sum(ledger: Ledger, files: Sequence[StreamInfo] | None) -> str:
@@ -103,10 +108,13 @@ def _entry_line(entry: Entry, width: int, color: bool, files: Sequence[StreamInf
 
 
 def _clock(entry: Entry) -> list[str]:
-    if entry.offset_s is None or entry.uncertainty_s is None:
+    offset_s = entry.corrected_us / 1e6 if entry.corrected_us else entry.offset_s
+    if not offset_s:
         return []
-    way = "behind" if entry.offset_s < 0 else "ahead"
-    return [f"its clock is {span(abs(entry.offset_s))} {way} (±{span(entry.uncertainty_s)})"]
+    way = "behind" if offset_s < 0 else "ahead"
+    give_or_take = f" (±{span(entry.uncertainty_s)})" if entry.uncertainty_s is not None else ""
+    corrected = ", corrected" if entry.corrected_us else ""
+    return [f"its clock is {span(abs(offset_s))} {way}{give_or_take}{corrected}"]
 
 
 def progress_line(progress: Progress) -> str:
@@ -164,6 +172,7 @@ _NOTICES: Final = {
     "back": "is back",
     "lost": "rows may be missing",
     "stream": "a new stream",
+    "clock": "its clock",
 }
 _BAD: Final = frozenset({"dead", "failed", "refused", "dropped", "lost"})
 

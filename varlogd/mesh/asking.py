@@ -147,4 +147,5 @@ def _error_of(frame: ErrorFrame) -> VarlogdError:
         return Refused(frame.message)
     if frame.code == QueryError.code:
         return QueryError(frame.message)
-    return ProtocolError(f"{frame.code}: {frame.message}")
+    older = " (that daemon is of an older version)" if "unknown field" in frame.message else ""
+    return ProtocolError(f"{frame.code}: {frame.message}{older}")

@@ -32,7 +32,8 @@ from varlogd.mesh.places import resumed
 from varlogd.mesh.scatter import Gather
 from varlogd.mesh.sink import Sink
 from varlogd.query.block import row_count, rows_of
-from varlogd.query.ledger import LedgerBook
+from varlogd.query.ledger import NOT_MEASURED, LedgerBook
+from varlogd.query.skew import US_PER_S, Skew
 from varlogd.swim.state import COUNT_MAX
 from varlogd.wire.query import (
     AskFollow,
@@ -102,16 +103,20 @@ class MeshFollowing:
         ask_host: AskHost,
         emit: Callable[[Told], Awaitable[None]],
         stall_s: float,
+        skew: Skew,
     ) -> None:
-        """``us``: this host. ``emit`` is awaited with each part of the answer; while it waits, rows are dropped."""
+        """``us``: this host. ``emit`` is awaited with each part of the answer; while it waits, rows are dropped.
+        ``skew`` says which clocks are corrected."""
         self._ask = ask
         self._us = us
         self._view = view
         self._ask_host = ask_host
         self._emit = emit
         self._stall_s = stall_s
+        self._skew = skew
         self._parts: dict[str, FollowedPart] = {}
         self._flapping: set[str] = set()
+        self._unmeasured: set[str] = set()
         self._outbox = Outbox()
         self._changed = trio.Event()
         self._delivered: Counter[str] = Counter()
@@ -186,7 +191,7 @@ class MeshFollowing:
         book = LedgerBook(self._us, dict.fromkeys(hosts))
         query = structs.replace(self._ask.query, cursor="")
         self._gather = Gather(
-            AskRows(query), book, hosts, self._history_of, self._emit_history, self._stall_s, ours=self._us
+            AskRows(query), book, hosts, self._history_of, self._emit_history, self._stall_s, self._us, self._skew
         )
         self._end_if_stopped()
         ledger = await self._gather.run()
@@ -225,6 +230,7 @@ class MeshFollowing:
         with part.scope:
             while True:
                 began = trio.current_time()
+                self._look_at_clock(part)
                 ask = self._question(part, history=history)
                 try:
                     await self._ask_host(part.host, ask, PartSink(part, ask.query.before, self._take, self._tell))
@@ -237,9 +243,21 @@ class MeshFollowing:
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, AGAIN_MOST_S)
 
+    def _look_at_clock(self, part: FollowedPart) -> None:
+        """Tell how a host's clock is corrected, and of one that cannot be, once each."""
+        became_known = self._skew.look(part.host)
+        ahead_us = self._skew.ahead_us(part.host)
+        if became_known and ahead_us:
+            self._tell(
+                notice_of(part.host, "clock", f"{ahead_us / US_PER_S:+.6f} s ahead of that of {self._us}, corrected")
+            )
+        elif ahead_us is None and self._skew.wanted and part.host not in self._unmeasured:
+            self._unmeasured.add(part.host)
+            self._tell(notice_of(part.host, "clock", NOT_MEASURED))
+
     def _question(self, part: FollowedPart, *, history: bool) -> AskFollow:
         limit = self._ask.query.limit if history else None
-        query = structs.replace(self._ask.query, limit=limit)
+        query = self._skew.question(part.host, structs.replace(self._ask.query, limit=limit))
         resume = resumed(part.places)
         if resume and len(resume) < len(part.places):
             left_out = len(part.places) - len(resume) + 1
@@ -293,7 +311,7 @@ class MeshFollowing:
         self._changed.set()
 
     def _take(self, host: str, block: Block) -> None:
-        self._outbox.add(host, block)
+        self._outbox.add(host, self._skew.moved(host, block))
         self._changed.set()
 
     async def _pump(self) -> None:
@@ -330,5 +348,6 @@ class MeshFollowing:
         for host in hosts:
             part = self._parts.get(host) or FollowedPart(host)
             book.told(part.entry())
+        self._skew.tell(book, hosts)
         elapsed_s = trio.current_time() - self._began
         return book.close(self._delivered, elapsed_s=elapsed_s, limit_reached=False)

@@ -32,6 +32,7 @@ from varlogd.query.counts import COUNT_ROWS_MAX, Tally, check_cells, why_left_ou
 from varlogd.query.cursor import ENDED, Paging
 from varlogd.query.ledger import LedgerBook, clipped, clipped_entry
 from varlogd.query.merge import Merge
+from varlogd.query.skew import NO_CURSOR, Skew
 from varlogd.swim.state import COUNT_MAX
 from varlogd.wire.limits import STREAMS_PER_HOST_MAX
 from varlogd.wire.query import (
@@ -98,10 +99,11 @@ class Gather:
         emit: Callable[[Certain], Awaitable[None]],
         stall_s: float,
         ours: str = "",
+        skew: Skew | None = None,
     ) -> None:
         """``hosts``: the live members to ask, all in ``book``, which holds the others' outcomes already.
         ``emit`` is awaited with each part of the answer, blocks in order. ``ours`` is this host: its silence is
-        that of one long step of work, never a stall."""
+        that of one long step of work, never a stall. ``skew`` says which clocks are corrected."""
         now = trio.current_time()
         query = question.query
         self._question = question
@@ -114,6 +116,7 @@ class Gather:
         self._parts = {host: _Part(host, now) for host in hosts}
         self._merge = Merge(self._parts, query.direction, query.limit)
         self._tally = Tally()
+        self._skew = skew
         self._paging = Paging(query) if isinstance(question, AskRows) and question.scope == "mesh" else None
         self._ready: deque[Certain] = deque()
         self._deadline = now + query.timeout_s
@@ -198,6 +201,9 @@ class Gather:
         self._book.told(clipped_entry(structs.replace(entry, bytes_scanned=scanned)))
         self._take(self._merge.end(part.host))
         part.scope.cancel()
+
+    def _push(self, host: str, block: Block) -> list[Block]:
+        return self._merge.push(host, block if self._skew is None else self._skew.moved(host, block))
 
     def _take(self, certain: Iterable[Certain]) -> None:
         self._ready.extend(certain)
@@ -311,6 +317,8 @@ class Gather:
         told = {part.host: part.told for part in self._parts.values() if part.told is not None}
         vouched = {part.host for part in self._parts.values() if part.vouched and ledger.limit_reached}
         cursor, why_none = self._paging.cursor(ledger, told, vouched)
+        if cursor and self._query.correct_skew:
+            cursor, why_none = "", NO_CURSOR
         return structs.replace(ledger, cursor=cursor, no_cursor=clipped(why_none))
 
     def _late(self, part: _Part, why: str) -> Entry:
@@ -334,7 +342,7 @@ class _PartSink:
 
     async def block(self, block: Block) -> None:
         await self._wait_room()
-        self._gather._take(self._gather._merge.push(self._part.host, block))
+        self._gather._take(self._gather._push(self._part.host, block))
 
     async def files(self, found: Sequence[StreamInfo]) -> None:
         part = self._part

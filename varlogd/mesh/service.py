@@ -42,8 +42,9 @@ from varlogd.mesh.views import AskingAll
 from varlogd.mesh.voice import Voice
 from varlogd.query.counts import check_count
 from varlogd.query.cursor import cursor_of
-from varlogd.query.ledger import LedgerBook
+from varlogd.query.ledger import LedgerBook, Offset
 from varlogd.query.match import matches_host, validate
+from varlogd.query.skew import Skew, check_skew
 from varlogd.swim.state import Member, State
 from varlogd.wire.limits import CLOSE_TIMEOUT_S, HELLO_TIMEOUT_S, PROTOCOL_VERSION
 from varlogd.wire.query import (
@@ -208,6 +209,7 @@ class QueryService:
         await websocket.close(CLOSE_NORMAL)
 
     def _check(self, ask: AskPart | AskFollow) -> None:
+        check_skew(ask)
         validate(ask.query)
         if isinstance(ask, AskCount):
             check_count(ask)
@@ -276,14 +278,19 @@ class QueryService:
     def _mesh_gather(self, ask: AskPart, voice: Voice) -> Gather:
         """The parts of all live members that the matchers choose, this host's included."""
         book, live = self._view(ask.query)
+        skew = Skew(self._host, self._clock_of, wanted=ask.query.correct_skew and isinstance(ask, AskRows))
+        for host in live:
+            skew.look(host)
+        skew.tell(book, live)
 
         async def ask_member(host: str, sink: Sink) -> Entry:
             if host == self._host:
                 return await self._own_part(ask, sink)
-            question = structs.replace(ask, scope="host", asker=self._host)
+            query = skew.question(host, ask.query)
+            question = structs.replace(ask, query=query, scope="host", asker=self._host)
             return await ask_host(self._network, live[host], question, sink)
 
-        return Gather(ask, book, live, ask_member, voice.say, self._stall_s, ours=self._host)
+        return Gather(ask, book, live, ask_member, voice.say, self._stall_s, ours=self._host, skew=skew)
 
     def _following(self, ask: AskFollow, voice: Voice) -> Answering:
         own = self._answer.following()
@@ -297,7 +304,9 @@ class QueryService:
                 address = self._mesh.members()[host].address
                 await follow_peer(self._network, address, question, self._stall_s, sink)
 
-        return MeshFollowing(ask, self._host, _View(self._mesh, ask.query), ask_host_, voice.say, self._stall_s)
+        skew = Skew(self._host, self._clock_of, wanted=ask.query.correct_skew)
+        view = _View(self._mesh, ask.query)
+        return MeshFollowing(ask, self._host, view, ask_host_, voice.say, self._stall_s, skew)
 
     async def _own_part(self, ask: AskPart, sink: Sink) -> Entry:
         match ask:
@@ -329,12 +338,17 @@ class QueryService:
         }
         book = LedgerBook(self._host, opened, doubt_of(self._mesh))
         for name in alive:
-            timing = self._mesh.timing(name)
-            if timing is not None and timing.offset_s is not None and timing.uncertainty_s is not None:
-                book.clock(name, (timing.offset_s, timing.uncertainty_s))
+            if clock := self._clock_of(name):
+                book.clock(name, clock)
         for name in exhausted & chosen.keys():
             book.told(Entry(host=name, outcome=Outcome.ANSWERED, notes=(EXHAUSTED,)))
         return book, {name: address for name, address in alive.items() if name not in exhausted}
+
+    def _clock_of(self, name: str) -> Offset | None:
+        timing = self._mesh.timing(name)
+        if timing is None or timing.offset_s is None or timing.uncertainty_s is None:
+            return None
+        return timing.offset_s, timing.uncertainty_s
 
     def _members(self) -> tuple[MemberInfo, ...]:
         return members_of(self._mesh, self._host)

@@ -216,6 +216,18 @@ def split_block(block: Block, index: int) -> tuple[Block, Block]:
     return first, second
 
 
+def moved(block: Block, by_ns: int) -> Block:
+    """The block with keys moved by so much, while what its lines say stays. Raises ProtocolError if a key then does
+    not fit, or the columns hold no whole numbers."""
+    if not by_ns:
+        return block
+    try:
+        keys = _pack("q", [key + by_ns for key in _unpack("q", block.keys)])
+    except OverflowError:
+        raise ProtocolError("a row with a time too far away to be corrected") from None
+    return structs.replace(block, keys=keys, times=block.times or block.keys)
+
+
 def merge_blocks(blocks: Sequence[Block], direction: Direction) -> Iterator[Block]:
     """The rows of several blocks sorted into ``direction``'s order, in blocks that close at their target size.
 

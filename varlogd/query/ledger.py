@@ -21,6 +21,9 @@ Gone = tuple[str, int]
 SKEW_SHOWN_S: Final = 0.1
 """Clocks that are further apart are told: rows of hosts that work together then come in an order that misleads."""
 
+NOT_MEASURED: Final = "its clock has not been measured: its rows are where that had them, uncorrected"
+"""What is noted of a host where clocks were to be corrected."""
+
 Offset = tuple[float, float]
 """By how much a clock is ahead, give or take what, in seconds."""
 
@@ -41,6 +44,7 @@ class LedgerBook:
         self._doubt = doubt
         self._entries: dict[str, Entry | None] = {host: gone and _gone(host, *gone) for host, gone in view.items()}
         self._clocks: dict[str, Offset] = {}
+        self._corrected_us: dict[str, int | None] = {}
         self._waited_s = dict.fromkeys(view, 0.0)
 
     def clock(self, host: str, offset: Offset) -> None:
@@ -52,6 +56,13 @@ class LedgerBook:
             raise KeyError(host)
         if abs(offset[0]) > max(SKEW_SHOWN_S, offset[1]):
             self._clocks[host] = offset
+
+    def corrected(self, host: str, ahead_us: int | None) -> None:
+        """A member's rows are moved back by so much, for its clock is ahead; None: they are not, for it has not been
+        measured. Raises KeyError for a member that was not in the view."""
+        if host not in self._entries:
+            raise KeyError(host)
+        self._corrected_us[host] = ahead_us
 
     def told(self, entry: Entry) -> None:
         """Write down a member's outcome, which is final: a second one is a fault of ours (RuntimeError).
@@ -98,8 +109,17 @@ class LedgerBook:
             entry = structs.replace(entry, outcome=Outcome.FAILED, why=why)
         offset_s, uncertainty_s = self._clocks.get(host, (None, None))
         return structs.replace(
-            entry, rows=rows, late_s=self._waited_s[host], offset_s=offset_s, uncertainty_s=uncertainty_s
+            entry,
+            rows=rows,
+            late_s=self._waited_s[host],
+            notes=(*entry.notes, *self._unmeasured(host)),
+            offset_s=offset_s,
+            uncertainty_s=uncertainty_s,
+            corrected_us=self._corrected_us.get(host),
         )
+
+    def _unmeasured(self, host: str) -> tuple[str, ...]:
+        return (NOT_MEASURED,) if self._corrected_us.get(host, 0) is None else ()
 
 
 def clipped(text: str) -> str:

@@ -49,7 +49,7 @@ container or journal), the ``unit`` of a journal's stream and the ``priority`` o
 ``pod`` and ``namespace`` of a container's. No tag may have such a name, nor that of ``host``."""
 
 Direction = Literal["newest_first", "oldest_first"]
-NoticeEvent = Literal["joined", "left", "dead", "failed", "refused", "back", "dropped", "lost", "stream"]
+NoticeEvent = Literal["joined", "left", "dead", "failed", "refused", "back", "dropped", "lost", "stream", "clock"]
 Text = Annotated[str, Meta(max_length=PATTERN_MAX_CHARS)]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Nanoseconds = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
@@ -99,9 +99,11 @@ class LineFilter(Struct, frozen=True, forbid_unknown_fields=True):
     ignore_case: bool = False
 
 
-class Query(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Query(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One question: rows of all streams that match every matcher, whose line passes every filter, with a
-    time in ``[start_ns, end_ns)``, in ``direction``, at most ``limit`` of them (the first in that direction)."""
+    time in ``[start_ns, end_ns)``, in ``direction``, at most ``limit`` of them (the first in that direction).
+
+    Defaults are not sent, so that only who uses a newer field is refused by an older node."""
 
     matchers: Annotated[tuple[Matcher, ...], Meta(max_length=MATCHERS_MAX)] = ()
     filters: Annotated[tuple[LineFilter, ...], Meta(max_length=MATCHERS_MAX)] = ()
@@ -118,6 +120,9 @@ class Query(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The unit of rows, of the limit and of context is the entry: a line with a time and those below it without."""
     cursor: Cursor = ""
     """Go on behind this place: the ledger of an earlier answer to the same question told it."""
+    correct_skew: bool = False
+    """Order rows by their times less the measured offsets of their hosts' clocks; the range is as the asked node's
+    clock has it. Not of a count, nor with a cursor, nor of one host alone."""
 
 
 Scope = Literal["mesh", "host"]
@@ -289,7 +294,8 @@ class Places(Struct, frozen=True, tag="places"):
 class Notice(Struct, frozen=True, tag="notice", kw_only=True):
     """What someone who follows must know. ``dropped``: ``rows`` rows were left out because the asker reads too
     slowly; ``lost``: the way a log is rotated has lost bytes before they could be read, or may have; ``stream``: a
-    new one; ``joined``, ``left``, ``dead``, ``failed``, ``refused``, ``back``: what has become of a host."""
+    new one; ``joined``, ``left``, ``dead``, ``failed``, ``refused``, ``back``: what has become of a host; ``clock``:
+    how a host's clock is corrected, or that it is not (told only with ``correct_skew``)."""
 
     host: str
     event: NoticeEvent
@@ -353,6 +359,9 @@ class Entry(Struct, frozen=True, kw_only=True):
     """By how much the host's clock is ahead of the asked daemon's, give or take ``uncertainty_s``; None of both where
     that is not known, or too little to matter."""
     uncertainty_s: float | None = None
+    corrected_us: Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] | None = None
+    """By how much its rows were moved back, with ``correct_skew``: 0 if its clock is right as far as can be measured.
+    None: they are where its own clock had them."""
 
 
 class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
