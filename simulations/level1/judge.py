@@ -6,6 +6,7 @@ A judge hears of every change of a view and of every message, and looks at the w
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final
@@ -80,7 +81,7 @@ class Judge:
         self.sometimes: Counter[str] = Counter()
         self._world = world
         self._faults: Counter[str] = Counter()  # by address: what is wrong with it at present
-        self._calm_since: dict[str, float] = dict.fromkeys(world.nodes, 0.0)
+        self._calm_since: dict[str, float] = dict.fromkeys(world.nodes, -math.inf)
         self._truth = {node.name: _Truth(node.address, 0.0) for node in world.nodes.values()}
         self._ranks: dict[tuple[str, int, str], Rank] = {}
         self._accused: dict[str, tuple[float, int]] = {}  # address -> (since when silent, boot)
