@@ -16,8 +16,9 @@ local health. Where nobody can help the direct stage is the only one, and lasts 
 
 Hints from the shell (a link broke, a dial was refused) move a probe forward: to now, or to its second stage.
 They never decide one, so a flapping link costs messages and not lives. A link that breaks because the process
-behind it died makes every neighbour probe at once, and each refused dial makes its helpers look for themselves:
-all survivors reach their own verdict within milliseconds, and their agreement shortens the suspicion to Min.
+behind it died makes its neighbours probe at once (in a large mesh some of them, drawn), and each refused dial makes
+a helper look for itself: enough of them reach their own verdict within milliseconds, and their agreement shortens the
+suspicion to Min.
 """
 
 from __future__ import annotations
