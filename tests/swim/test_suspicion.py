@@ -257,13 +257,13 @@ def test_without_a_witness_the_suspect_is_told_anew_until_there_is_one() -> None
     clock = Clock(2)
     clock.ears.answered_at = 0.4  # more than an interval before the warning
     clock.suspect("n1")
-    clock.run_to(3.9)
-    assert [at for at, _ in clock.warned] == [1.5, 2.5, 3.5]
-    assert clock.sounded == [1.5, 2.5, 3.5]
+    clock.run_to(8.0)
+    assert [at for at, _ in clock.warned] == [1.5, 2.0, 3.0, 5.0, 7.0]  # twice as long each time, up to Min
+    assert clock.sounded == [1.5, 2.0, 3.0, 5.0, 7.0]
     assert clock.condemned == []
-    clock.ears.answered_at = 3.5
+    clock.ears.answered_at = 8.5
     clock.run_to(60.0)
-    assert clock.condemned == [(4.0, "n1")]
+    assert clock.condemned == [(9.5, "n1")]
 
 
 def test_the_probe_of_the_second_before_is_a_witness() -> None:

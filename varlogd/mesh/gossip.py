@@ -55,7 +55,7 @@ class GossipLoop:
         self.swim = swim
         self._wall_ns = wall_ns
         self.links = Links(network, self._hello(), self, links_max)
-        swim.prefer_connected(self.links.has)
+        swim.prefer_connected(self.links.has, links_max)
         self._on_event = on_event
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = count()  # ties in time fire in the order they were started

@@ -156,8 +156,9 @@ class Links:
             log.debug("outbox full: dropped the oldest message", extra={"fields": {"peer": address}})
 
     def has(self, to: str) -> bool:
-        """Whether there is a link with this address, or one is being dialled."""
-        return self._aliases.get(to, to) in self._links
+        """Whether there is an open link with this address."""
+        link = self._links.get(self._aliases.get(to, to))
+        return link is not None and link.epoch is not None
 
     def drop(self, address: str) -> None:
         """A member is dead: the next message to it dials anew. What it says on the link there was is still heard, for

@@ -100,8 +100,10 @@ class Swim:
         """The wall clock, in microseconds since 1970, less ``now`` in microseconds, as of the present entry. Whoever
         drives the core keeps it up to date; None: untold, and then no clock is compared."""
         self._left = False
+        self._links_max = MEMBERS_MAX
         self._effects = Effects(rng, now, lag_max_s=config.probe_timeout_s)
         self._corrections = Corrections(self._effects, name)
+        self._untold: set[str] = set()  # members that are suspect by our word, which we have kept to ourselves
         me = Claim(name, epoch, 0, State.ALIVE, address, dict(tags), "", metadata)
         self._view = View(me, now, MEMBERS_MAX, base)
         self._news = Dissemination(config.retransmit_factor)
@@ -164,9 +166,13 @@ class Swim:
         ahead_s = None if self.wall_ahead_us is None else self.wall_ahead_us / MICROSECONDS
         return self._timings.of(name, self._effects.now, ahead_s)
 
-    def prefer_connected(self, connected: Callable[[str], bool]) -> None:
-        """Gossip rather with members that have a link: ``connected`` says whether there is one with an address."""
+    def prefer_connected(self, connected: Callable[[str], bool], links_max: int) -> None:
+        """Gossip rather with members that have a link: ``connected`` says whether there is one with an address.
+
+        ``links_max`` is how many this node, and others like it, keep.
+        """
         self._gossiper.connected = connected
+        self._links_max = links_max
 
     @property
     def local_health(self) -> int:
@@ -365,6 +371,7 @@ class Swim:
                 self._prober.look_too(claim.name)
         else:
             self._suspicions.drop(claim.name)
+            self._untold.discard(claim.name)
         was_live = previous is not None and previous.live
         if member.live and not was_live:
             self._prober.ring.add(claim.name)
@@ -383,9 +390,17 @@ class Swim:
         """A probe of what this claim says was there has failed.
 
         If nobody else was heard in that time either, helpers included, then others need not hear of it: it may be us.
+        They do when a later probe fails as well while somebody is heard.
         """
-        anybody_heard = self._isolation.heard_at >= sent_at
+        name, anybody_heard = target.name, self._isolation.heard_at >= sent_at
         self._hear(restate(target, State.SUSPECT, self._name), news=anybody_heard)
+        if not anybody_heard:
+            self._untold.add(name)
+        elif name in self._untold:
+            self._untold.discard(name)
+            held = self._view.claim(name)
+            if held is not None and held.state == State.SUSPECT and held.by == self._name:
+                self._news.queue(held)
 
     def _condemn(self, suspected: Claim) -> None:
         """Nobody refuted this suspicion in time."""
@@ -427,7 +442,7 @@ class Swim:
         """Whoever lives at this address may be gone: see for ourselves, if our word would still add anything."""
         claim = self._view.live_at(address)
         if claim is not None and self._suspicions.would_count(claim.name, self._name):
-            self._prober.look_too(claim.name)
+            self._prober.look_too(claim.name, among=self._links_max)
 
     def _disregard(self, address: str) -> None:
         self._join.drop(address)

@@ -37,6 +37,7 @@ from varlogd.swim.state import State
 from varlogd.swim.timing import MICROSECONDS, Timings
 from varlogd.swim.view import View
 from varlogd.wire.gossip import Ack, Claim, Ping, PingReq
+from varlogd.wire.limits import MEMBERS_MAX
 
 DIRECT_MIN_S: Final = 0.1
 """The least time for the direct stage, whatever was measured: pauses of a Python process are a part of this, and on a
@@ -183,13 +184,14 @@ class Prober:
         else:
             self._effects.alarm(allowed_at, "hint", partial(self._probe, name))
 
-    def look_too(self, name: str) -> None:
-        """Another node suspects this member: some of us see for themselves, drawn so that enough can confirm it.
+    def look_too(self, name: str, among: int = MEMBERS_MAX) -> None:
+        """Something is up with this member, and all of us know, or so many: some see for themselves, drawn so that
+        enough can confirm it.
 
         Else the confirmations would come in only as each prober's turn comes, about one an interval.
         """
         wanted = LOOKERS_PER_CONFIRMATION * self._config.suspicion_confirmations
-        if self._effects.rng.random() * self._view.count < wanted:
+        if self._effects.rng.random() * min(self._view.count, among) < wanted:
             self.hint(name)
 
     def sound(self) -> bool:

@@ -46,7 +46,7 @@ def suspicion_timeout_s(min_s: float, max_s: float, confirmations: int, confirma
 class _Suspicion:
     """The clock of one suspect: of one (epoch, incarnation) of it."""
 
-    __slots__ = ("accusers", "claim", "due", "min_s", "not_before", "started", "token", "warned_at")
+    __slots__ = ("accusers", "claim", "due", "min_s", "not_before", "pause_s", "started", "token", "warned_at")
 
     def __init__(self, claim: Claim, now: float, min_s: float) -> None:
         self.claim = claim  # the first accusation
@@ -55,6 +55,7 @@ class _Suspicion:
         self.min_s = min_s
         self.not_before = now
         self.warned_at: float | None = None
+        self.pause_s = min_s / 4  # until it is told anew for want of a witness; twice as long each time, up to Min
         self.due = math.inf
         self.token = 0
 
@@ -209,7 +210,8 @@ class Suspicions:
             return
         else:
             suspicion.warned_at = None
-            suspicion.not_before = now + self._config.probe_interval_s
+            suspicion.not_before = now + min(suspicion.pause_s, suspicion.min_s)
+            suspicion.pause_s *= 2
         self._rearm(suspicion)
 
     def _is_witnessed(self, at: float) -> bool:
