@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from msgspec import structs
 from tests.daemons import Grinding, Mesh, until
 from varlogd import client
 from varlogd.config import Config, MembershipConfig, QueryConfig
-from varlogd.daemon import host_logs, run
+from varlogd.daemon import _wait_end, host_logs, run
 from varlogd.errors import CannotListen, Refused
 from varlogd.logs.journal.journalctl import Journalctl
 from varlogd.mesh.network import TcpNetwork
@@ -321,3 +322,17 @@ def test_what_is_configured_reaches_the_logs(tmp_path: Path) -> None:
     assert len(host_logs(config, replace(world, journalctl=Journalctl())).sources) == 2
     silent = structs.replace(config, journal=False)
     assert len(host_logs(silent, replace(world, journalctl=Journalctl())).sources) == 1
+
+
+async def test_a_signal_that_ends_the_daemon_does_not_wait_for_a_reload_that_hangs() -> None:
+    reloads = []
+
+    async def hang() -> None:
+        reloads.append("begun")
+        await trio.sleep_forever()
+
+    came, signals = trio.open_memory_channel[int](4)
+    for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+        came.send_nowait(number)
+    await _wait_end(signals, hang)
+    assert reloads == ["begun"]

@@ -14,22 +14,13 @@ from typing import Final
 from simulations.invariants import ACCURACY_CALM_S, DETECTION_S, HEAL_S
 from simulations.level1.node import Node, claims_of
 from simulations.level1.world import World
+from simulations.traffic import CALM_LOAD, LOAD_WINDOW_S, REFUTE_S, STORM_LOAD
 from varlogd.swim.directives import Event, MemberChanged, Refuted
 from varlogd.swim.state import Member, Rank, State, rank
 from varlogd.wire.gossip import Claim, GossipMessage, Nack
 
 LOOK_S: Final = 0.5
 """Between two looks at the whole mesh."""
-
-REFUTE_S: Final = 1.0
-"""From hearing that one is suspected to saying that one lives."""
-
-CALM_LOAD: Final = 4.0
-STORM_LOAD: Final = 20.0
-"""Messages per node and second: when nothing has happened for `HEAL_S`, and always."""
-
-LOAD_WINDOW_S: Final = 10.0
-"""Over which load is counted."""
 
 BREACHES_MAX: Final = 5
 """Of one invariant, kept: the first says most."""

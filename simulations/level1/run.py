@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulations.invariants import HEAL_S
-from simulations.level1.judge import LOAD_WINDOW_S, Breach, Judge
+from simulations.level1.judge import Breach, Judge
 from simulations.level1.network import between
 from simulations.level1.node import Arm, Node
 from simulations.level1.plan import (
@@ -24,6 +24,7 @@ from simulations.level1.plan import (
 )
 from simulations.level1.world import World, ours
 from simulations.plan import Freeze, Kill, Leave, OneWay, Partition, PowerOff, SlowNetwork, Start
+from simulations.traffic import LOAD_WINDOW_S
 from varlogd.swim.directives import Event, MemberChanged
 from varlogd.swim.state import State
 

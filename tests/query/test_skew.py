@@ -82,6 +82,15 @@ def test_only_what_is_beyond_doubt_is_corrected_and_nothing_is_claimed_of_the_un
         book.corrected("x", 0)
 
 
+def test_of_rows_some_of_which_went_out_before_the_clock_was_known_no_correction_is_claimed() -> None:
+    skew = skew_of({"late": (3.0, 0.1)})
+    book = LedgerBook("a", {"late": None})
+    book.told(Entry(host="late", outcome=Outcome.ANSWERED))
+    skew.tell(book, ("late",), unmoved={"late"})
+    (entry,) = book.close({}, elapsed_s=0, limit_reached=False).members
+    assert (entry.corrected_us, entry.notes) == (None, (NOT_MEASURED,))
+
+
 def test_an_estimate_is_frozen_once_it_is_there() -> None:
     clocks: dict[str, Offset | None] = {"b": None}
     skew = Skew("a", clocks.get, wanted=True)

@@ -348,6 +348,6 @@ class MeshFollowing:
         for host in hosts:
             part = self._parts.get(host) or FollowedPart(host)
             book.told(part.entry())
-        self._skew.tell(book, hosts)
+        self._skew.tell(book, hosts, self._unmeasured)
         elapsed_s = trio.current_time() - self._began
         return book.close(self._delivered, elapsed_s=elapsed_s, limit_reached=False)

@@ -21,7 +21,7 @@ Gone = tuple[str, int]
 SKEW_SHOWN_S: Final = 0.1
 """Clocks that are further apart are told: rows of hosts that work together then come in an order that misleads."""
 
-NOT_MEASURED: Final = "its clock has not been measured: its rows are where that had them, uncorrected"
+NOT_MEASURED: Final = "its clock had not been measured when it was asked: rows are where that had them, uncorrected"
 """What is noted of a host where clocks were to be corrected."""
 
 Offset = tuple[float, float]

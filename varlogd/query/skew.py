@@ -14,7 +14,7 @@ Only the asked node corrects; what the others are asked says nothing of it, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 
 from msgspec import structs
@@ -90,11 +90,14 @@ class Skew:
         )
         return structs.replace(query, start_ns=start_ns, end_ns=end_ns, correct_skew=False)
 
-    def tell(self, book: LedgerBook, hosts: Iterable[str]) -> None:
-        """Write down in the ledger what was done with the rows of these hosts."""
+    def tell(self, book: LedgerBook, hosts: Iterable[str], unmoved: Container[str] = ()) -> None:
+        """Write down in the ledger what was done with the rows of these hosts.
+
+        ``unmoved``: those that were not known at first, so that some of their rows went out as they were.
+        """
         if self.wanted:
             for host in hosts:
-                book.corrected(host, self.ahead_us(host))
+                book.corrected(host, None if host in unmoved else self.ahead_us(host))
 
     def _ahead_ns(self, host: str) -> int:
         return (self._ahead_us.get(host) or 0) * NS_PER_US
