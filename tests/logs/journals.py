@@ -38,16 +38,27 @@ def exported(entries: Sequence[Fields]) -> bytes:
 
 
 def make_journal(directory: Path, entries: Sequence[Fields], name: str = "all") -> Path:
-    """Put a journal of entries into a directory, with a numbering of its own."""
+    """Put a journal of entries into a directory, with a numbering of its own, told from the others there by its first
+    byte (as `base_of` tells them). The numbering is systemd's to draw."""
     if not REMOTE.exists() or shutil.which("journalctl") is None:
         pytest.skip("no systemd-journal-remote here to make a journal with")
-    subprocess.run(
-        [REMOTE, f"--output={directory}/{name}.journal", "--split-mode=none", "-"],
-        input=exported(entries),
-        check=True,
-        capture_output=True,
-    )
-    return directory
+    file = directory / f"{name}.journal"
+    taken = {_first_of_numbering(other) for other in directory.glob("*.journal") if other != file}
+    while True:
+        file.unlink(missing_ok=True)
+        subprocess.run(
+            [REMOTE, f"--output={file}", "--split-mode=none", "-"],
+            input=exported(entries),
+            check=True,
+            capture_output=True,
+        )
+        if _first_of_numbering(file) not in taken:
+            return directory
+
+
+def _first_of_numbering(file: Path) -> int:
+    """By systemd's "Journal File Format", the header."""
+    return file.read_bytes()[72]
 
 
 def logs_of(journalctl: Journalctl, served: Served | None = None) -> HostLogs:

@@ -314,8 +314,12 @@ class Entries:
 
 
 def base_of(numbering: str) -> int:
-    """Where the entries of a numbering begin among the positions of a stream: one host may have journals of several,
-    and no two of its rows have the same place. 0 for what is no numbering: a file's identity."""
+    """Where the entries of a numbering begin among the positions of a stream: one host may have journals of several.
+    0 for what is no numbering: a file's identity.
+
+    Numberings are random, and a byte tells most of them apart. Where it does not, two rows have the same place only
+    if stream, microsecond and number are the same as well; a page that ends between such two would leave one out.
+    """
     return int(numbering[:2], 16) << NUMBER_BITS if _NUMBERING.fullmatch(numbering) else 0
 
 
