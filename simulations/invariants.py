@@ -59,15 +59,27 @@ class Completeness(Invariant):
     name = "completeness"
     promise = (
         f"a member that crashed or left is not live in any live view {DETECTION_S:g} s later, but for a node that"
-        " said in this time that it is cut off"
+        " said in this time that it is cut off, or heard of later signs of its life than it knew"
     )
+
+    def __init__(self) -> None:
+        self._raised: dict[tuple[str, str], float] = {}
+        """(viewer, member) -> when the member was last held live again. Each time takes a claim of a higher rank
+        (`Monotone`), told by one that was cut off, so one that is gone runs out of them."""
+
+    def on_change(self, scene: Scene, change: Change) -> Iterator[Breach]:
+        before, after = change.before, change.after
+        if after is not None and after.live and (before is None or not before.live):
+            self._raised[change.viewer.name, after.name] = change.now
+        yield from ()
 
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
         gone = [host for host in scene.hosts.values() if host.phase in GONE and host.phase_since <= now - DETECTION_S]
         for viewer in _viewers(scene, now, DETECTION_S) if gone else ():
             for host in gone:
                 held = viewer.process and viewer.process.view.get(host.name)
-                if held and held.live:
+                raised_at = self._raised.get((viewer.name, host.name), 0.0)
+                if held and held.live and raised_at <= now - DETECTION_S:
                     since = f"{host.phase.value} since {host.phase_since:.3f}"
                     hosts = (viewer.name, host.name)
                     yield Breach(now, f"{viewer.name} holds {host.name} {held.state.name.lower()}: {since}", hosts)

@@ -28,7 +28,7 @@ BREACHES_MAX: Final = 5
 PROMISES: Final = {
     "monotone": "in every view (epoch, incarnation, state) of a member never goes back",
     "completeness": f"a member that crashed or left is not live in any view {DETECTION_S:g} s later, "
-    "but for a node that is left alone",
+    "but for a node that is left alone, or heard of later signs of its life than it knew",
     "cut off": f"no node says that it is cut off, both it and another being well for {ACCURACY_CALM_S:g} s; "
     "one that is left alone says so, or knows that all others are gone",
     "accuracy": f"no member that is up is declared dead by another, both free of faults for {ACCURACY_CALM_S:g} s",
@@ -39,6 +39,9 @@ PROMISES: Final = {
     "load": f"a node sends at most {STORM_LOAD:g} messages a second, and {CALM_LOAD:g} when all is calm",
 }
 """By name, for people."""
+
+_Belief = tuple[str, int, str]
+"""Of one life of a node, of one member: (address, boot, name)."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,10 @@ class Judge:
         self._faults: Counter[str] = Counter()  # by address: what is wrong with it at present
         self._calm_since: dict[str, float] = dict.fromkeys(world.nodes, -math.inf)
         self._truth = {node.name: _Truth(node.address, 0.0) for node in world.nodes.values()}
-        self._ranks: dict[tuple[str, int, str], Rank] = {}
+        self._ranks: dict[_Belief, Rank] = {}
+        self._raised: dict[_Belief, float] = {}
+        """When a member was last held live again. Each time takes a claim of a higher rank ("monotone"), told by one
+        that was cut off, so one that is gone runs out of them."""
         self._accused: dict[str, tuple[float, int]] = {}  # address -> (since when silent, boot)
         self._lonely_at: dict[str, float] = {}  # address -> when there was last no other node that it could hear
         self._node_s = 0.0  # simulated so far: running nodes x seconds
@@ -129,11 +135,13 @@ class Judge:
             return
         member = event.member
         self.sometimes[member.state.name.lower()] += 1
-        key = (viewer.address, viewer.boot, member.name)
+        key = _belief(viewer, member.name)
         before, now = self._ranks.get(key), rank(member)
         if before is not None and now < before:
             self._breach("monotone", f"{viewer.name}: {member.name} went from {before} to {now}")
         self._ranks[key] = now
+        if member.live and (event.previous is None or not event.previous.live):
+            self._raised[key] = self._world.now
         if member.state is State.DEAD:
             self._judge_death(viewer, member)
 
@@ -228,7 +236,8 @@ class Judge:
                 continue
             for name, truth in gone:
                 member = node.core.members.get(name)
-                if member is not None and member.live:
+                raised_at = self._raised.get(_belief(node, name), 0.0)
+                if member is not None and member.live and raised_at < self._world.now - DETECTION_S:
                     since = f"gone since {truth.gone_since:.3f}"
                     self._breach("completeness", f"{node.name} holds {name} {member.state.name.lower()}: {since}")
 
@@ -269,6 +278,10 @@ class Judge:
                 self._breach("heal", f"{node.name}: {name} is gone, and held {_held(member)}")
             elif not truth.gone and (member is None or member.state is not State.ALIVE):
                 self._breach("heal", f"{node.name}: {name} is up, and held {_held(member)}")
+
+
+def _belief(viewer: Node, name: str) -> _Belief:
+    return viewer.address, viewer.boot, name
 
 
 def _this_life(claim: Claim, mine: Member) -> bool:

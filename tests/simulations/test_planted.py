@@ -17,7 +17,7 @@ from simulations.run import Report, run
 from varlogd.errors import Closed
 from varlogd.mesh import answer, gossip, links, scatter, service
 from varlogd.query.ledger import LedgerBook
-from varlogd.swim import core, exchange, identity, isolation, probe, suspicion, timing
+from varlogd.swim import beliefs, core, exchange, identity, isolation, probe, suspicion, timing
 from varlogd.swim.state import Member, State
 from varlogd.swim.timing import Timing
 from varlogd.wire.gossip import Ack, Claim
@@ -135,7 +135,7 @@ def the_last_word_wins(patch: Patch) -> None:
     def merge(held: Claim | None, heard: Claim) -> Claim:
         return held if held == heard and held is not None else heard
 
-    patch.setattr(core, "merge", merge)
+    patch.setattr(beliefs, "merge", merge)
 
 
 def no_goodbye(patch: Patch) -> None:

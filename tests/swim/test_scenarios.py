@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from varlogd.config import MembershipConfig
-from varlogd.swim.core import Swim
+from varlogd.swim.beliefs import Beliefs
 from varlogd.swim.directives import CutOff, JoinFailing, NameConflict, Reconnected, Refuted
 from varlogd.swim.effects import Effects
 from varlogd.swim.exchange import Exchange
@@ -588,7 +588,7 @@ def split_run(mesh):
     [
         (Identity, "hear", lambda self, claim, src: None, frozen_run),
         (Effects, "enter", lambda self, now: setattr(self, "now", now), woken_run),
-        (Swim, "_doubts", lambda self, claim, held: False, lonely_run),
+        (Beliefs, "_doubts", lambda self, claim, held: False, lonely_run),
         (Exchange, "_call_absent", lambda self: None, split_run),
         (Suspicions, "_step", lambda self, suspicion: self._condemn(suspicion.claim), alone_run),
     ],

@@ -7,7 +7,8 @@ is determined by its inputs.
 The parts, each with its own theory at the top of its file:
 
     state          what is believed of a member, and which of two claims wins
-    view           the member table                      identity     answering what is said of ourselves
+    view           the member table                      beliefs      which claims are taken in
+    identity       answering what is said of ourselves
     probe, relay   who does not answer                   suspicion    from not answering to dead
     dissemination  which news there is to pass on        gossip       to whom it goes, and how often
     corrections    putting right who is behind
@@ -15,8 +16,8 @@ The parts, each with its own theory at the top of its file:
     timing         round trips, and others' clocks       isolation    whether it is we who hear nobody
     effects        now, chance, alarms, and the directives being written
 
-Everything heard or found out passes through `_hear`: claims from messages, our own accusations and our own
-verdicts alike. It asks `state.merge` which claim wins, and `_adopt` draws the consequences.
+Everything heard or found out passes through `beliefs`, and what is believed from then on comes to `_adopted`, which
+draws the consequences.
 
 Papers: SWIM (Das, Gupta, Motivala 2002); Lifeguard (Dadgar, Phillips, Currey 2017, arXiv 1707.00788).
 """
@@ -25,12 +26,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Final
 
-from varlogd.config import MembershipConfig, split_address
+from varlogd.config import MembershipConfig
+from varlogd.swim.beliefs import Beliefs
 from varlogd.swim.corrections import Corrections
-from varlogd.swim.directives import Directive, MemberChanged, TableFull, Timer
+from varlogd.swim.directives import Directive, MemberChanged, Timer
 from varlogd.swim.dissemination import Dissemination
 from varlogd.swim.effects import Effects
 from varlogd.swim.exchange import Exchange
@@ -41,7 +43,7 @@ from varlogd.swim.isolation import Isolation
 from varlogd.swim.join import Join
 from varlogd.swim.probe import Prober
 from varlogd.swim.relay import Relays
-from varlogd.swim.state import COUNT_MAX, Member, State, merge, rank, restate
+from varlogd.swim.state import COUNT_MAX, Member, State, restate
 from varlogd.swim.suspicion import Suspicions
 from varlogd.swim.timing import MICROSECONDS, Timing, Timings
 from varlogd.swim.view import Base, View
@@ -103,7 +105,6 @@ class Swim:
         self._links_max = MEMBERS_MAX
         self._effects = Effects(rng, now, lag_max_s=config.probe_timeout_s)
         self._corrections = Corrections(self._effects, name)
-        self._untold: set[str] = set()  # members that are suspect by our word, which we have kept to ourselves
         me = Claim(name, epoch, 0, State.ALIVE, address, dict(tags), "", metadata)
         self._view = View(me, now, MEMBERS_MAX, base)
         self._news = Dissemination(config.retransmit_factor)
@@ -119,13 +120,31 @@ class Swim:
             self._health,
             self._timings,
             self._gossiper.piggyback,
-            self._accuse,
+            lambda target, sent_at: self._beliefs.accuse(target, sent_at),
             self._isolation.answer,
             lambda: self._exchange.due_digest(),
         )
         self._relays = Relays(config, self._effects, self._gossiper.piggyback, self._prober.next_seq)
         self._suspicions = Suspicions(
-            config, self._effects, self._view, self._isolation, self._sound, self._warn, self._condemn
+            config,
+            self._effects,
+            self._view,
+            self._isolation,
+            self._sound,
+            self._warn,
+            lambda suspected: self._beliefs.condemn(suspected),
+        )
+        self._beliefs = Beliefs(
+            self._effects,
+            self._view,
+            self._news,
+            self._corrections,
+            self._identity,
+            self._isolation,
+            self._suspicions,
+            self._prober.hint,
+            self._is_newcomer,
+            self._adopted,
         )
         seeds, known = ([other for other in others if other != address] for others in (seeds, known))
         self._join = Join(config, self._effects, seeds, known, self._call)
@@ -266,7 +285,7 @@ class Swim:
         # What a newcomer is told when it joins, the others know already.
         news = self.joined or not (isinstance(message, PushPull) and message.reply)
         for claim in message.claims:
-            self._hear(claim, src=src, hearsay=hearsay, news=news)
+            self._beliefs.hear(claim, src=src, hearsay=hearsay, news=news)
 
     def _respond(self, src: str, message: GossipMessage) -> None:
         match message:
@@ -303,66 +322,14 @@ class Swim:
             return 0
         return max(0, min(round(self._effects.now * MICROSECONDS) + self.wall_ahead_us, COUNT_MAX))
 
-    # Beliefs
-
-    def _hear(self, claim: Claim, *, src: str = "", hearsay: bool = False, news: bool = True) -> None:
-        """The node at ``src``, or this node itself, says this of a member.
-
-        ``hearsay``: it is from a whole view and may be old; ``news``: pass it on if we did not know it.
-        """
-        if claim.name == self._name:
-            self._identity.hear(claim, src)
-            self._corrections.note(claim, self._view.mine)
-            return
-        held = self._view.claim(claim.name)
-        if claim is held:  # as in simulations, where claims are not always decoded
-            return
-        if merge(held, claim) is held:
-            self._hear_old(claim, held, news)
-        elif held is not None and self._doubts(claim, held):
-            self._hear(restate(claim, State.SUSPECT, claim.by), hearsay=hearsay, news=news)
-            self._prober.hint(claim.name)
-        elif self._admits(claim, held, hearsay):
-            self._adopt(claim, news and not (hearsay and _old_loss(held, claim)))
-
-    def _doubts(self, claim: Claim, held: Claim) -> bool:
-        """Whether a death counts as a suspicion only, to be looked into at once.
-
-        It does unless we have held the member suspect for a while. It may be old news from the other side of a
-        split, or the verdict of one that heard nobody, and the member, asked directly, can refute it.
-        """
-        return claim.state == State.DEAD and held.state <= State.SUSPECT and not self._suspicions.is_ripe(claim)
-
-    def _hear_old(self, claim: Claim, held: Claim, news: bool) -> None:
-        if claim.state == State.ALIVE:
-            return  # it accuses nobody
-        if rank(claim) < rank(held):
-            self._corrections.note(claim, held)
-        elif claim.state == State.SUSPECT and news and self._suspicions.confirm(claim):
-            self._news.queue(claim)
-
-    def _admits(self, claim: Claim, held: Claim | None, hearsay: bool) -> bool:
-        """Whether a claim that would win may change the table."""
-        if (held is None or held.address != claim.address) and not _dialable(claim.address):
-            return False
-        if held is not None:
-            return True
-        if hearsay and _old_loss(held, claim) and not self._is_newcomer():
-            return False  # forgotten here, not yet there: else the dead would be passed back and forth for ever
-        if not self._view.make_room():
-            self._effects.notify_rarely(TableFull(MEMBERS_MAX))
-            return False
-        return True
+    # Consequences
 
     def _is_newcomer(self) -> bool:
         joined_at = self._join.joined_at
         return joined_at is None or self._effects.now < joined_at + self._config.push_pull_interval_s
 
-    def _adopt(self, claim: Claim, news: bool) -> None:
+    def _adopted(self, claim: Claim, member: Member, previous: Member | None) -> None:
         """This claim is what is believed from now on."""
-        member, previous = self._view.put(claim, self._effects.now)
-        if news:
-            self._news.queue(claim)
         if _differ(member, previous):
             self._effects.notify(MemberChanged(member, previous))
         if member.state is State.SUSPECT:
@@ -371,7 +338,6 @@ class Swim:
                 self._prober.look_too(claim.name)
         else:
             self._suspicions.drop(claim.name)
-            self._untold.discard(claim.name)
         was_live = previous is not None and previous.live
         if member.live and not was_live:
             self._prober.ring.add(claim.name)
@@ -385,26 +351,6 @@ class Swim:
         self._suspicions.recount()
 
     # What this node says itself
-
-    def _accuse(self, target: Claim, sent_at: float) -> None:
-        """A probe of what this claim says was there has failed.
-
-        If nobody else was heard in that time either, helpers included, then others need not hear of it: it may be us.
-        They do when a later probe fails as well while somebody is heard.
-        """
-        name, anybody_heard = target.name, self._isolation.heard_at >= sent_at
-        self._hear(restate(target, State.SUSPECT, self._name), news=anybody_heard)
-        if not anybody_heard:
-            self._untold.add(name)
-        elif name in self._untold:
-            self._untold.discard(name)
-            held = self._view.claim(name)
-            if held is not None and held.state == State.SUSPECT and held.by == self._name:
-                self._news.queue(held)
-
-    def _condemn(self, suspected: Claim) -> None:
-        """Nobody refuted this suspicion in time."""
-        self._hear(restate(suspected, State.DEAD, self._name))
 
     def _warn(self, suspected: Claim) -> None:
         """Tell a suspect once more, directly. Its ack brings the refutation; as a probe it does not count."""
@@ -469,11 +415,6 @@ def _host(address: str) -> str:
     return address.rpartition(":")[0]
 
 
-def _old_loss(held: Claim | None, claim: Claim) -> bool:
-    """Whether this is about a member that had gone before we ever heard of it."""
-    return held is None and claim.state > State.SUSPECT
-
-
 def _revived(member: Member, previous: Member | None) -> bool:
     """Whether one that was held dead was alive all along: views had come apart, as in a split."""
     return previous is not None and previous.state is State.DEAD and member.live and member.epoch == previous.epoch
@@ -490,11 +431,3 @@ def _differ(member: Member, previous: Member | None) -> bool:
         return True
     now = (member.state, member.epoch, member.address, member.tags)
     return now != (previous.state, previous.epoch, previous.address, previous.tags)
-
-
-@lru_cache(maxsize=MEMBERS_MAX)  # looking at one takes 10 us, and each comes again with every restart
-def _dialable(address: str) -> bool:
-    try:
-        return split_address(address)[1] > 0
-    except ValueError:
-        return False

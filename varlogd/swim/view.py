@@ -36,7 +36,7 @@ class View:
 
     def __init__(self, me: Claim, now: float, members_max: int, base: Base | None = None) -> None:
         self._me = me.name
-        self._members_max = members_max
+        self.members_max = members_max
         self._claims: dict[str, Claim] = {} if base is None else Layered(base.claims)
         self._members: dict[str, Member] = {} if base is None else Layered(base.members)
         self.members: Mapping[str, Member] = MappingProxyType(self._members)
@@ -93,7 +93,7 @@ class View:
 
     def make_room(self) -> bool:
         """Whether a newcomer may be put in; at the limit the one longest dead, or else longest gone, makes room."""
-        if len(self._claims) < self._members_max:
+        if len(self._claims) < self.members_max:
             return True
         oldest = next((name for names in self._departed.values() for name in names), None)
         if oldest is None:

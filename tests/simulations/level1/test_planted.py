@@ -16,7 +16,7 @@ from simulations.level1.plan import Block, MeshPlan, Step
 from simulations.level1.run import run
 from simulations.level1.world import ours
 from simulations.plan import Freeze, Leave, Partition, PowerOff, Start
-from varlogd.swim import core, exchange, identity, isolation, probe
+from varlogd.swim import beliefs, core, exchange, identity, isolation, probe
 from varlogd.swim.directives import Directive, MemberChanged, Notify, Send, Timer
 from varlogd.swim.state import Member, State
 from varlogd.wire.gossip import Ack, Claim, GossipMessage, Nack, Summary
@@ -185,7 +185,7 @@ def hears_nothing_of_being_heard(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_last_word_wins(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(core, "merge", lambda held, heard: held if held == heard and held is not None else heard)
+    patch.setattr(beliefs, "merge", lambda held, heard: held if held == heard and held is not None else heard)
 
 
 PATCHED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], tuple[Step, ...], str]] = {
