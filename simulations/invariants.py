@@ -123,7 +123,10 @@ class Accuracy(Invariant):
 
 class Goodbye(Invariant):
     name = "goodbye"
-    promise = "a member that leaves on purpose, its network being whole, is never dead in any view"
+    promise = (
+        "a member that leaves on purpose is never dead in any view, if neither was touched by a fault since"
+        f" {ACCURACY_CALM_S:g} s before: after a cut TCP's next retransmission, and what waits for it, takes its time"
+    )
 
     def on_change(self, scene: Scene, change: Change) -> Iterator[Breach]:
         after = change.after
@@ -131,7 +134,7 @@ class Goodbye(Invariant):
             return
         host = scene.hosts[after.name]
         leaves = host.phase in (Phase.LEAVING, Phase.LEFT)
-        calm = max(host.calm_since, change.viewer.calm_since) <= host.leave_at
+        calm = max(host.calm_since, change.viewer.calm_since) <= host.leave_at - ACCURACY_CALM_S
         if leaves and calm and after.epoch == host.epoch:
             hosts = (change.viewer.name, host.name)
             yield Breach(change.now, f"{change.viewer.name} declares {host.name} dead, which has left", hosts)

@@ -213,7 +213,15 @@ class Judge:
         if not self._is_settled(node):
             return False
         others = (other for other in self._world.nodes.values() if other is not node and self._is_settled(other))
-        return any(self._knows(node, other) and self._knows(other, node) for other in others)
+        return any(
+            self._knows(node, other) and self._knows(other, node) and self._are_linked(node, other)
+            for other in others
+        )
+
+    def _are_linked(self, a: Node, b: Node) -> bool:
+        """Whether TCP has got over all that once stood between them."""
+        network = self._world.network
+        return not network.is_held_up(a.address, b.address) and not network.is_held_up(b.address, a.address)
 
     def _is_settled(self, node: Node) -> bool:
         """Whether it has been up, well and not alone for as long as it takes to be heard."""

@@ -97,6 +97,10 @@ class Network:
                 return True
         return False
 
+    def is_held_up(self, src: str, dst: str) -> bool:
+        """Whether what ``src`` has sent to ``dst`` waits to be sent again, as TCP does long after a cut is mended."""
+        return False
+
     def send(self, src: str, dst: str, message: GossipMessage) -> None:
         """A message sets out, now."""
         raise NotImplementedError
@@ -108,7 +112,7 @@ class Network:
         """``src`` closes its link to ``dst``, on purpose."""
 
     def renew(self, src: str, dst: str) -> None:
-        """``src`` hears nobody: its link to ``dst`` is closed if it has been dumb for long."""
+        """``src`` hears nobody: its link to ``dst`` is closed if either way has been dumb for long."""
 
     def _delay_s(self, src: str, dst: str) -> float:
         low, high = LATENCY_S
@@ -191,9 +195,15 @@ class Streams(Network):
         self._forget(src, dst)
 
     def renew(self, src: str, dst: str) -> None:
-        way = self._ways[src].get(dst)
-        if way is not None and way.held and self._world.now >= way.held_since + SILENT_LINK_S:
+        if self._is_dumb(src, dst) or self._is_dumb(dst, src):
             self._forget(src, dst)
+
+    def is_held_up(self, src: str, dst: str) -> bool:
+        way = self._ways[src].get(dst)
+        return way is not None and bool(way.held)
+
+    def _is_dumb(self, src: str, dst: str) -> bool:
+        return self.is_held_up(src, dst) and self._world.now >= self._ways[src][dst].held_since + SILENT_LINK_S
 
     def _dial(self, src: str, dst: str) -> _Way:
         boots = self._world.boots

@@ -304,6 +304,31 @@ async def test_the_link_of_a_peer_that_dials_anew_is_closed_though_it_never_said
         assert await a.hear() == (address, "lost")
 
 
+@pytest.mark.parametrize("ends_by", ["a new boot", "its death"])
+async def test_a_link_that_the_peer_should_have_closed_ends_with_the_peer(
+    ends_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links were dialled from both ends, and the peer, which closes the one it dialled, had given up the other."""
+    monkeypatch.setattr("varlogd.mesh.links.LAST_WORDS_S", 0.05)
+    async with nodes("one", "other") as both:
+        a, b = sorted(both, key=lambda node: node.address)  # the one whose own dial stays, and its peer
+        a.links.send_nowait(b.address, Nack(1))
+        await b.hear()
+        async with dialled_by(Hello(PROTOCOL_VERSION, "b", 1, b.address), a) as spare:
+            await spare.send(encode_cbor(Nack(2)), 5)
+            assert await a.hear() == (b.address, Nack(2))
+            a.links.send_nowait(b.address, Nack(3))
+            assert await b.hear() == (a.address, Nack(3))  # one was enough
+            if ends_by == "its death":
+                a.links.drop(b.address)
+                with trio.fail_after(5), pytest.raises(Closed):
+                    await spare.receive()
+                return
+            async with dialled_by(Hello(PROTOCOL_VERSION, "b", 2, b.address), a):
+                with trio.fail_after(5), pytest.raises(Closed):
+                    await spare.receive()
+
+
 async def test_a_fault_of_ours_ends_the_link_that_brought_it_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     """Whichever side dialled it: what a peer says may meet a fault of ours, and must not end the daemon."""
     async with nodes("a", "b", "c") as (a, b, c):

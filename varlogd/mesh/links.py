@@ -11,13 +11,15 @@ reached ourselves. A link that either side closes on purpose (1000, 1001) is not
 When two nodes dial each other at once, both see two links. The one dialled by the smaller address stays; the
 other is closed by the node that dialled it, once its outbox is empty, so no message is lost over it. A link whose
 peer dials anew, or after a reboot, is closed here: its other end is gone, perhaps without a word (lost power).
+That goes for all that are open, not only for the one that is used: one that the peer should have closed, and did not
+know of any more, is still read, and ends with its peer.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -125,6 +127,7 @@ class Links:
         self._events = events
         self._links_max = links_max
         self._links: OrderedDict[str, _Link] = OrderedDict()  # the least recently used first
+        self._open: defaultdict[str, list[_Link]] = defaultdict(list)  # by the peer's address, used or not
         self._aliases: dict[str, str] = {}  # a dialled address (a seed's name) -> the advertised one
         self._nursery: trio.Nursery | None = None
         self.messages_sent = 0
@@ -163,10 +166,12 @@ class Links:
     def drop(self, address: str) -> None:
         """A member is dead: the next message to it dials anew. What it says on the link there was is still heard, for
         `LAST_WORDS_S`: one that lives need not dial to refute its death, which takes a busy machine long."""
-        link = self._links.get(address)
-        if link is not None:
-            self._forget(link)
-            link.scope.deadline = trio.current_time() + LAST_WORDS_S
+        filed = self._links.get(address)
+        if filed is not None:
+            self._forget(filed)
+            filed.scope.deadline = trio.current_time() + LAST_WORDS_S
+        for link in self._open.get(address, ()):
+            link.scope.deadline = min(link.scope.deadline, trio.current_time() + LAST_WORDS_S)
 
     def renew(self, to: str) -> None:
         """Close the link to a peer from which nothing has come for long though it was pinged.
@@ -250,6 +255,8 @@ class Links:
     async def _carry(self, link: _Link, websocket: WebSocket) -> None:
         """Read and write until either ends; a link that nobody closed on purpose was lost."""
         lost: list[bool] = []
+        self._open[link.address].append(link)
+        self._retire_older(link)
         try:
             with link.scope:
                 async with trio.open_nursery() as nursery:
@@ -262,6 +269,9 @@ class Links:
                     nursery.start_soon(until_it_ends, self._read)
         finally:
             self._forget(link)
+            self._open[link.address].remove(link)
+            if not self._open[link.address]:
+                del self._open[link.address]
         if lost and lost[0] and link.address not in self._links:
             self._events.on_link_lost(link.address)
 
@@ -324,6 +334,12 @@ class Links:
         if len(self._links) > self._links_max:
             _address, oldest = self._links.popitem(last=False)
             oldest.retire()
+
+    def _retire_older(self, link: _Link) -> None:
+        """Close the links with an earlier boot of this peer."""
+        for other in self._open[link.address]:
+            if other.epoch is not None and link.epoch is not None and other.epoch < link.epoch:
+                other.retire()
 
     def _forget(self, link: _Link) -> None:
         if self._links.get(link.address) is link:

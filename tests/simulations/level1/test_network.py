@@ -14,6 +14,7 @@ from simulations.level1.network import (
     HELLO_TIMEOUT_S,
     LATENCY_S,
     RETRANSMIT_MIN_S,
+    SILENT_LINK_S,
     Datagrams,
     Network,
     Streams,
@@ -143,6 +144,25 @@ def test_a_cut_holds_a_stream_back_and_it_comes_with_a_retransmission_in_order()
     arrived = {number: at for at, _, number in wire.got}
     assert arrived[1] == pytest.approx(1 + sum(RETRANSMIT_MIN_S * 2**n for n in range(6)), abs=0.01)
     assert arrived[3] >= arrived[2]
+
+
+def test_a_link_that_is_dumb_either_way_is_renewed_and_goes_on_at_once() -> None:
+    for src, dst in (("a", "b"), ("b", "a")):
+        wire = Wire(Streams)
+        wire.network.send("a", "b", Nack(1))
+        wire.run(1.0)
+        cut = wire.network.cut(lambda one, other: (one, other) == (src, dst))  # noqa: B023  used in this round
+        wire.network.send(src, dst, Nack(2))
+        wire.run(SILENT_LINK_S / 2)
+        wire.network.renew("a", "b")  # not for long yet
+        assert wire.network.is_held_up(src, dst) and not wire.network.is_held_up(dst, src)
+        wire.run(SILENT_LINK_S)
+        wire.network.mend(cut)
+        wire.network.renew("a", "b")
+        assert not wire.network.is_held_up(src, dst)
+        wire.network.send(src, dst, Nack(3))
+        wire.run(1.0)
+        assert [seq for _at, _to, seq in wire.got] == [1, 3]
 
 
 def test_a_dial_is_refused_where_no_process_runs_and_times_out_where_nothing_is() -> None:
