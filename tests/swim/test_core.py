@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varlogd.swim.core import GOODBYES_MAX
-from varlogd.swim.corrections import TOLD_AGAIN_S
 from varlogd.swim.directives import MemberChanged, Send, StartTimer, Timer
 from varlogd.swim.state import COUNT_MAX, State, rank
 from varlogd.wire.codec import decode_cbor, encode_cbor
@@ -216,62 +215,6 @@ def test_members_are_reported_when_they_change_and_not_otherwise(solo) -> None:
     node.hear("a:1", Gossip((node.said("a", State.SUSPECT, incarnation=1),)))
     (event,) = node.events
     assert (event.member.state, event.previous.state) == (State.SUSPECT, State.ALIVE)
-
-
-@pytest.mark.parametrize("address", ["", "a", ":1", "a:", "a:0", "a:65536", "a:x", "a:\N{SUPERSCRIPT TWO}", "a:-1"])
-def test_a_member_that_cannot_be_dialled_is_none(solo, address) -> None:
-    node = solo()
-    node.hear("x:1", Gossip((Claim("a", 1, 0, State.ALIVE, address),)))
-    assert node.state("a") is None
-
-
-def test_an_outdated_accusation_is_put_right_at_its_source(solo) -> None:
-    node = solo("a", "b")
-    node.hear("x:1", Gossip((node.alive("a", 4),)))
-    node.take()
-    node.hear("b:1", Ping(1, "me", (node.said("a", State.SUSPECT, "c", incarnation=3),)))
-    (answer,) = node.take()
-    assert (answer.to, answer.message.claims[0]) == ("b:1", node.alive("a", 4))
-
-
-@pytest.mark.parametrize(("state", "told"), [(State.ALIVE, False), (State.LEFT, True)])
-def test_news_that_is_outdated_is_put_right_where_nobody_says_it_with_more_right(solo, state, told) -> None:
-    node = solo("a", "b")
-    held = node.said("a", state, "", incarnation=4)
-    node.hear("x:1", Gossip((held,)))
-    node.take()
-    old = Gossip((node.said("a", State.SUSPECT, "c", incarnation=3),))
-    for _ in range(3):
-        node.hear("b:1", old)
-    assert [send.message for send in node.take() if send.to == "b:1"] == ([Gossip((held,))] if told else [])
-    node.run(TOLD_AGAIN_S)
-    node.take()
-    node.hear("b:1", old)
-    assert [send.message for send in node.take() if send.to == "b:1"] == ([Gossip((held,))] if told else [])
-
-
-def test_a_death_is_believed_of_a_suspect_and_looked_into_otherwise(solo) -> None:
-    node = solo("a", "b", "c")
-    node.take()
-    verdict = node.said("a", State.DEAD, "c")
-    node.hear("b:1", Gossip((verdict,)))
-    assert node.state("a") is State.SUSPECT
-    (ping,) = node.take(Ping)
-    assert (ping.to, ping.message.claims[0].state) == ("a:1", State.SUSPECT)
-    node.hear("b:1", PushPull(True, (verdict,)))
-    assert node.state("a") is State.SUSPECT
-    node.run(0.5)
-    node.hear("b:1", Gossip((verdict,)))
-    assert node.state("a") is State.DEAD
-
-
-def test_a_stale_death_in_a_view_is_refuted_by_its_subject(solo) -> None:
-    node = solo("a", "b")
-    node.hear("b:1", PushPull(False, (node.said("a", State.DEAD, "x"),)))
-    node.hear("a:1", Gossip((node.alive("a", 1),)))
-    node.run(0.1)
-    node.hear("b:1", PushPull(False, (node.said("a", State.DEAD, "x"),)))
-    assert node.state("a") is State.ALIVE
 
 
 def test_leaving_is_told_to_everybody_and_then_there_is_silence(solo) -> None:
