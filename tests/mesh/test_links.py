@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -304,29 +305,33 @@ async def test_the_link_of_a_peer_that_dials_anew_is_closed_though_it_never_said
         assert await a.hear() == (address, "lost")
 
 
-@pytest.mark.parametrize("ends_by", ["a new boot", "its death"])
-async def test_a_link_that_the_peer_should_have_closed_ends_with_the_peer(
-    ends_by: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_needed", [False, True])
+async def test_a_link_that_its_dialler_should_close_is_closed_later_unless_it_is_the_only_one(
+    is_needed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Links were dialled from both ends, and the peer, which closes the one it dialled, had given up the other."""
-    monkeypatch.setattr("varlogd.mesh.links.LAST_WORDS_S", 0.05)
+    monkeypatch.setattr(links, "SPARE_LINK_S", 60.0 if is_needed else 0.05)
     async with nodes("one", "other") as both:
         a, b = sorted(both, key=lambda node: node.address)  # the one whose own dial stays, and its peer
         a.links.send_nowait(b.address, Nack(1))
         await b.hear()
-        async with dialled_by(Hello(PROTOCOL_VERSION, "b", 1, b.address), a) as spare:
+        async with dialled_by(Hello(PROTOCOL_VERSION, b.name, 1, b.address), a) as spare:
+            if is_needed:
+                b.scope.cancel()
+                assert await a.hear() == (b.address, "lost")
             await spare.send(encode_cbor(Nack(2)), 5)
             assert await a.hear() == (b.address, Nack(2))
             a.links.send_nowait(b.address, Nack(3))
-            assert await b.hear() == (a.address, Nack(3))  # one was enough
-            if ends_by == "its death":
-                a.links.drop(b.address)
-                with trio.fail_after(5), pytest.raises(Closed):
+            with trio.fail_after(5):
+                if is_needed:
+                    assert await spare.receive() == encode_cbor(Nack(3))
+                    assert a.links._links[b.address].retire_at == math.inf
+                    return
+                assert await b.hear() == (a.address, Nack(3))  # one is enough
+                with pytest.raises(Closed) as closed:
                     await spare.receive()
-                return
-            async with dialled_by(Hello(PROTOCOL_VERSION, "b", 2, b.address), a):
-                with trio.fail_after(5), pytest.raises(Closed):
-                    await spare.receive()
+        assert closed.value.close_code == CLOSE_NORMAL
+        assert a.quiet()
 
 
 async def test_a_fault_of_ours_ends_the_link_that_brought_it_and_no_more(caplog: pytest.LogCaptureFixture) -> None:

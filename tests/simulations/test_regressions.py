@@ -34,6 +34,19 @@ FOUND: dict[str, tuple[int, tuple[Step, ...]]] = {
     # First seen in churn, 5 nodes, seed 2. A peer that lost power and was back before it was declared dead left
     # its old link open at the other end for good.
     "a quick reboot": (2, (PowerOff(10.2, "n2"), Start(11.2, "n2"))),
+    # First seen in swarm, 5 nodes, seed 80118. A link that its peer should have closed, having a better one, but had
+    # lost sight of when it held the other end dead, stayed open for good once the peer lost power.
+    "two reboots, and a third": (
+        1,
+        (
+            PowerOff(10.0, "n1"),
+            PowerOff(15.3, "n2"),
+            Start(16.0, "n2"),
+            Start(16.7, "n1"),
+            PowerOff(29.0, "n2"),
+            Start(43.0, "n2"),
+        ),
+    ),
     # First seen in swarm, 5 nodes, seed 60017. A daemon that was told to stop while it waited for its disk called its
     # seeds, left without knowing anybody to say goodbye to, and was held dead by those that it had called.
     "stopped while it starts": (

@@ -9,17 +9,17 @@ told upwards, and all three are hints, none a verdict: a link that broke, a dial
 reached ourselves. A link that either side closes on purpose (1000, 1001) is not a hint at all.
 
 When two nodes dial each other at once, both see two links. The one dialled by the smaller address stays; the
-other is closed by the node that dialled it, once its outbox is empty, so no message is lost over it. A link whose
-peer dials anew, or after a reboot, is closed here: its other end is gone, perhaps without a word (lost power).
-That goes for all that are open, not only for the one that is used: one that the peer should have closed, and did not
-know of any more, is still read, and ends with its peer.
+other is closed by the node that dialled it, once its outbox is empty, so no message is lost over it. If that node
+does not (it has given up the first meanwhile, or is gone) its other end closes it a while later, unless it is the
+only one by then. A link whose peer dials anew, or after a reboot, is closed here: its other end is gone, perhaps
+without a word (lost power).
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -54,6 +54,10 @@ LAST_WORDS_S: Final = 15.0
 """For how long one that is held dead is still heard on the link there was. A refutation that was on its way comes
 within seconds, however busy the machine; a link whose other end has lost power costs 20 KB meanwhile."""
 
+SPARE_LINK_S: Final = 5.0
+"""How long a link that its dialler should close is left to it: more than a dial takes, at whose end both sides know
+which link stays."""
+
 GOSSIP_PATH: Final = "/gossip"
 
 _ON_PURPOSE: Final = (CLOSE_NORMAL, CLOSE_GOING_AWAY)
@@ -81,6 +85,7 @@ class _Link:
         self.drained = trio.Event()
         self.drained.set()
         self.retiring = False
+        self.retire_at = math.inf
         self.asked_at: float | None = None  # when the first ping went out since the peer was last heard
         self.scope = trio.CancelScope()
 
@@ -127,7 +132,6 @@ class Links:
         self._events = events
         self._links_max = links_max
         self._links: OrderedDict[str, _Link] = OrderedDict()  # the least recently used first
-        self._open: defaultdict[str, list[_Link]] = defaultdict(list)  # by the peer's address, used or not
         self._aliases: dict[str, str] = {}  # a dialled address (a seed's name) -> the advertised one
         self._nursery: trio.Nursery | None = None
         self.messages_sent = 0
@@ -166,12 +170,10 @@ class Links:
     def drop(self, address: str) -> None:
         """A member is dead: the next message to it dials anew. What it says on the link there was is still heard, for
         `LAST_WORDS_S`: one that lives need not dial to refute its death, which takes a busy machine long."""
-        filed = self._links.get(address)
-        if filed is not None:
-            self._forget(filed)
-            filed.scope.deadline = trio.current_time() + LAST_WORDS_S
-        for link in self._open.get(address, ()):
-            link.scope.deadline = min(link.scope.deadline, trio.current_time() + LAST_WORDS_S)
+        link = self._links.get(address)
+        if link is not None:
+            self._forget(link)
+            link.scope.deadline = trio.current_time() + LAST_WORDS_S
 
     def renew(self, to: str) -> None:
         """Close the link to a peer from which nothing has come for long though it was pinged.
@@ -255,8 +257,6 @@ class Links:
     async def _carry(self, link: _Link, websocket: WebSocket) -> None:
         """Read and write until either ends; a link that nobody closed on purpose was lost."""
         lost: list[bool] = []
-        self._open[link.address].append(link)
-        self._retire_older(link)
         try:
             with link.scope:
                 async with trio.open_nursery() as nursery:
@@ -269,9 +269,6 @@ class Links:
                     nursery.start_soon(until_it_ends, self._read)
         finally:
             self._forget(link)
-            self._open[link.address].remove(link)
-            if not self._open[link.address]:
-                del self._open[link.address]
         if lost and lost[0] and link.address not in self._links:
             self._events.on_link_lost(link.address)
 
@@ -283,11 +280,12 @@ class Links:
                     await websocket.send(encode_cbor(message), GOSSIP_WRITE_TIMEOUT_S)
                     self.messages_sent += 1
                 link.drained.set()
-                if link.retiring:
+                if link.retiring or trio.current_time() >= link.retire_at:
                     await websocket.close(CLOSE_NORMAL, "one link is enough")
                     return False
                 link.wake = trio.Event()
-                await link.wake.wait()
+                with trio.move_on_at(link.retire_at):
+                    await link.wake.wait()
         except Closed as closed:
             return closed.close_code not in _ON_PURPOSE
 
@@ -310,10 +308,11 @@ class Links:
             return True
 
     def _note_use(self, link: _Link) -> None:
-        """A message came over it. If it was given up with its member, it is as good as ever; unless we dial anew:
-        then its other end closes it."""
+        """A message came over it. If it is the only one, or was given up with its member, it is as good as ever;
+        unless we dial anew: then its other end closes it."""
         other = self._links.get(link.address)
-        if link.scope.deadline < math.inf and (other is None or link.crosses(other)):
+        given_up = link.scope.deadline < math.inf
+        if not link.retiring and (other is None or (given_up and link.crosses(other))):
             link.scope.deadline = math.inf
             self._keep(link)
         elif other is not None:
@@ -327,19 +326,18 @@ class Links:
             self._links[link.address] = stays
             while (message := goes.take()) is not None:
                 stays.post(message)
+            stays.retire_at = math.inf
             if goes.dialler == self.hello.address or not goes.crosses(stays):
                 goes.retire()
+            else:
+                goes.retire_at = trio.current_time() + SPARE_LINK_S
+                goes.wake.set()
             return
         self._links[link.address] = link
+        link.retire_at = math.inf
         if len(self._links) > self._links_max:
             _address, oldest = self._links.popitem(last=False)
             oldest.retire()
-
-    def _retire_older(self, link: _Link) -> None:
-        """Close the links with an earlier boot of this peer."""
-        for other in self._open[link.address]:
-            if other.epoch is not None and link.epoch is not None and other.epoch < link.epoch:
-                other.retire()
 
     def _forget(self, link: _Link) -> None:
         if self._links.get(link.address) is link:
