@@ -162,6 +162,27 @@ def test_the_table_is_bounded_and_says_so_once(solo, monkeypatch) -> None:
     assert isinstance(node.events[-1], MemberChanged)
 
 
+def test_who_pings_one_that_was_here_before_us_is_called_if_we_do_not_know_him(solo) -> None:
+    """Nobody else may ever tell the two of each other."""
+    node = solo("a")
+    node.take()
+    for src in ("a:1", "x:1", "y:1"):  # known; a stranger; another, too soon
+        node.hear(src, Ping(1, "old"))
+    assert [send.to for send in node.take(PushPull)] == ["x:1"]
+    node.run(exchange.MEET_S)
+    node.take()
+    node.hear("y:1", Ping(1, "old"))
+    assert [send.to for send in node.take(PushPull)] == ["y:1"]
+
+
+def test_whoever_was_at_our_address_before_us_is_nobody_to_have_joined(solo) -> None:
+    node = solo(seeds=("a:1",))
+    node.hear("x:1", Gossip((Claim("old", 1, 0, State.SUSPECT, "me:1"),)))
+    assert not node.core.joined
+    node.hear("x:1", Gossip((node.alive("x"),)))
+    assert node.core.joined
+
+
 # Digests
 
 

@@ -295,6 +295,8 @@ class Swim:
                 if message.target == self._name:
                     claims = (*self._corrections.take(), *self._gossiper.piggyback(src))
                     self._effects.send(src, Ack(message.seq, claims, self._wall_us(), self._health.multiplier))
+                else:
+                    self._exchange.meet(src)
             case Ack():
                 self._prober.on_ack(src, message)
                 self._relays.on_ack(message.seq, src)
@@ -341,7 +343,8 @@ class Swim:
         was_live = previous is not None and previous.live
         if member.live and not was_live:
             self._prober.ring.add(claim.name)
-            self._join.succeed()
+            if claim.address != self._view.mine.address:  # whoever was here before us is nobody to have joined
+                self._join.succeed()
         elif was_live and not member.live:
             self._prober.forget(claim.name)
         if previous is not None and _is_elsewhere(member, previous):

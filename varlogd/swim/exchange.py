@@ -41,6 +41,8 @@ FIRST_PUSH_PULL_S: Final = 1.0
 When many join at once, or a split heals, gossip has small views to choose from and misses some members: the
 young view is the one that needs comparing."""
 
+MEET_S: Final = 1.0
+"""Between two calls of strangers: made-up ones must not make this node dial everybody."""
 
 SUMMARIES_PER_S_MAX: Final = 16
 """Digests answered in one second. A node is compared with about once in an interval; when the views of thousands are
@@ -63,6 +65,7 @@ class Exchange:
         self._gone: tuple[int, int, Sequence[str]] = (-1, 0, ())
         self._summaries_since = effects.now
         self._summaries = 0
+        self._may_meet_at = effects.now
 
     def start(self) -> None:
         """Compare views with a live member, and call an absent one, from time to time."""
@@ -90,6 +93,13 @@ class Exchange:
         """Call one of those that are absent, if there are any."""
         if absent := self._absent():
             self.call(self._effects.rng.choice(absent))
+
+    def meet(self, address: str) -> None:
+        """The node at ``address`` pinged one that was here before us. If we do not know it, it need not know us, and
+        there may be nobody to tell us of each other: call it."""
+        if self._view.live_at(address) is None and self._effects.now >= self._may_meet_at:
+            self._may_meet_at = self._effects.now + MEET_S
+            self.call(address)
 
     def answer(self, address: str) -> None:
         """Send our view to one that asked for it."""
