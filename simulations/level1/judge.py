@@ -31,7 +31,8 @@ PROMISES: Final = {
     "but for a node that is left alone, or heard of later signs of its life than it knew",
     "cut off": f"no node says that it is cut off, both it and another being well for {ACCURACY_CALM_S:g} s; "
     "one that is left alone says so, or knows that all others are gone",
-    "accuracy": f"no member that is up is declared dead by another, both free of faults for {ACCURACY_CALM_S:g} s",
+    "accuracy": f"no member that is up is declared dead by another, both free of faults for {ACCURACY_CALM_S:g} s, "
+    "and of what TCP still holds back between them",
     "refutation": f"a member that hears itself suspected says that it lives within {REFUTE_S:g} s",
     "goodbye": "a member that leaves on purpose is never dead in any view, if neither was touched by a fault since "
     f"{ACCURACY_CALM_S:g} s before",
@@ -156,7 +157,8 @@ class Judge:
         since = now - ACCURACY_CALM_S
         if truth.gone or truth.up_since > since or member.epoch != self._world.nodes[truth.address].epoch:
             return
-        if self._calm_for(ACCURACY_CALM_S, viewer.address, truth.address):
+        linked = self._are_linked(viewer, self._world.nodes[truth.address])
+        if linked and self._calm_for(ACCURACY_CALM_S, viewer.address, truth.address):
             self._breach("accuracy", f"{viewer.name} declares {member.name} dead, which is well")
 
     def _calm_for(self, seconds: float, *addresses: str) -> bool:

@@ -389,10 +389,10 @@ class World:
     def _tell(self, node: Node, event: Event) -> None:
         if self._traced:
             self._hash.update(f"{self.now!r} {node.name} {event!r}\n".encode())
-        if isinstance(event, MemberChanged) and event.member.state is State.DEAD:
-            self.network.closed(node.address, event.member.address)  # as the daemon does
         for watch in self.watchers:
             watch(self.now, node, event)
+        if isinstance(event, MemberChanged) and event.member.state is State.DEAD:
+            self.network.closed(node.address, event.member.address)  # as the daemon does
 
 
 def _never() -> bool:
