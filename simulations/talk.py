@@ -12,54 +12,33 @@ from contextlib import ExitStack, contextmanager
 
 import trio
 
+from simulations.accusations import Accusations
 from simulations.determinism import replaced
 from simulations.host import PROCESS, Process
-from simulations.level1.node import claims_of
 from varlogd.mesh.gossip import GossipLoop
 from varlogd.mesh.links import Links
-from varlogd.swim.corrections import TOLD_AGAIN_S
 from varlogd.swim.health import SCORE_MAX
-from varlogd.swim.state import Member, State
-from varlogd.wire.gossip import Claim, GossipMessage, Nack
+from varlogd.wire.gossip import GossipMessage, Nack
 
 
 class Talk:
-    """``accused``: the processes that were told that they are suspected, since when, and have not said since that
-    they live. ``sometimes``: counts, by what was reached.
-
-    Who has just refuted an accusation to its sender owes it nothing more: what comes after that, as out of a backlog,
-    was said before the refutation was there.
-    """
+    """``accused`` are those that owe an answer; ``sometimes``: counts, by what was reached."""
 
     def __init__(self) -> None:
-        self.accused: dict[Process, float] = {}
+        self.accused = Accusations[Process]()
         self.sometimes: Counter[str] = Counter()
-        self._refuted: dict[tuple[Process, str], tuple[int, float]] = {}  # to whom: which incarnation, and when
 
     def heard(self, process: Process, src: str, message: GossipMessage) -> None:
         """A process is about to be told this by the node at ``src``."""
         self.sometimes["nacked"] += isinstance(message, Nack)
-        mine, now = process.daemon.gossip.swim.me, trio.current_time()
-        accused = [claim.incarnation for claim in claims_of(message) if _accuses(claim, mine)]
-        if accused:
-            self.sometimes["accused"] += 1
-            told, told_at = self._refuted.get((process, src), (0, now))
-            if max(accused) >= told or now >= told_at + TOLD_AGAIN_S:
-                self.accused.setdefault(process, now)
+        mine = process.daemon.gossip.swim.me
+        self.sometimes["accused"] += self.accused.heard(process, mine, src, message, trio.current_time())
 
     def said(self, process: Process, to: str, message: GossipMessage) -> None:
         """A process sends this to the node at ``to``."""
         swim = process.daemon.gossip.swim
         self.sometimes["local health at its worst"] += swim.local_health == SCORE_MAX
-        for claim in claims_of(message):
-            if claim.name == swim.me.name and claim.state == State.ALIVE:
-                self.accused.pop(process, None)
-                self._refuted[process, to] = claim.incarnation, trio.current_time()
-
-
-def _accuses(claim: Claim, mine: Member) -> bool:
-    this_life = (claim.name, claim.epoch, claim.address) == (mine.name, mine.epoch, mine.address)
-    return this_life and claim.state in (State.SUSPECT, State.DEAD)
+        self.accused.said(process, swim.me, to, message, trio.current_time())
 
 
 @contextmanager

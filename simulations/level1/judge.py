@@ -11,13 +11,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from simulations.accusations import Accusations
 from simulations.invariants import ACCURACY_CALM_S, DETECTION_S, HEAL_S
-from simulations.level1.node import Node, claims_of
+from simulations.level1.node import Node
 from simulations.level1.world import World
 from simulations.traffic import CALM_LOAD, LOAD_WINDOW_S, REFUTE_S, STORM_LOAD
 from varlogd.swim.directives import Event, MemberChanged, Refuted
 from varlogd.swim.state import Member, Rank, State, rank
-from varlogd.wire.gossip import Claim, GossipMessage, Nack
+from varlogd.wire.gossip import GossipMessage, Nack
 
 LOOK_S: Final = 0.5
 """Between two looks at the whole mesh."""
@@ -82,7 +83,7 @@ class Judge:
         self._raised: dict[_Belief, float] = {}
         """When a member was last held live again. Each time takes a claim of a higher rank ("monotone"), told by one
         that was cut off, so one that is gone runs out of them."""
-        self._accused: dict[str, tuple[float, int]] = {}  # address -> (since when silent, boot)
+        self._accused = Accusations[tuple[str, int]]()  # (address, boot)
         self._lonely_at: dict[str, float] = {}  # address -> when there was last no other node that it could hear
         self._node_s = 0.0  # simulated so far: running nodes x seconds
         self._window = self._calm = (0.0, self._total())
@@ -111,7 +112,6 @@ class Judge:
     def started(self, node: Node) -> None:
         """A process has been started."""
         self._truth[node.name] = _Truth(node.address, self._world.now)
-        self._accused.pop(node.address, None)
         self.shock(node.address)
 
     def stopped(self, node: Node, *, on_purpose: bool) -> None:
@@ -120,7 +120,7 @@ class Judge:
         truth.gone_since = self._world.now
         if on_purpose:
             truth.left_at = self._world.now
-        self._accused.pop(node.address, None)
+        self._accused.since.pop((node.address, node.boot), None)
 
     # What is seen
 
@@ -165,34 +165,29 @@ class Judge:
         since = self._world.now - seconds
         return all(not self._faults[address] and self._calm_since.get(address, 0.0) <= since for address in addresses)
 
-    def _received(self, node: Node, message: GossipMessage) -> None:
+    def _received(self, node: Node, src: str, message: GossipMessage) -> None:
         if isinstance(message, Nack):
             self.sometimes["nacked"] += 1
             return
-        mine = node.core.me
-        for claim in claims_of(message):
-            if claim.name == node.name and claim.state in (State.SUSPECT, State.DEAD) and _this_life(claim, mine):
-                self.sometimes["accused"] += 1
-                self._accused.setdefault(node.address, (self._world.now, node.boot))
+        life = (node.address, node.boot)
+        self.sometimes["accused"] += self._accused.heard(life, node.core.me, src, message, self._world.now)
 
-    def _sent(self, node: Node, message: GossipMessage) -> None:
-        if node.address not in self._accused:
-            return
-        if any(claim.name == node.name and claim.state == State.ALIVE for claim in claims_of(message)):
-            del self._accused[node.address]
+    def _sent(self, node: Node, to: str, message: GossipMessage) -> None:
+        self._accused.said((node.address, node.boot), node.core.me, to, message, self._world.now)
 
     def _look(self) -> None:
         if self._stopped:
             return
         world = self._world
         world.later(LOOK_S, self._look)
-        for address, (since, boot) in list(self._accused.items()):
+        for life, since in list(self._accused.since.items()):
+            address, boot = life
             node = world.nodes[address]
             well = node.running and node.boot == boot and self._calm_for(REFUTE_S, address)
             lonely = self._lonely_at.get(address, 0.0) >= since  # there was nobody to say it to
             if well and not lonely and world.now > since + REFUTE_S and len(world.nodes) > 1:
                 self._breach("refutation", f"{node.name} was told that it is suspected, and says nothing")
-                del self._accused[address]
+                del self._accused.since[life]
         self._look_for_company()
         self._look_for_the_gone()
         self._node_s += LOOK_S * sum(node.running for node in world.nodes.values())
@@ -292,10 +287,6 @@ class Judge:
 
 def _belief(viewer: Node, name: str) -> _Belief:
     return viewer.address, viewer.boot, name
-
-
-def _this_life(claim: Claim, mine: Member) -> bool:
-    return claim.epoch == mine.epoch and claim.address == mine.address
 
 
 def _held(member: Member | None) -> str:

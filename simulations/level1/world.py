@@ -51,8 +51,8 @@ Mode = Literal["datagram", "stream"]
 Watcher = Callable[[float, Node, Event], None]
 """Hears of everything a core tells, at the virtual time of it."""
 
-Overhearer = Callable[[Node, GossipMessage], None]
-"""Hears of a message, at the node that receives or sends it."""
+Overhearer = Callable[[Node, str, GossipMessage], None]
+"""Hears of a message, at the node that receives or sends it, and of the address that it is from or for."""
 
 
 def ours(config: MembershipConfig | None = None) -> Arm:
@@ -327,7 +327,7 @@ class World:
     def _receive(self, node: Node, src: str, message: GossipMessage) -> None:
         node.received += 1
         for listen in self.listeners:
-            listen(node, message)
+            listen(node, src, message)
         self._do(node, node.core.on_message(self.now + node.clock_ahead_s, src, message))
 
     def _serve_backlog(self, node: Node) -> None:
@@ -373,7 +373,7 @@ class World:
             claims = len(getattr(message, "claims", ()))
             self._hash.update(f"{self.now!r} {node.name} {to} {kind} {claims}\n".encode())
         for listen in self.speakers:
-            listen(node, message)
+            listen(node, to, message)
         if not node.blocked:
             self._transmit(node, to, message)
         elif len(node.outbox) < BACKLOG_MAX:
