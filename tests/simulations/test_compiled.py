@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +43,33 @@ def test_what_does_not_compile_is_not_run(
     assert main(["compiled", "table"]) == 2
     assert len(calls) == 1
     assert "does not compile\nno compiler" in capsys.readouterr().err
+
+
+SHARED = """
+from simulations.level1.world import World
+from simulations.level1.run import ours
+from varlogd.swim import view
+
+assert view.__file__.endswith(".so"), view.__file__
+world = World(1, ours())
+world.boot_all(300)
+print(sorted(world.sent.items()))
+"""
+"""More nodes than are told one by one: their views begin with what they share."""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+def test_views_over_what_they_share_are_the_same_when_compiled(tmp_path: Path) -> None:
+    """A compiled ``in`` on what is typed as a dict asks no subclass: nodes then knew only those they had heard."""
+    pytest.importorskip("setuptools")
+    for package in ("varlogd", "simulations"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    build = [sys.executable, "-m", "mypyc", "varlogd/swim/view.py"]
+    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True, env={**os.environ, "MYPYC_OPT_LEVEL": "0"})
+    run = [sys.executable, "-P", "-c"]
+    plain = SHARED.replace('.endswith(".so")', '.endswith(".py")')
+    told = [
+        subprocess.run([*run, script], check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(place)})
+        for script, place in ((SHARED, tmp_path), (plain, ROOT))
+    ]
+    assert told[0].stdout == told[1].stdout

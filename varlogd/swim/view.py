@@ -5,7 +5,7 @@ It stores and looks up. What is believed is decided by `state.merge`, and what f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, ValuesView
+from collections.abc import Iterable, Mapping, MutableMapping, ValuesView
 from types import MappingProxyType
 
 from varlogd.swim.digest import Digest
@@ -37,14 +37,15 @@ class View:
     def __init__(self, me: Claim, now: float, members_max: int, base: Base | None = None) -> None:
         self._me = me.name
         self.members_max = members_max
-        self._claims: dict[str, Claim] = {} if base is None else Layered(base.claims)
-        self._members: dict[str, Member] = {} if base is None else Layered(base.members)
+        # These are mappings to whoever compiles this: a `Layered` is a dict that `in` and `len` must ask.
+        self._claims: MutableMapping[str, Claim] = {} if base is None else Layered(base.claims)
+        self._members: MutableMapping[str, Member] = {} if base is None else Layered(base.members)
         self.members: Mapping[str, Member] = MappingProxyType(self._members)
         # Names of the other members that are alive or suspect, in no order.
         self.live: list[str] = [] if base is None else base.live.copy()
-        self._live_index: dict[str, int] = {} if base is None else Layered(base.live_index)
+        self._live_index: MutableMapping[str, int] = {} if base is None else Layered(base.live_index)
         # By address: who is, or was last, there.
-        self._names: dict[str, str] = {} if base is None else Layered(base.names)
+        self._names: MutableMapping[str, str] = {} if base is None else Layered(base.names)
         # Departed members in the order of their departure: the oldest are forgotten first.
         self._departed: dict[State, dict[str, None]] = {State.DEAD: {}, State.LEFT: {}}
         self.digest = Digest() if base is None else base.digest.copy()
