@@ -24,7 +24,7 @@ from simulations.level1.page import page
 from simulations.level1.plan import NODES_MAX as MESH_NODES_MAX
 from simulations.level1.plan import MeshPlan
 from simulations.level1.plan import to_json as mesh_to_json
-from simulations.many import MESH, REGRESSIONS, Job, keep, summary, sweep
+from simulations.many import MESH, REGRESSIONS, Job, kept, summary, sweep
 from simulations.plan import Plan, to_json
 from simulations.report import lines
 from simulations.run import run
@@ -134,10 +134,9 @@ def _soak(words: Sequence[str]) -> int:
     first = random.randrange(SEED_MAX) * SEED_MAX if asked.seed is None else asked.seed
     print(f"seeds from {first}", flush=True)
     fresh: Iterator[Job] = (Job(MESH, seed, None) for seed in count(first))
-    told, broken = summary(sweep(fresh, None, time.monotonic() + 3600 * asked.hours))
+    results = sweep(fresh, None, time.monotonic() + 3600 * asked.hours)
+    told, broken = summary(kept(results, asked.folder))
     print("\n".join(told))
-    for result in broken:
-        print(f"kept: {keep(result, asked.folder)}")
     return 1 if broken else 0
 
 
@@ -199,7 +198,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("scenario", nargs="?", choices=list(told), metavar="SCENARIO", help="one of those below")
-    nodes_help = f"how many hosts, {NODES_MIN} to {NODES_MAX} (default {NODES_DEFAULT}; of a mesh: drawn)"
+    nodes_help = (
+        f"how many hosts, {NODES_MIN} to {NODES_MAX} (default {NODES_DEFAULT});"
+        f" of a mesh up to {MESH_NODES_MAX} (default: drawn)"
+    )
     parser.add_argument("--nodes", type=int, metavar="N", help=nodes_help)
     parser.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same run (default: drawn)")
     parser.add_argument("--sweep", type=_at_least_one, metavar="K", help="run K seeds that follow each other")

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
@@ -93,15 +94,16 @@ def _bounded(pool: multiprocessing.pool.Pool, jobs: Iterator[Job], at_once: int)
 
 
 def summary(results: Iterable[Result]) -> tuple[list[str], list[Result]]:
-    """What to tell of many runs, and those that broke something."""
+    """What to tell of many runs, of those that came before it was interrupted, and those that broke something."""
     sometimes: Counter[str] = Counter()
     broken: list[Result] = []
     runs = 0
-    for result in results:
-        runs += 1
-        sometimes.update(result.sometimes)
-        if result.broken:
-            broken.append(result)
+    with suppress(KeyboardInterrupt):
+        for result in results:
+            runs += 1
+            sometimes.update(result.sometimes)
+            if result.broken:
+                broken.append(result)
     told = [f"BROKEN  {result.broken}\n        replay: {result.job.replay}" for result in broken[:FAILURES_SHOWN]]
     if len(broken) > FAILURES_SHOWN:
         told.append(f"... and {len(broken) - FAILURES_SHOWN} more")
@@ -117,6 +119,14 @@ def keep(result: Result, folder: Path = REGRESSIONS) -> Path:
     file = folder / f"seed-{result.job.seed}-{plan.nodes}.json"
     file.write_text(to_json(plan))
     return file
+
+
+def kept(results: Iterable[Result], folder: Path) -> Iterator[Result]:
+    """The same results; each that broke something is kept as it comes: a soak may end before its time."""
+    for result in results:
+        if result.broken:
+            print(f"kept: {keep(result, folder)}", flush=True)
+        yield result
 
 
 def _progress(text: str, began: float) -> None:

@@ -16,155 +16,155 @@ Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Kill(Struct, frozen=True, tag="kill"):
+class Kill(Struct, frozen=True, forbid_unknown_fields=True, tag="kill"):
     """SIGKILL: the process is gone at once, its kernel closes its sockets."""
 
-    at_s: float
+    at_s: Seconds
     host: str
 
 
-class PowerOff(Struct, frozen=True, tag="power-off"):
+class PowerOff(Struct, frozen=True, forbid_unknown_fields=True, tag="power-off"):
     """The machine is gone: silence."""
 
-    at_s: float
+    at_s: Seconds
     host: str
 
 
-class Start(Struct, frozen=True, tag="start"):
+class Start(Struct, frozen=True, forbid_unknown_fields=True, tag="start"):
     """The daemon is started on a machine where it does not run (and the power comes back, if it was out)."""
 
-    at_s: float
+    at_s: Seconds
     host: str
 
 
-class Leave(Struct, frozen=True, tag="leave"):
+class Leave(Struct, frozen=True, forbid_unknown_fields=True, tag="leave"):
     """SIGTERM: the daemon leaves the mesh and ends."""
 
-    at_s: float
+    at_s: Seconds
     host: str
 
 
-class Freeze(Struct, frozen=True, tag="freeze"):
+class Freeze(Struct, frozen=True, forbid_unknown_fields=True, tag="freeze"):
     """SIGSTOP, and SIGCONT after ``duration_s``: neither sockets nor timers are looked at in between."""
 
-    at_s: float
-    host: str
-    duration_s: float
-
-
-class Partition(Struct, frozen=True, tag="partition"):
-    """Hosts of different ``sides`` cannot reach each other. One host as a side: it can do no I/O but runs on."""
-
-    at_s: float
-    sides: tuple[tuple[str, ...], ...]
-    duration_s: float
-
-
-class OneWay(Struct, frozen=True, tag="one-way"):
-    """Nothing arrives from ``src`` at ``dst``; the other direction works."""
-
-    at_s: float
-    src: str
-    dst: str
-    duration_s: float
-
-
-class SlowNetwork(Struct, frozen=True, tag="slow-network"):
-    """Everything from and to a host takes ``extra_s`` longer, each way."""
-
-    at_s: float
-    host: str
-    extra_s: float
-    duration_s: float
-
-
-class Block(Struct, frozen=True, tag="block"):
-    """The Lifeguard paper's anomaly: a process can neither send nor receive for a while, though its timers run."""
-
-    at_s: float
+    at_s: Seconds
     host: str
     duration_s: Seconds
 
 
-class SlowNode(Struct, frozen=True, tag="slow-node"):
+class Partition(Struct, frozen=True, forbid_unknown_fields=True, tag="partition"):
+    """Hosts of different ``sides`` cannot reach each other. One host as a side: it can do no I/O but runs on."""
+
+    at_s: Seconds
+    sides: tuple[tuple[str, ...], ...]
+    duration_s: Seconds
+
+
+class OneWay(Struct, frozen=True, forbid_unknown_fields=True, tag="one-way"):
+    """Nothing arrives from ``src`` at ``dst``; the other direction works."""
+
+    at_s: Seconds
+    src: str
+    dst: str
+    duration_s: Seconds
+
+
+class SlowNetwork(Struct, frozen=True, forbid_unknown_fields=True, tag="slow-network"):
+    """Everything from and to a host takes ``extra_s`` longer, each way."""
+
+    at_s: Seconds
+    host: str
+    extra_s: float
+    duration_s: Seconds
+
+
+class Block(Struct, frozen=True, forbid_unknown_fields=True, tag="block"):
+    """The Lifeguard paper's anomaly: a process can neither send nor receive for a while, though its timers run."""
+
+    at_s: Seconds
+    host: str
+    duration_s: Seconds
+
+
+class SlowNode(Struct, frozen=True, forbid_unknown_fields=True, tag="slow-node"):
     """A process takes so long for each message it receives; more than come in between, and they pile up."""
 
-    at_s: float
+    at_s: Seconds
     host: str
     service_s: Seconds
     duration_s: Seconds
 
 
-class Loss(Struct, frozen=True, tag="loss"):
+class Loss(Struct, frozen=True, forbid_unknown_fields=True, tag="loss"):
     """So large a share of all packets from and to a host is lost (over streams: comes late)."""
 
-    at_s: float
+    at_s: Seconds
     host: str
     share: Share
     duration_s: Seconds
 
 
-class Flap(Struct, frozen=True, tag="flap"):
+class Flap(Struct, frozen=True, forbid_unknown_fields=True, tag="flap"):
     """A host is cut off for ``down_s``, reachable for ``up_s``, and so on."""
 
-    at_s: float
+    at_s: Seconds
     host: str
     down_s: Annotated[float, Meta(gt=0, le=3600)]
     up_s: Annotated[float, Meta(gt=0, le=3600)]
     duration_s: Seconds
 
 
-class Reuse(Struct, frozen=True, tag="reuse"):
+class Reuse(Struct, frozen=True, forbid_unknown_fields=True, tag="reuse"):
     """A machine is gone and its address is given to another one, on which a node of another name starts."""
 
-    at_s: float
+    at_s: Seconds
     host: str
     name: str
 
 
-class ClockJump(Struct, frozen=True, tag="clock-jump"):
+class ClockJump(Struct, frozen=True, forbid_unknown_fields=True, tag="clock-jump"):
     """A clock is so much later all at once: at Level 1 the one that a process goes by, as after a suspended machine;
     at Level 2 the wall clock of a host, which may go back as well."""
 
-    at_s: float
+    at_s: Seconds
     host: str
     seconds: Annotated[float, Meta(ge=-86_400, le=86_400)]
 
 
-class RollingRestart(Struct, frozen=True, tag="rolling-restart"):
+class RollingRestart(Struct, frozen=True, forbid_unknown_fields=True, tag="rolling-restart"):
     """All processes are killed and started again ``down_s`` later, one every ``every_s``."""
 
-    at_s: float
+    at_s: Seconds
     every_s: Annotated[float, Meta(ge=0.01, le=3600)]
     down_s: Seconds
 
 
-class SlowDisk(Struct, frozen=True, tag="slow-disk"):
+class SlowDisk(Struct, frozen=True, forbid_unknown_fields=True, tag="slow-disk"):
     """Every step of a scan on these hosts takes ``extra_s`` longer."""
 
-    at_s: float
+    at_s: Seconds
     hosts: tuple[str, ...]
     extra_s: float
-    duration_s: float
+    duration_s: Seconds
 
 
-class FullDisk(Struct, frozen=True, tag="full-disk"):
+class FullDisk(Struct, frozen=True, forbid_unknown_fields=True, tag="full-disk"):
     """The disks of these hosts take nothing more: what the daemons would remember is not written."""
 
-    at_s: float
+    at_s: Seconds
     hosts: tuple[str, ...]
-    duration_s: float
+    duration_s: Seconds
 
 
 Question = Literal["all", "errors", "newest", "oldest", "last-minutes"]
 """What is asked: see `asking.QUESTIONS`."""
 
 
-class Ask(Struct, frozen=True, tag="ask"):
+class Ask(Struct, frozen=True, forbid_unknown_fields=True, tag="ask"):
     """A question is put to the daemon of ``host`` by somebody on that machine, who hangs up after ``gone_after_s``
     (None: waits for the end)."""
 
-    at_s: float
+    at_s: Seconds
     host: str
     question: Question = "errors"
     timeout_s: float = 10.0
@@ -193,7 +193,7 @@ Fault = (
 Step = Fault | SlowDisk | FullDisk | Ask
 
 
-class Plan(Struct, frozen=True):
+class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """One run. All hosts are started in the first seconds, before any step.
 
     Raises ValueError for a step about a host that is not among ``hosts``.

@@ -32,13 +32,14 @@ __all__ = [
     "describe", "hosts_of", "to_json",
 ]  # fmt: skip
 
-NODES_MAX: Final = 4096
-"""A view is some dictionaries: N of them with N entries take 230 bytes x N x N, 4 GB at this size."""
+NODES_MAX: Final = 10_000
+"""Views that are settled share what they hold, and take 2 GB at this size. Where everything is news at once they
+share nothing, and take 550 bytes x N x N (docs/simulations.md)."""
 
 Step = Fault
 
 
-class MeshPlan(Struct, frozen=True):
+class MeshPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """One run on a settled mesh. Raises ValueError for a step about a host that there is not, and for a clock that
     goes back: the one that a process goes by never does."""
 

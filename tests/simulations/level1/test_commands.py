@@ -90,7 +90,7 @@ def test_a_printed_plan_can_be_run(tmp_path: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["mesh", "--nodes", "1"], "--nodes is 3 to 4096, not 1"),
+        (["mesh", "--nodes", "1"], "--nodes is 3 to 10000, not 1"),
         (["--plan", "x.json", "--sweep", "3"], "--sweep needs a scenario"),
         (["crash", "--report", "x.html"], "--report draws Level 1 runs"),
     ],
