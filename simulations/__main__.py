@@ -24,7 +24,7 @@ from simulations.level1.page import page
 from simulations.level1.plan import NODES_MAX as MESH_NODES_MAX
 from simulations.level1.plan import MeshPlan
 from simulations.level1.plan import to_json as mesh_to_json
-from simulations.many import MESH, REGRESSIONS, Job, kept, summary, sweep
+from simulations.many import MESH, REGRESSIONS, Job, Result, kept, summary, sweep
 from simulations.plan import Plan, to_json
 from simulations.report import lines
 from simulations.run import run
@@ -33,6 +33,9 @@ from simulations.scenarios import NODES_MAX, NODES_MIN, SCENARIOS, plan_of
 NODES_DEFAULT = 5
 SEED_MAX = 1_000_000
 """Drawn seeds are below: short to type."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a shell: what was not run did not hold."""
 
 MESH_TOLD = "Level 1: the membership core alone, some kinds of fault, drawn, at any time on any node."
 
@@ -117,8 +120,24 @@ def _sweep(asked: argparse.Namespace) -> int:
     nodes = _nodes(asked)
     jobs = [Job(asked.scenario, seed, nodes) for seed in range(first, first + asked.sweep)]
     print(f"seeds {first} to {first + asked.sweep - 1}", flush=True)
-    told, broken = summary(sweep(jobs, len(jobs), at_once=asked.jobs))
-    print("\n".join(told))
+    return _many(sweep(jobs, len(jobs), at_once=asked.jobs))
+
+
+def _many(results: Iterator[Result]) -> int:
+    """Tell of many runs, or of those there were until they were interrupted; returns the exit status."""
+    interrupted = False
+
+    def until_interrupted() -> Iterator[Result]:
+        nonlocal interrupted
+        try:
+            yield from results
+        except KeyboardInterrupt:
+            interrupted = True
+
+    told, broken = summary(until_interrupted())
+    print("\n".join([*told, "interrupted: no more were run"] if interrupted else told))
+    if interrupted:
+        return INTERRUPTED
     return 1 if broken else 0
 
 
@@ -135,9 +154,7 @@ def _soak(words: Sequence[str]) -> int:
     print(f"seeds from {first}", flush=True)
     fresh: Iterator[Job] = (Job(MESH, seed, None) for seed in count(first))
     results = sweep(fresh, None, time.monotonic() + 3600 * asked.hours)
-    told, broken = summary(kept(results, asked.folder))
-    print("\n".join(told))
-    return 1 if broken else 0
+    return _many(kept(results, asked.folder))
 
 
 def _plan(asked: argparse.Namespace) -> Plan | MeshPlan:
@@ -194,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
         f"  {'table':<{width}}  Measure varlogd's membership beside SWIM and memberlist's rules.\n"
         f"  {'soak':<{width}}  Run fresh seeds for hours; what fails is kept for the tests.\n"
         f"  {'compiled':<{width}}  In front of a command: compile the core first, and run it twice as fast.\n\n"
-        "exit status: 0 everything held, 1 something was broken, 2 wrong usage",
+        "exit status: 0 everything held, 1 something was broken, 2 wrong usage, 130 interrupted",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("scenario", nargs="?", choices=list(told), metavar="SCENARIO", help="one of those below")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
@@ -78,7 +78,9 @@ def sweep(
     began, done, broken = time.monotonic(), 0, 0
     in_time = takewhile(lambda _job: time.monotonic() < until, jobs)
     processes = at_once or os.cpu_count() or 1
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    # Ctrl-C is for this process, which ends the others.
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    with multiprocessing.get_context("spawn").Pool(processes, signal.signal, ignore) as pool:
         for result in _bounded(pool, in_time, 4 * processes):
             done += 1
             broken += bool(result.broken)
@@ -94,16 +96,15 @@ def _bounded(pool: multiprocessing.pool.Pool, jobs: Iterator[Job], at_once: int)
 
 
 def summary(results: Iterable[Result]) -> tuple[list[str], list[Result]]:
-    """What to tell of many runs, of those that came before it was interrupted, and those that broke something."""
+    """What to tell of many runs, and those that broke something."""
     sometimes: Counter[str] = Counter()
     broken: list[Result] = []
     runs = 0
-    with suppress(KeyboardInterrupt):
-        for result in results:
-            runs += 1
-            sometimes.update(result.sometimes)
-            if result.broken:
-                broken.append(result)
+    for result in results:
+        runs += 1
+        sometimes.update(result.sometimes)
+        if result.broken:
+            broken.append(result)
     told = [f"BROKEN  {result.broken}\n        replay: {result.job.replay}" for result in broken[:FAILURES_SHOWN]]
     if len(broken) > FAILURES_SHOWN:
         told.append(f"... and {len(broken) - FAILURES_SHOWN} more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -152,6 +153,20 @@ def test_a_soak_keeps_what_failed_cut_down(tmp_path: Path, monkeypatch: pytest.M
     (file,) = tmp_path.iterdir()
     assert f"kept: {file}" in told
     assert len(msgspec.json.decode(file.read_bytes(), type=MeshPlan).steps) == 1
+
+
+@pytest.mark.parametrize("words", [["mesh", "--sweep", "9", "--seed", "1"], ["soak", "--seed", "1"]])
+def test_many_runs_that_are_interrupted_say_so_and_tell_what_they_found(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def some(*_: object, **__: object) -> Iterator[Result]:
+        yield Result(Job(MESH, 1, None), "", {"dead": 1})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "sweep", some)
+    assert command.main(words) == 130
+    told = capsys.readouterr().out.splitlines()
+    assert told[-3:] == ["reached: 1 dead", "1 runs, 0 broke something", "interrupted: no more were run"]
 
 
 def test_a_soak_ends_in_its_time(tmp_path: Path, capsys: Capture) -> None:
