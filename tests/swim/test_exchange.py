@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import cbor2
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,17 +163,21 @@ def test_the_table_is_bounded_and_says_so_once(solo, monkeypatch) -> None:
     assert isinstance(node.events[-1], MemberChanged)
 
 
-def test_who_pings_one_that_was_here_before_us_is_called_if_we_do_not_know_him(solo) -> None:
+@pytest.mark.parametrize("target", ["me", "old"])  # whom it wants, or who was here before us
+def test_who_pings_from_where_nobody_live_is_held_is_sent_a_digest(solo, target) -> None:
     """Nobody else may ever tell the two of each other."""
-    node = solo("a")
+    node = solo("a", "b")
+    node.hear("a:1", Gossip((node.said("b", State.LEFT, ""),)))
     node.take()
     for src in ("a:1", "x:1", "y:1"):  # known; a stranger; another, too soon
-        node.hear(src, Ping(1, "old"))
-    assert [send.to for send in node.take(PushPull)] == ["x:1"]
-    node.run(exchange.MEET_S)
-    node.take()
-    node.hear("y:1", Ping(1, "old"))
-    assert [send.to for send in node.take(PushPull)] == ["y:1"]
+        node.hear(src, Ping(1, target))
+    digest = PushPull(False, (), bytes(node.core._view.digest))
+    assert [(send.to, send.message) for send in node.take(PushPull)] == [("x:1", digest)]
+    for src in ("y:1", "b:1"):
+        node.run(exchange.MEET_S)
+        node.take()
+        node.hear(src, Ping(1, target))
+        assert [send.to for send in node.take(PushPull)] == [src]
 
 
 def test_whoever_was_at_our_address_before_us_is_nobody_to_have_joined(solo) -> None:

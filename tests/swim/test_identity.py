@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from varlogd.swim.directives import EpochRaised, NameConflict, Refuted
-from varlogd.swim.identity import CONFLICTS_MAX, DESCRIBE_MIN_S
+from varlogd.swim.identity import CONFLICT_S, CONFLICTS_MAX, DESCRIBE_MIN_S, TELL_TWIN_S
 from varlogd.swim.state import COUNT_MAX, State
 from varlogd.wire.gossip import Ack, Claim, Gossip, Metadata, Ping, PushPull
 
@@ -76,7 +76,7 @@ def test_an_earlier_boot_with_a_later_epoch_is_outranked(solo) -> None:
     node.take()
     node.hear("a:1", PushPull(True, (of_me(State.ALIVE, epoch=8, incarnation=2),)))
     assert (node.core.me.epoch, node.core.me.incarnation) == (9, 0)
-    assert node.events[-1] == EpochRaised(9)
+    assert node.events[-1] == EpochRaised(9, "me:1")
     assert own_claims(node)[0].epoch == 9
 
 
@@ -96,7 +96,8 @@ def test_another_node_with_our_name_is_reported_and_not_fought(solo, epoch) -> N
         node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=epoch, address="elsewhere:1"),)))
         node.hear("a:1", Gossip((of_me(State.SUSPECT, epoch=epoch, address="elsewhere:1"),)))
     assert node.events == [NameConflict("elsewhere:1")]
-    assert (node.core.me.epoch, node.core.me.incarnation) == (5, 0)
+    assert (node.core.me.epoch, node.core.me.incarnation) == (5, 1)  # it says once that there is another
+    assert node.core.me.metadata.twin == "elsewhere:1"
     node.run(61.0)
     node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=epoch, address="elsewhere:1"),)))
     assert node.events.count(NameConflict("elsewhere:1")) == 2
@@ -117,19 +118,52 @@ def test_unless_it_speaks_for_itself(solo) -> None:
     assert node.events == [NameConflict("elsewhere:1")]
     assert node.core.conflicts == ("elsewhere:1",)
     assert node.core.me.epoch == 5
-    node.now += 181.0
-    node.hear("a:1", Gossip(()))
+    node.run(CONFLICT_S + 1)
     assert node.core.conflicts == ()
 
 
-def test_the_one_that_has_won_is_told_so_by_the_other(solo) -> None:
+def test_the_one_that_has_won_is_told_so_by_the_other_again_and_again(solo) -> None:
     node = solo("a", "b")
     node.take()
-    for _ in range(5):
+    for _ in range(round(2.5 * TELL_TWIN_S)):
         node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=8, address="elsewhere:1"),)))
         node.run(1.0)
-    told = [send.message for send in node.take(Gossip) if send.to == "elsewhere:1"]
-    assert told == [Gossip((Claim("me", 5, 0, State.ALIVE, "me:1", {"role": "web"}),))]
+    told = [send.message.claims for send in node.take(Gossip) if send.to == "elsewhere:1"]
+    assert len(told) == 3
+    assert told[0] == (Claim("me", 5, 0, State.ALIVE, "me:1", {"role": "web"}),)
+
+
+def test_a_twin_is_told_of_at_once_and_no_more_when_it_is_not_seen(solo) -> None:
+    node = solo("a", "b")
+    node.do(node.core.describe(node.now, Metadata("1.0")))
+    for _ in range(40):  # longer than a conflict is shown that nobody sees any more
+        node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=8, address="elsewhere:1"),)))
+        node.run(1.0)
+        assert node.core.me.metadata == Metadata("1.0", twin="elsewhere:1")
+    assert node.core.me.incarnation == 2
+    node.run(CONFLICT_S + 1)
+    assert (node.core.me.metadata, node.core.conflicts) == (Metadata("1.0"), ())
+
+
+@pytest.mark.parametrize(("state", "epoch", "now"), [(State.LEFT, 8, 9), (State.DEAD, 8, 9), (State.LEFT, 4, 5)])
+def test_a_twin_that_is_gone_is_no_longer_told_of(solo, state, epoch, now) -> None:
+    node = solo("a", "b")
+    node.run(DESCRIBE_MIN_S)
+    node.hear("elsewhere:1", Gossip((of_me(State.ALIVE, epoch=epoch, address="elsewhere:1"),)))
+    assert node.core.me.metadata.twin == "elsewhere:1"
+    node.hear("a:1", Gossip((of_me(state, epoch=epoch, address="elsewhere:1"),)))
+    assert (node.core.me.epoch, node.core.conflicts) == (now, ())
+    node.run(DESCRIBE_MIN_S)
+    assert node.core.me.metadata.twin == ""
+
+
+def test_of_many_twins_one_is_told_of_and_rarely_another(solo) -> None:
+    """The first in their order: which one was seen last would be news again and again."""
+    node = solo("a", "b")
+    for number in range(40):
+        node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=8, address=f"e{number % 3}:1"),)))
+        node.run(0.5)
+    assert (node.core.me.metadata.twin, node.core.me.incarnation) == ("e0:1", 1)
 
 
 def test_the_conflicts_shown_are_bounded(solo) -> None:

@@ -292,11 +292,11 @@ class Swim:
             case Ping():
                 if message.digest:
                     self._exchange.summarize(src, message.digest)
+                else:
+                    self._exchange.meet(src)
                 if message.target == self._name:
                     claims = (*self._corrections.take(), *self._gossiper.piggyback(src))
                     self._effects.send(src, Ack(message.seq, claims, self._wall_us(), self._health.multiplier))
-                else:
-                    self._exchange.meet(src)
             case Ack():
                 self._prober.on_ack(src, message)
                 self._relays.on_ack(message.seq, src)

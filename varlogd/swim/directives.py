@@ -57,9 +57,11 @@ class Refuted(Struct, frozen=True, gc=False):
 
 
 class EpochRaised(Struct, frozen=True, gc=False):
-    """The mesh remembers a later boot of this node than this one: the clock went back. This epoch outranks it."""
+    """The mesh remembers a later boot under our name than this one, at ``address``: if that is ours, the clock went
+    back; else another node had our name, and is gone. This epoch outranks it."""
 
     epoch: int
+    address: str
 
 
 class TableFull(Struct, frozen=True, gc=False):

@@ -44,7 +44,7 @@ def fan_out(base: int, nodes: int) -> int:
 def size_bytes(claim: Claim) -> int:
     """An upper bound of a claim's encoded size, without encoding it."""
     about = claim.metadata
-    texts = [claim.name, claim.address, claim.by, about.version, about.role, about.catalogue]
+    texts = [claim.name, claim.address, claim.by, about.version, about.role, about.catalogue, about.twin]
     if claim.tags:
         texts += [*claim.tags, *claim.tags.values()]
     return CLAIM_OVERHEAD_BYTES + TEXT_HEAD_BYTES * len(texts) + _encoded_bytes("".join(texts))

@@ -42,7 +42,7 @@ When many join at once, or a split heals, gossip has small views to choose from 
 young view is the one that needs comparing."""
 
 MEET_S: Final = 1.0
-"""Between two calls of strangers: made-up ones must not make this node dial everybody."""
+"""Between two digests for strangers: made-up ones must not make this node dial everybody."""
 
 SUMMARIES_PER_S_MAX: Final = 16
 """Digests answered in one second. A node is compared with about once in an interval; when the views of thousands are
@@ -95,11 +95,11 @@ class Exchange:
             self.call(self._effects.rng.choice(absent))
 
     def meet(self, address: str) -> None:
-        """The node at ``address`` pinged one that was here before us. If we do not know it, it need not know us, and
-        there may be nobody to tell us of each other: call it."""
+        """The node at ``address`` pinged. If nobody live is held there, somebody is wrong: we do not know it, or hold
+        it for gone, or for shadowed by another of its name; and there may be nobody else to tell us of each other."""
         if self._view.live_at(address) is None and self._effects.now >= self._may_meet_at:
             self._may_meet_at = self._effects.now + MEET_S
-            self.call(address)
+            self._send_digest(address)
 
     def answer(self, address: str) -> None:
         """Send our view to one that asked for it."""
@@ -172,8 +172,10 @@ class Exchange:
         self._push_pull_s = min(2 * self._push_pull_s, self._config.push_pull_interval_s)
         if self._view.live:
             name = self._effects.rng.choice(self._view.live)
-            digest = PushPull(False, (), bytes(self._view.digest))
-            self._effects.send(self._view.members[name].address, digest)
+            self._send_digest(self._view.members[name].address)
+
+    def _send_digest(self, address: str) -> None:
+        self._effects.send(address, PushPull(False, (), bytes(self._view.digest)))
 
     def _reconnect_interval_s(self) -> float:
         return self._effects.jittered(self._config.reconnect_interval_s)

@@ -5,15 +5,21 @@ an accusation, to be *refuted* with a higher incarnation, or about another life 
 
 - an earlier boot of this node, if the clock went back in between: we go on above the epoch it had;
 - another node, alive at another address: two nodes with one name cannot both be in the mesh. The one with the
-  higher rank is; the other says so and does not fight, or both would raise their epochs for ever. It tells the one
-  that won, which would not hear of it otherwise: what has an older epoch may as well be our own life before a move,
-  unless it speaks for itself.
+  higher rank is; the other does not fight, or both would raise their epochs for ever. It is *shadowed*: whomever it
+  pings holds nobody live at its address, so it keeps hearing of the other (`Exchange.meet`), and of its end, upon
+  which it takes its place. Meanwhile it tells the one that has won, which would not hear of it otherwise: what has an
+  older epoch may as well be our own life before a move, unless it speaks for itself.
+
+Both say of themselves that there is another (`Metadata.twin`), so whoever counts on a name knows whose logs it lacks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from varlogd.swim.directives import EpochRaised, NameConflict, Refuted
 from varlogd.swim.effects import Effects
@@ -22,8 +28,8 @@ from varlogd.swim.state import COUNT_MAX, State, rank
 from varlogd.swim.view import View
 from varlogd.wire.gossip import Claim, Gossip, Metadata, Tags
 
-CONFLICT_S: Final = 180.0
-"""A conflict is shown for so long after it was last seen: views are compared several times in it."""
+CONFLICT_S: Final = 30.0
+"""A conflict is shown for so long after it was last seen: the other is heard of several times in it."""
 
 CONFLICTS_MAX: Final = 16
 """Nodes with our name that are remembered: one is a mistake, and a whole fleet of them need not be listed."""
@@ -32,10 +38,16 @@ TELL_ANY_TWIN_S: Final = 1.0
 """Between two such tellings, of whichever: a made-up list of twins must not make this node dial all of them."""
 
 TELL_TWIN_S: Final = 10.0
-"""The other is told once in a spell of hearing of it that is not broken for this long."""
+"""Between two tellings of one other, for as long as it is heard of."""
 
 DESCRIBE_MIN_S: Final = 10.0
 """Between two descriptions of oneself: each is news for the whole mesh, and a log rotated every second is none."""
+
+
+@dataclass(slots=True)
+class _Twin:
+    seen_at: float = 0.0
+    may_tell_at: float = 0.0
 
 
 class Identity:
@@ -55,43 +67,47 @@ class Identity:
         self._announce = announce
         self._remind = remind
         self._may_tell_at = effects.now
-        self._twins: dict[str, float] = {}  # address -> when it was last seen there
+        self._twins: dict[str, _Twin] = {}  # by address; the one seen last is at the end
         self._described_at: float | None = None
-        self._to_describe: tuple[Metadata, Tags] | None = None  # what is to be said when the time has come
+        self._look = 0  # the alarm for those that have not been seen for long
+        self._is_waiting = False  # to describe ourselves when the time has come
+        self._to_say = view.mine.metadata, view.mine.tags
 
     def describe(self, metadata: Metadata, tags: Tags | None) -> None:
         """Say this of ourselves from now on (``tags`` None: the same tags), but not sooner than `DESCRIBE_MIN_S`
         after what was said last."""
-        is_waiting = self._to_describe is not None
-        if tags is None:
-            tags = self._view.mine.tags if self._to_describe is None else self._to_describe[1]
-        self._to_describe = metadata, tags
-        if is_waiting:
+        self._to_say = metadata, self._to_say[1] if tags is None else tags
+        self._describe_soon()
+
+    def _describe_soon(self) -> None:
+        if self._is_waiting:
             return
-        now = self._effects.now
-        if self._described_at is None or now >= self._described_at + DESCRIBE_MIN_S:
+        if self._described_at is None or self._effects.now >= self._described_at + DESCRIBE_MIN_S:
             self._say_what_we_are()
         else:
+            self._is_waiting = True
             self._effects.alarm(self._described_at + DESCRIBE_MIN_S, "describe", self._say_what_we_are)
 
     def _say_what_we_are(self) -> None:
-        mine, said, self._to_describe = self._view.mine, self._to_describe, None
-        if said is None or said == (mine.metadata, mine.tags) or mine.incarnation >= COUNT_MAX:
+        self._is_waiting = False
+        mine = self._view.mine
+        claim = self._written(mine.epoch, mine.incarnation + 1)
+        if (claim.metadata, claim.tags) == (mine.metadata, mine.tags) or mine.incarnation >= COUNT_MAX:
             return
         self._described_at = self._effects.now
-        claim = self._written(mine, mine.epoch, mine.incarnation + 1, *said)
         self._view.put(claim, self._effects.now)
         self._remind(claim)
 
     @property
     def conflicts(self) -> tuple[str, ...]:
         """Where others with our name have been in the last `CONFLICT_S`."""
-        since = self._effects.now - CONFLICT_S
-        return tuple(address for address, seen_at in self._twins.items() if seen_at >= since)
+        now = self._effects.now
+        return tuple(address for address, twin in self._twins.items() if twin.seen_at + CONFLICT_S > now)
 
     def hear(self, claim: Claim, src: str) -> None:
         """The node at ``src`` says this of us."""
         mine = self._view.mine
+        twin_is_gone = claim.state > State.SUSPECT and self._twins.pop(claim.address, None) is not None
         if claim.address != mine.address and claim.state <= State.SUSPECT:
             if claim.epoch >= mine.epoch or (claim.address == src and claim.state == State.ALIVE):
                 self._meet_twin(claim.address, tell=rank(claim) > rank(mine))
@@ -99,37 +115,54 @@ class Identity:
             self._outrank(mine, claim)
         elif claim.state != State.ALIVE:
             self._remind(mine)  # old news is still going round: so is who believes it
+        if twin_is_gone:
+            self._describe_soon()
 
     def _meet_twin(self, address: str, *, tell: bool) -> None:
         now = self._effects.now
-        seen_at = self._twins.pop(address, None)
-        self._twins[address] = now
+        twin = self._twins.pop(address, None) or _Twin()
+        self._twins[address] = twin
+        twin.seen_at = now
         if len(self._twins) > CONFLICTS_MAX:
             del self._twins[next(iter(self._twins))]
         self._effects.notify_rarely(NameConflict(address))
-        is_new = seen_at is None or now >= seen_at + TELL_TWIN_S
-        if tell and is_new and now >= self._may_tell_at:
-            self._may_tell_at = now + TELL_ANY_TWIN_S
+        if tell and now >= max(twin.may_tell_at, self._may_tell_at):
+            twin.may_tell_at, self._may_tell_at = now + TELL_TWIN_S, now + TELL_ANY_TWIN_S
             self._effects.send(address, Gossip((self._view.mine,)))
+        if self._view.mine.metadata.twin:
+            self._describe_soon()
+            return
+        self._say_what_we_are()  # at once: whoever asks for our logs must know of it
+        self._look_for_twins()
+
+    def _look_for_twins(self) -> None:
+        """Say so if there are others than before; and look again until there are none."""
+        self._effects.disarm(self._look)
+        if known := self.conflicts:
+            first_seen_at = min(self._twins[address].seen_at for address in known)
+            self._look = self._effects.alarm(first_seen_at + CONFLICT_S, "twin", self._look_for_twins)
+        self._describe_soon()
 
     def _outrank(self, mine: Claim, claim: Claim) -> None:
         """Go above this claim, unless its numbers are absurd: there is nothing above the greatest number."""
         if max(claim.epoch, claim.incarnation) >= COUNT_MAX:
             return
         if claim.epoch > mine.epoch:
-            self._write(mine, claim.epoch + 1, 0)
-            self._effects.notify(EpochRaised(claim.epoch + 1))
+            self._write(claim.epoch + 1, 0)
+            self._effects.notify(EpochRaised(claim.epoch + 1, claim.address))
             return
-        self._write(mine, mine.epoch, claim.incarnation + 1)
+        self._write(mine.epoch, claim.incarnation + 1)
         if claim.state != State.ALIVE:
             self._health.worse()
             self._effects.notify(Refuted(claim.by, claim.incarnation + 1))
 
-    def _write(self, mine: Claim, epoch: int, incarnation: int) -> None:
-        claim = self._written(mine, epoch, incarnation, mine.metadata, mine.tags)
+    def _write(self, epoch: int, incarnation: int) -> None:
+        claim = self._written(epoch, incarnation)
         self._view.put(claim, self._effects.now)
         self._announce(claim)
 
-    @staticmethod
-    def _written(mine: Claim, epoch: int, incarnation: int, metadata: Metadata, tags: Tags) -> Claim:
+    def _written(self, epoch: int, incarnation: int) -> Claim:
+        """What we say of ourselves from now on: all that is new with it, whatever the reason."""
+        mine, (metadata, tags) = self._view.mine, self._to_say
+        metadata = replace(metadata, twin=min(self.conflicts, default=""))
         return Claim(mine.name, epoch, incarnation, State.ALIVE, mine.address, tags, "", metadata)

@@ -87,9 +87,9 @@ def merge(held: Claim | None, heard: Claim) -> Claim:
     return heard if _self_written(heard) > _self_written(held) else held
 
 
-def _self_written(claim: Claim) -> tuple[str, list[tuple[str, str]], tuple[str, str, str]]:
+def _self_written(claim: Claim) -> tuple[str, list[tuple[str, str]], tuple[str, ...]]:
     about = claim.metadata
-    return (claim.address, sorted(claim.tags.items()), (about.version, about.role, about.catalogue))
+    return (claim.address, sorted(claim.tags.items()), (about.version, about.role, about.catalogue, about.twin))
 
 
 def restate(claim: Claim, state: State, by: str) -> Claim:

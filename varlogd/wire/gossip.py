@@ -29,14 +29,16 @@ LEFT: Final = 3
 
 class Metadata(Struct, frozen=True, array_like=True, gc=False):
     """What a member says of itself beside its tags: the ``version`` of its program, its ``role`` in the mesh, and a
-    digest of its ``catalogue``, which changes with the names of its streams. Empty where it is not told.
+    digest of its ``catalogue``, which changes with the names of its streams. Empty where it is not told. ``twin``:
+    where another live node goes by its name, if one does.
 
-    Raises ValueError if all together is longer than `METADATA_MAX_BYTES`.
+    Raises ValueError if all but the twin is together longer than `METADATA_MAX_BYTES`.
     """
 
     version: str = ""
     role: str = ""
     catalogue: str = ""
+    twin: Address = ""
 
     def __post_init__(self) -> None:
         texts = (self.version, self.role, self.catalogue)
