@@ -394,7 +394,7 @@ class Processes:
     def states(self, daemon: DaemonProcess) -> dict[str, str]:
         """The mesh as one of them sees it."""
         try:
-            return {member.name: member.state for member in trio.run(client.members, daemon.address)}
+            return {member.name: member.state for member in trio.run(client.members, daemon.address).members}
         except Unreachable:
             return {}
 

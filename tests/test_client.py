@@ -49,7 +49,7 @@ async def test_a_few_rows_and_then_blocks(mesh: Mesh) -> None:
 async def test_any_form_of_the_address_will_do(mesh: Mesh, form: str) -> None:
     a = await mesh.boot("a")
     url = form.format(address=a.address)
-    assert [member.name for member in await client.members(url)] == ["a"]
+    assert [member.name for member in (await client.members(url)).members] == ["a"]
     async with client.ask(url, Query(limit=1)) as answer:
         assert len([row async for row in answer]) == 1
 
@@ -211,7 +211,7 @@ async def test_files_and_members(mesh: Mesh) -> None:
     assert ledger.complete
     files, _ = await client.files(address, Query(matchers=(Matcher("stream", "!=", "app.log"),)))
     assert files == []
-    members = await client.members(address)
+    members = (await client.members(address)).members
     assert [(member.name, member.tags, member.asked) for member in members] == [
         ("a", {"role": "web"}, True),
         ("b", {}, False),

@@ -55,7 +55,9 @@ class Target:
 
     def check(self) -> None:
         """It answers, and what came since the last time was nowhere a fault of its own."""
-        assert [member.name for member in trio.run(client.members, self.daemon.address) if member.asked] == ["a"]
+        assert [member.name for member in trio.run(client.members, self.daemon.address).members if member.asked] == [
+            "a"
+        ]
         log = self.daemon.log.read_text()
         faults = [line for line in log[self._log_read :].splitlines() if '"exception"' in line or "a fault" in line]
         self._log_read = len(log)

@@ -66,7 +66,7 @@ async def test_three_form_and_any_of_them_answers_for_all(mesh: Mesh) -> None:
         assert outcomes(ledger) == dict.fromkeys("abc", Outcome.ANSWERED)
         assert [entry.rows for entry in ledger.members] == [20, 20, 20]
         assert all(entry.bytes_scanned for entry in ledger.members)
-        members = await client.members(host.address)
+        members = (await client.members(host.address)).members
         assert [(member.name, member.state) for member in members] == [(name, "alive") for name in "abc"]
         files, _ = await client.files(host.address, Query())
         assert [(info.host, info.stream) for info in files] == [(name, "app.log") for name in "abc"]
@@ -250,14 +250,29 @@ async def test_port_0_is_any_free_one_and_the_mesh_learns_which(mesh: Mesh) -> N
     b = await mesh.boot("b", listen="127.0.0.1:0")
     await mesh.formed()
     assert not a.address.endswith(":0")
-    assert {member.address for member in await client.members(b.address)} == {a.address, b.address}
+    assert {member.address for member in (await client.members(b.address)).members} == {a.address, b.address}
 
 
-async def test_two_of_one_name_are_told_of(mesh: Mesh, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.ERROR)
-    a = await mesh.boot("a")
-    await mesh.boot("a", join=[a.address])
-    await until(lambda: "another node has this name" in caplog.text)
+async def test_two_of_one_name_are_a_doubt_until_one_is_gone_and_the_other_takes_its_place(
+    mesh: Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    a, first = await mesh.boot("a", membership=QUICK), await mesh.boot("b", 10, membership=QUICK)
+    await mesh.formed()
+    second = await mesh.boot("b", 20, membership=QUICK)
+    await until(lambda: a.daemon.members()["b"].metadata.twin == first.address)
+    assert caplog.text.count("another node has this name") >= 2  # each of the two says so
+    rows, ledger = await ask(a.address, Query())
+    assert len(rows) == 30 and not ledger.complete
+    assert (await client.members(a.address)).doubt == ledger.doubt
+    assert f"the name of b, at {second.address} and at {first.address}" in ledger.doubt
+    _, chosen = await ask(a.address, Query(matchers=(Matcher("host", "=", "a"),)))
+    assert chosen.complete  # it has to do with b alone
+    second.daemon.stop()
+    await until(lambda: a.sees("b") == "alive" and a.daemon.members()["b"].address == first.address)
+    rows, ledger = await ask(a.address, Query())
+    assert (len(rows), ledger.complete, ledger.doubt) == (20, True, "")
+    assert f"another node had this name, at {second.address}, and is gone: this one takes its place" in caplog.text
 
 
 async def test_what_a_limit_cuts_off_is_still_told(mesh: Mesh) -> None:

@@ -346,7 +346,7 @@ def test_a_hang_up_takes_tags_and_nothing_else_and_no_broken_file(processes: Pro
         return [record for record in a.records() if record["message"] == message]
 
     def tags_of_a() -> Mapping[str, str]:
-        return next(member.tags for member in trio.run(client.members, b.address) if member.name == "a")
+        return next(member.tags for member in trio.run(client.members, b.address).members if member.name == "a")
 
     file.write_text("tags = 3\n[query]\nscans_max = 'many'")
     a.send(signal.SIGHUP)

@@ -191,14 +191,16 @@ async def follow(url: str, query: Query) -> AsyncIterator[Following]:
         yield Following(question)
 
 
-async def members(url: str) -> tuple[MemberInfo, ...]:
+async def members(url: str) -> Members:
     """The mesh as the daemon at ``url`` sees it, by name. Raises as `ask`."""
     found: list[MemberInfo] = []
+    doubt = ""
     async with open_question(TcpNetwork(), address_of(url), AskMembers()) as question:
         async for frame in _Awake(question):
             if isinstance(frame, Members):
                 found.extend(frame.members)
-    return tuple(found)
+                doubt = frame.doubt
+    return Members(tuple(found), doubt=doubt)
 
 
 @asynccontextmanager

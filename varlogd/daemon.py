@@ -147,10 +147,10 @@ class Daemon:
         """Whether it has joined the mesh, or is alone by choice."""
         return self.gossip.swim.joined
 
-    def silent_s(self) -> float | None:
-        """For how long it has heard from nobody, if it is cut off."""
+    def silent_since(self) -> float | None:
+        """Since when it has heard from nobody, if it is cut off."""
         swim = self.gossip.swim
-        return trio.current_time() - swim.heard_at if swim.cut_off else None
+        return swim.heard_at if swim.cut_off else None
 
     def timing(self, name: str) -> Timing | None:
         """What probes have measured of a member."""
@@ -248,17 +248,20 @@ class Daemon:
                 )
             case Refuted(by, incarnation):
                 log.info("refuted", extra={"fields": {"by": by, "incarnation": incarnation}})
-            case EpochRaised(epoch):
+            case EpochRaised(epoch, address):
                 self._memory.note()
-                log.warning(
-                    "the clock went back since the last boot: epoch raised", extra={"fields": {"epoch": epoch}}
-                )
+                log.warning("%s: epoch raised", self._why_raised(address), extra={"fields": {"epoch": epoch}})
             case CutOff(silent_s):
                 log.warning("cut off: nobody is heard, so nobody is declared dead", extra={"fields": _for(silent_s)})
             case Reconnected(silent_s):
                 log.warning("no longer cut off", extra={"fields": _for(silent_s)})
             case TableFull(members_max):
                 log.error("too many members: newcomers are ignored", extra={"fields": {"members_max": members_max}})
+
+    def _why_raised(self, address: str) -> str:
+        if address == self.gossip.swim.me.address:
+            return "the clock went back since the last boot"
+        return f"another node had this name, at {address}, and is gone: this one takes its place"
 
     def _on_member(self, member: Member, previous: Member | None) -> None:
         self._memory.note()

@@ -32,6 +32,8 @@ def test_the_table_has_what_is_known_and_blanks_for_the_rest() -> None:
     flaps = structs.replace(OTHER, state="suspect", flapping=True)
     assert " suspect, flapping " in member_lines.table_lines([flaps], 0, color=False)[1]
     assert "\x1b[33msuspect\x1b[0m, flapping" in member_lines.table_lines([flaps], 0, color=True)[1]
+    shared = structs.replace(OTHER, flapping=True, twin="c:1")
+    assert " alive, flapping, shared " in member_lines.table_lines([shared], 0, color=False)[1]
     assert "\x1b[32malive" in member_lines.table_lines([ASKED], 0, color=True)[1]
 
 
@@ -45,6 +47,7 @@ def test_a_change_says_what_was_and_what_is() -> None:
     assert told(OTHER, flapping=True).endswith(" b: flapping")
     assert told(structs.replace(OTHER, flapping=True), flapping=False).endswith(" b: steady")
     assert told(OTHER, tags={}).endswith(" b: tags dc=x → none")
+    assert told(OTHER, twin="c:1").endswith(" b: twin none → c:1")
     assert told(OTHER, catalogue="x").endswith(" b: its streams are known")
     assert told(structs.replace(OTHER, catalogue="y"), catalogue="x").endswith(" b: other streams than before")
 

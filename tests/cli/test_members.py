@@ -91,3 +91,29 @@ def test_the_status_says_whether_all_agree(
     *_, seen, last = capfdbinary.readouterr()[0].splitlines()
     assert json.loads(seen)["node"] == "a"
     assert json.loads(last)["ledger"]["complete"] is complete
+
+
+def test_a_view_that_may_not_be_all_says_so(monkeypatch: pytest.MonkeyPatch, capfdbinary: Printed) -> None:
+    async def members(_url: str) -> Members:
+        return Members((ASKED, OTHER), doubt="it is\x1b cut off")
+
+    monkeypatch.setattr("varlogd.client.members", members)
+    assert run(["members"]) == exit_status.PARTIAL
+    out, err = capfdbinary.readouterr()
+    assert len(out.splitlines()) == 3
+    assert err.decode() == "PARTIAL: the mesh may be otherwise than it is shown\n  it is\\x1b cut off\n"
+    assert run(["members", "--json"]) == exit_status.PARTIAL
+    asked, other = map(json.loads, capfdbinary.readouterr()[0].splitlines())
+    assert (asked["doubt"], "doubt" in other) == ("it is\x1b cut off", False)
+
+
+def test_a_doubt_that_begins_and_ends_is_told_to_who_watches(told: list[Told], capfdbinary: Printed) -> None:
+    told += [Changes((OTHER,)), Live(), Changes((), (), "it is cut off"), Changes((DEAD,), (), "it is cut off")]
+    told += [Changes(()), Members((OTHER,))]
+    run(["members", "--watch"])
+    _heading, _other, *changes = capfdbinary.readouterr()[0].decode().splitlines()
+    lines = [line.partition(" ")[2] for line in changes]
+    assert lines == ["in doubt: it is cut off", "b: alive → dead", "no longer in doubt"]
+    run(["members", "--watch", "--json"])
+    _other, _live, begins, _dead, ends = map(json.loads, capfdbinary.readouterr()[0].splitlines())
+    assert [(each["type"], each["doubt"]) for each in (begins, ends)] == [("doubt", "it is cut off"), ("doubt", "")]

@@ -34,7 +34,7 @@ async def test_daemons_listen_and_are_gone_afterwards(tmp_path: Path) -> None:
     async with running([plan(tmp_path, "a"), plan(tmp_path, "b")], tmp_path / "own", on_start) as nodes:
         assert told == ["a", "b"]
         assert all(node.running for node in nodes)
-        members = await client.members(nodes[1].url)
+        members = (await client.members(nodes[1].url)).members
         assert "b" in [member.name for member in members]
     assert not any(node.running for node in nodes)
     for node in nodes:

@@ -119,7 +119,7 @@ class Node:
         self._members = members
         self.service = QueryService(name, self, self.logs, NETWORK, limits)  # type: ignore[arg-type]
         self.address = ""
-        self.silence_s: float | None = None
+        self.heard_at: float | None = None
         self.timings: dict[str, Timing] = {}
 
     def members(self) -> dict[str, Member]:
@@ -131,8 +131,8 @@ class Node:
     def joined(self) -> bool:
         return True
 
-    def silent_s(self) -> float | None:
-        return self.silence_s
+    def silent_since(self) -> float | None:
+        return self.heard_at
 
     def timing(self, name: str) -> Timing | None:
         return self.timings.get(name)

@@ -139,4 +139,4 @@ def test_changes_and_differences_are_whole_over_frames_within_their_bound(json: 
             assert tuple(each for part in parts for each in part.differences) == differing
             assert [part.more for part in parts] == [True] * (len(parts) - 1) + [False]
     assert len(list(frames_of(Seen("a", ()), json=json))) == 1
-    assert list(frames_of(Changes(()), json=json)) == []
+    assert len(list(frames_of(Changes(()), json=json))) == 1  # it may end a doubt

@@ -52,6 +52,7 @@ class _Watched:
     def __init__(self, *members: Member) -> None:
         self.view = {member.name: member for member in members}
         self.flaps: set[str] = set()
+        self.heard_at: float | None = None
         self.looked_into: list[str] = []
         self.told: list[object] = []
         self.watching = Watching(self, "", self._say)
@@ -64,6 +65,12 @@ class _Watched:
 
     def flapping(self) -> set[str]:
         return self.flaps
+
+    def joined(self) -> bool:
+        return True
+
+    def silent_since(self) -> float | None:
+        return self.heard_at
 
     def timing(self, name: str) -> None:
         self.looked_into.append(name)
@@ -101,6 +108,21 @@ async def test_changes_are_told_as_they_are_seen(autojump_clock: trio.testing.Mo
         Changes((info("a", catalogue="x"), info("c")), ("b",)),
     ]
     assert last == [Members((info("a", catalogue="x"), info("c")))]
+
+
+async def test_a_doubt_is_told_when_it_begins_and_when_it_ends(autojump_clock: trio.testing.MockClock) -> None:
+    watched = _Watched(held("a"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watched.watching.run)
+        await trio.sleep(1)
+        watched.heard_at = 0.0
+        await trio.sleep(5)
+        watched.heard_at = None
+        await trio.sleep(1)
+        watched.watching.leave()
+    doubtful, certain = watched.told[2:]
+    assert isinstance(doubtful, Changes) and "since 1970-01-01T00:00:00Z" in doubtful.doubt
+    assert certain == Changes(())
 
 
 async def test_a_watch_that_is_stopped_says_why(autojump_clock: trio.testing.MockClock) -> None:

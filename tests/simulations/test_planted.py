@@ -190,8 +190,8 @@ class _LiveOnly:
     def joined(self) -> bool:
         return self._mesh.joined()
 
-    def silent_s(self) -> float | None:
-        return self._mesh.silent_s()
+    def silent_since(self) -> float | None:
+        return self._mesh.silent_since()
 
     def timing(self, name: str) -> Timing | None:
         return self._mesh.timing(name)

@@ -34,7 +34,7 @@ def _row(member: MemberInfo, now_ns: int) -> tuple[str, ...]:
     return (
         "*" if member.asked else "",
         safe(member.name),
-        f"{member.state}, flapping" if member.flapping else member.state,
+        ", ".join([member.state, *(["flapping"] if member.flapping else []), *(["shared"] if member.twin else [])]),
         duration(max(0, now_ns - member.since_ns)),
         "" if member.rtt_s is None else span(member.rtt_s),
         clock(member.offset_s, member.uncertainty_s),
@@ -57,9 +57,14 @@ def clock(offset_s: float | None, uncertainty_s: float | None) -> str:
     return f"{'-' if offset_s < 0 else '+'}{span(abs(offset_s))} ±{span(uncertainty_s)}"
 
 
-def member_json(member: MemberInfo) -> dict[str, Any]:
-    """One member as scripts get it."""
-    return {
+def doubtful_lines(doubt: str, *, color: bool) -> list[str]:
+    """What goes with a table that may not be all."""
+    return [f"{paint('PARTIAL', RED, color)}: the mesh may be otherwise than it is shown", f"  {safe(doubt)}"]
+
+
+def member_json(member: MemberInfo, doubt: str | None = None) -> dict[str, Any]:
+    """One member as scripts get it. ``doubt``: of the asked one, why it may not see all, empty if it does."""
+    found = {
         "name": member.name,
         "state": member.state,
         "address": member.address,
@@ -76,7 +81,9 @@ def member_json(member: MemberInfo) -> dict[str, Any]:
         "role": member.role,
         "catalogue": member.catalogue,
         "flapping": member.flapping,
+        "twin": member.twin,
     }
+    return found if doubt is None else found | {"doubt": doubt}
 
 
 # --- changes ---
@@ -96,6 +103,18 @@ def change_json(member: MemberInfo, before: MemberInfo | None, now_ns: int) -> d
     """A change as scripts get it: the member as it is, and its state before (null: it was unknown)."""
     was = None if before is None else before.state
     return {"type": "change", "time": rfc3339(now_ns), "was": was, "member": member_json(member)}
+
+
+def doubt_line(doubt: str, now_ns: int, *, color: bool) -> str:
+    """Why what is shown from now on may not be all, or that there is no more reason for that."""
+    if not doubt:
+        return f"{_stamp(now_ns)} no longer in doubt"
+    return f"{_stamp(now_ns)} {paint('in doubt', RED, color)}: {safe(doubt)}"
+
+
+def doubt_json(doubt: str, now_ns: int) -> dict[str, Any]:
+    """The same as scripts get it; empty: no more."""
+    return {"type": "doubt", "time": rfc3339(now_ns), "doubt": doubt}
 
 
 def forgotten_json(name: str, now_ns: int) -> dict[str, Any]:
@@ -118,6 +137,7 @@ def _changes(member: MemberInfo, before: MemberInfo | None, *, color: bool) -> I
         ("tags", _tags(member), _tags(before)),
         ("version", member.version, before.version),
         ("role", member.role, before.role),
+        ("twin", member.twin, before.twin),
     ):
         if now != then:
             yield f"{what} {safe(then) or 'none'} → {safe(now) or 'none'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from varlogd import client
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 async def once(command: Command) -> int:
     """`varlog members`."""
-    await _show_table(command, await client.members(command.url))
+    told = await client.members(command.url)
+    await _show_table(command, told.members, told.doubt)
+    if told.doubt:
+        return exit_status.PARTIAL
     return exit_status.FOUND
 
 
@@ -62,18 +65,20 @@ class _Shown:
     def __init__(self, command: Command) -> None:
         self._command = command
         self._members: dict[str, MemberInfo] = {}
+        self._doubt = ""
         self.live = False
 
     async def take(self, told: Changes | Live) -> None:
         """Show what is told, if it is its time."""
         if isinstance(told, Live):
             self.live = True
-            await _show_table(self._command, list(self._members.values()))
+            await _show_table(self._command, list(self._members.values()), self._doubt)
             if self._command.json:
                 await _out_json([{"type": "live"}])
             return
         if self.live:
             await self._show(told)
+        self._doubt = told.doubt
         for name in told.forgotten:
             self._members.pop(name, None)
         self._members.update({member.name: member for member in told.members})
@@ -85,6 +90,7 @@ class _Shown:
                 [
                     *(member_lines.change_json(each, known.get(each.name), now_ns) for each in told.members),
                     *(member_lines.forgotten_json(name, now_ns) for name in told.forgotten),
+                    *([] if told.doubt == self._doubt else [member_lines.doubt_json(told.doubt, now_ns)]),
                 ]
             )
             return
@@ -93,16 +99,18 @@ class _Shown:
             [
                 *(member_lines.change_line(each, known.get(each.name), now_ns, color=color) for each in told.members),
                 *(member_lines.forgotten_line(name, now_ns) for name in told.forgotten),
+                *([] if told.doubt == self._doubt else [member_lines.doubt_line(told.doubt, now_ns, color=color)]),
             ]
         )
 
 
-async def _show_table(command: Command, members: Iterable[MemberInfo]) -> None:
-    found = list(members)
+async def _show_table(command: Command, members: Sequence[MemberInfo], doubt: str) -> None:
     if command.json:
-        await _out_json(map(member_lines.member_json, found))
-    else:
-        await _out(member_lines.table_lines(found, time.time_ns(), color=command.color))
+        await _out_json(member_lines.member_json(each, doubt if each.asked else None) for each in members)
+        return
+    await _out(member_lines.table_lines(members, time.time_ns(), color=command.color))
+    if doubt:
+        output.tell("\n".join(member_lines.doubtful_lines(doubt, color=colored_stderr(command))))
 
 
 async def _out(lines: Iterable[str]) -> None:

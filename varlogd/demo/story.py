@@ -22,7 +22,7 @@ from varlogd.demo.asking import Asker, find_asker, shown
 from varlogd.demo.processes import POLL_S, DemoError, Node, NodePlan
 from varlogd.demo.screen import Screen
 from varlogd.errors import Unreachable
-from varlogd.wire.query import Ledger, MemberInfo, Outcome
+from varlogd.wire.query import Ledger, Outcome
 
 QUESTION: Final = ("grep", "-i", "error", "--limit", "12")
 
@@ -178,7 +178,7 @@ def _within(timeout_s: float, why: str) -> Iterator[None]:
 async def _states(node: Node, states: Collection[str]) -> list[str]:
     """The names of the members ``node`` holds in one of ``states``; none while it cannot be asked."""
     try:
-        members: Sequence[MemberInfo] = await client.members(node.url)
+        members = (await client.members(node.url)).members
     except Unreachable:
         if not node.running:
             raise DemoError(f"{node.name} has ended; the end of its log:\n{node.last_lines()}") from None

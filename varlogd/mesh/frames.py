@@ -66,15 +66,16 @@ def frames_of(message: Struct, *, json: bool) -> Iterator[bytes | str]:
 
 def _about_members(message: Changes | Seen | Members) -> Iterator[Struct]:
     match message:
-        case Changes(members, forgotten):
-            yield from [Changes((), names) for names in _parts(forgotten, len)]
-            yield from [Changes(changed) for changed in _parts(members, _member_chars)]
+        case Changes(members, forgotten, doubt):
+            listed = [Changes((), names, doubt) for names in _parts(forgotten, len)]
+            listed += [Changes(changed, (), doubt) for changed in _parts(members, _member_chars)]
+            yield from listed or [message]
         case Seen(node, differences):
             seen = list(_parts(differences, _difference_chars)) or [()]
             yield from (Seen(node, views, more=number < len(seen)) for number, views in enumerate(seen, 1))
         case Members(members):
-            listed = list(_parts(members, _member_chars))
-            yield from _with_more(message, listed)
+            some = list(_parts(members, _member_chars))
+            yield from _with_more(message, some)
 
 
 def _json_blocks(block: Block) -> Iterator[str]:
@@ -116,7 +117,7 @@ def _cell_chars(cell: Cell) -> int:
 
 
 def _member_chars(member: MemberInfo) -> int:
-    told = (member.name, member.address, member.version, member.role, member.catalogue)
+    told = (member.name, member.address, member.version, member.role, member.catalogue, member.twin)
     return sum(map(len, (*told, *member.tags, *member.tags.values())))
 
 

@@ -14,6 +14,7 @@ import trio
 from msgspec import Struct
 
 from varlogd.errors import VarlogdError
+from varlogd.mesh.doubt import Knowing, doubt_of
 from varlogd.swim.state import Member
 from varlogd.swim.timing import Timing
 from varlogd.wire.query import Changes, Live, MemberInfo, Members, Progress
@@ -22,7 +23,7 @@ LOOK_S: Final = 0.25
 """How often the view is looked at for changes: at once for people, and cheap."""
 
 
-class Mesh(Protocol):
+class Mesh(Knowing, Protocol):
     """What is told of the mesh comes from here."""
 
     def members(self) -> dict[str, Member]: ...
@@ -38,14 +39,11 @@ class Mesh(Protocol):
         """How much this node mistrusts its own ears: 0 (well) to 8."""
         ...
 
-    def wall_ns(self, at: float) -> int:
-        """The wall clock at a steady time."""
-        ...
 
-
-def members_of(mesh: Mesh, us: str) -> tuple[MemberInfo, ...]:
-    """The view of the node ``us``, by name."""
-    return tuple(_told(mesh, member, us) for _, member in sorted(mesh.members().items()))
+def members_of(mesh: Mesh, us: str) -> Members:
+    """The view of the node ``us``, by name, and why it may not be all."""
+    members = [member for _, member in sorted(mesh.members().items())]
+    return Members(tuple(_told(mesh, member, us) for member in members), doubt=doubt_of(mesh, members))
 
 
 def _told(mesh: Mesh, member: Member, us: str) -> MemberInfo:
@@ -67,6 +65,7 @@ def _told(mesh: Mesh, member: Member, us: str) -> MemberInfo:
         role=member.metadata.role,
         catalogue=member.metadata.catalogue,
         flapping=member.name in mesh.flapping(),
+        twin=member.metadata.twin,
     )
 
 
@@ -88,17 +87,20 @@ class Watching:
 
     async def run(self) -> Members:
         """Tell until this node leaves; then the members once more. Raises what ``say`` raises or `stop` was given."""
-        await self._say(self._changes())
+        changes = self._changes()
+        doubt = changes.doubt
+        await self._say(changes)
         await self._say(Live())
         while not self._ends.is_set():
             with trio.move_on_after(LOOK_S):
                 await self._ends.wait()
             changes = self._changes()
-            if changes.members or changes.forgotten:
+            if changes.members or changes.forgotten or changes.doubt != doubt:
                 await self._say(changes)
+            doubt = changes.doubt
         if self._stopped_by is not None:
             raise self._stopped_by
-        return Members(members_of(self._mesh, self._us))
+        return members_of(self._mesh, self._us)
 
     def stop(self, error: VarlogdError) -> None:
         """End it now: `run` raises ``error``."""
@@ -130,7 +132,7 @@ class Watching:
         forgotten = tuple(sorted(seen.keys() - self._seen.keys()))
         for name in forgotten:
             del self._known[name]
-        return Changes(tuple(changed), forgotten)
+        return Changes(tuple(changed), forgotten, doubt_of(self._mesh, [*self._seen.values()]))
 
 
 def _differs(member: MemberInfo, before: MemberInfo | None) -> bool:
@@ -138,5 +140,5 @@ def _differs(member: MemberInfo, before: MemberInfo | None) -> bool:
 
 
 def _shown(member: MemberInfo) -> tuple[object, ...]:
-    about = (member.version, member.role, member.catalogue)
+    about = (member.version, member.role, member.catalogue, member.twin)
     return (member.state, member.epoch, member.address, member.tags, about, member.flapping)

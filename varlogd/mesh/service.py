@@ -23,11 +23,11 @@ from varlogd.errors import Closed, QueryError, Refused, VarlogdError
 from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import ask_host
 from varlogd.mesh.background import background
+from varlogd.mesh.doubt import doubt_of
 from varlogd.mesh.following import MeshFollowing, check_follow
 from varlogd.mesh.host_following import HostFollowing
 from varlogd.mesh.live_part import LiveSink, follow_peer
-from varlogd.mesh.members import Mesh as MembersMesh
-from varlogd.mesh.members import Watching, members_of
+from varlogd.mesh.members import Mesh, Watching, members_of
 from varlogd.mesh.network import Network
 from varlogd.mesh.scatter import Certain, Gather
 from varlogd.mesh.sink import Sink
@@ -57,7 +57,6 @@ from varlogd.wire.query import (
     AskRows,
     Entry,
     Ledger,
-    MemberInfo,
     Members,
     Outcome,
     Progress,
@@ -73,28 +72,10 @@ BEAT_S: Final = 0.5
 LAST_WORDS_S: Final = 2 * CLOSE_TIMEOUT_S
 """How long a daemon that shuts down waits for the questions it has cut to say so: an error frame, and a close."""
 
-NOT_JOINED: Final = "the daemon asked has not joined the mesh: no seed has answered it, and there may be other hosts"
-"""Why an answer is not whole though every known member answered."""
-
-CUT_OFF: Final = "the daemon asked is cut off: it has heard from nobody for {:.0f} s, and other hosts may well be up"
-"""The same where it is not known how the others are, for it may be this node whose network is gone."""
-
 EXHAUSTED: Final = (
     "not asked again: an earlier answer, whose cursor this question came with, had the last of its rows"
 )
 """What the ledger notes of a host that has no part in this answer."""
-
-
-class Mesh(MembersMesh, Protocol):
-    """What the service needs to know of the mesh."""
-
-    def joined(self) -> bool:
-        """Whether the members known may be all there are."""
-        ...
-
-    def silent_s(self) -> float | None:
-        """For how long nobody at all has been heard, if the others' states therefore say nothing of them."""
-        ...
 
 
 class Answering(Protocol):
@@ -200,7 +181,7 @@ class QueryService:
             return
         if isinstance(ask, AskMembers):
             if ask.mode == "once":
-                await voice.say(Members(self._members()))
+                await voice.say(self._members())
             else:
                 await self._answer_to(ask, websocket, voice)
         else:
@@ -248,8 +229,7 @@ class QueryService:
         if isinstance(ask, AskMembers):
             if ask.mode == "watch":
                 return Watching(self._mesh, self._host, voice.say)
-            doubt = doubt_of(self._mesh)
-            return AskingAll(self._host, self._members, doubt, self._network, voice.say, self._stall_s)
+            return AskingAll(self._host, self._members, self._network, voice.say, self._stall_s)
         if isinstance(ask, AskFollow):
             return self._following(ask, voice)
         return self._host_gather(ask, voice) if ask.scope == "host" else self._mesh_gather(ask, voice)
@@ -336,7 +316,7 @@ class QueryService:
             else (member.state.name.lower(), self._mesh.wall_ns(member.since))
             for name, member in chosen.items()
         }
-        book = LedgerBook(self._host, opened, doubt_of(self._mesh))
+        book = LedgerBook(self._host, opened, doubt_of(self._mesh, chosen.values()))
         for name in alive:
             if clock := self._clock_of(name):
                 book.clock(name, clock)
@@ -350,16 +330,8 @@ class QueryService:
             return None
         return timing.offset_s, timing.uncertainty_s
 
-    def _members(self) -> tuple[MemberInfo, ...]:
+    def _members(self) -> Members:
         return members_of(self._mesh, self._host)
-
-
-def doubt_of(mesh: Mesh) -> str:
-    """Why what this node knows of the mesh may not be all, or not be true; empty if there is no reason."""
-    if not mesh.joined():
-        return NOT_JOINED
-    silent_s = mesh.silent_s()
-    return "" if silent_s is None else CUT_OFF.format(silent_s)
 
 
 class _View:
@@ -375,15 +347,15 @@ class _View:
 
     def states(self) -> dict[str, str]:
         """See `following.View`."""
-        return {
-            name: member.state.name.lower()
-            for name, member in sorted(self._mesh.members().items())
-            if matches_host(self._matchers, name, member.tags)
-        }
+        return {member.name: member.state.name.lower() for member in self._chosen()}
 
     def doubt(self) -> str:
         """See `following.View`."""
-        return doubt_of(self._mesh)
+        return doubt_of(self._mesh, self._chosen())
+
+    def _chosen(self) -> list[Member]:
+        members = sorted(self._mesh.members().items())
+        return [member for name, member in members if matches_host(self._matchers, name, member.tags)]
 
 
 async def _work(running: _Running, websocket: WebSocket, voice: Voice) -> None:

@@ -36,7 +36,7 @@ ASKED_AT_ONCE_MAX: Final = 32
 
 LIVE: Final = frozenset({"alive", "suspect"})
 
-View = Callable[[], tuple[MemberInfo, ...]]
+View = Callable[[], Members]
 
 
 class AskingAll:
@@ -46,19 +46,18 @@ class AskingAll:
         self,
         us: str,
         look: View,
-        doubt: str,
         network: Network,
         say: Callable[[Struct], Awaitable[None]],
         stall_s: float,
     ) -> None:
-        """``look`` is our own view, ``doubt`` why it may lack members; ``say`` is awaited with each part of the
-        answer; a member that has not answered after ``stall_s`` is late."""
+        """``look`` is our own view; ``say`` is awaited with each part of the answer; a member that has not answered
+        after ``stall_s`` is late."""
         self._us = us
         self._look = look
         self._network = network
         self._say = say
         self._stall_s = stall_s
-        mine = look()
+        mine, doubt = look().members, look().doubt
         self._asked = {member.name: member.address for member in mine if member.state in LIVE}
         self._book = LedgerBook(
             us,
@@ -107,19 +106,19 @@ class AskingAll:
         theirs = None
         try:
             with trio.move_on_after(self._stall_s):  # not the telling: an asker may take his time
-                theirs = self._look() if name == self._us else await self._view_of(name, address)
+                theirs = self._look().members if name == self._us else await self._view_of(name, address)
         except VarlogdError as error:
             outcome = Outcome.REFUSED if isinstance(error, Refused) else Outcome.FAILED
             return Entry(host=name, outcome=outcome, why=clipped(str(error)))
         if theirs is None:
             return Entry(host=name, outcome=Outcome.LATE, why=f"no view of it within {self._stall_s:g} s")
         try:
-            await self._say(Seen(name, tuple(differences(self._look(), theirs))))
+            await self._say(Seen(name, tuple(differences(self._look().members, theirs))))
         except Closed as closed:  # the asker has gone, and all others may stop
             self.stop(closed)
         return Entry(host=name, outcome=Outcome.ANSWERED, elapsed_s=trio.current_time() - began)
 
-    async def _view_of(self, name: str, address: str) -> list[MemberInfo]:
+    async def _view_of(self, name: str, address: str) -> Sequence[MemberInfo]:
         found: list[MemberInfo] = []
         async with open_question(self._network, address, AskMembers()) as question:
             async for frame in question.frames():

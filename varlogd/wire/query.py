@@ -367,10 +367,10 @@ class Entry(Struct, frozen=True, kw_only=True):
 class Ledger(Struct, frozen=True, tag="ledger", kw_only=True):
     """The close of every answer: one entry for every member known at the start that the question's matchers
     choose. ``complete`` is true if every outcome is in `WHOLE` and there is no ``doubt``: a reason why that view
-    may lack members. ``limit_reached``: the asker's own limit ended it. ``more``: other entries follow in another
-    frame, which is otherwise the same, because all would not fit into one. ``cursor``: where the same question goes
-    on behind the last row of this answer; empty if there is nothing behind it, or if ``no_cursor`` says why there is
-    none all the same."""
+    may lack members, or not be so. ``limit_reached``: the asker's own limit ended it. ``more``: other entries follow
+    in another frame, which is otherwise the same, because all would not fit into one. ``cursor``: where the same
+    question goes on behind the last row of this answer; empty if there is nothing behind it, or if ``no_cursor`` says
+    why there is none all the same."""
 
     complete: bool
     rows: int
@@ -399,7 +399,8 @@ class MemberInfo(Struct, frozen=True, kw_only=True):
     much its wall clock is ahead of the asked node's, give or take ``uncertainty_s``. ``health`` is the
     member's own local health, 0 (well) to 8; None if it has not told it in the last minute. What the member says of
     itself, empty where it does not: ``version``, ``role``, and ``catalogue``, a digest of the names of its streams.
-    ``flapping``: it comes and goes so often that the asked node tells no more of each time.
+    ``flapping``: it comes and goes so often that the asked node tells no more of each time. ``twin``: the address of
+    another live node of the same name, of which the mesh sees no more than that.
     """
 
     name: Name
@@ -418,21 +419,26 @@ class MemberInfo(Struct, frozen=True, kw_only=True):
     role: About = ""
     catalogue: About = ""
     flapping: bool = False
+    twin: Address = ""
 
 
 class Members(Struct, frozen=True, tag="members"):
-    """Some members; ``more``: others follow in another frame, because all would not fit into one."""
+    """Some members; ``more``: others follow in another frame, because all would not fit into one. ``doubt``: as in a
+    `Ledger`."""
 
     members: tuple[MemberInfo, ...]
     more: bool = False
+    doubt: str = ""
 
 
 class Changes(Struct, frozen=True, tag="changes"):
-    """Members that are new or not as they were told last, and the names of those ``forgotten``. Told a few times a
-    second at most: what changed and changed back in between is not seen."""
+    """Members that are new or not as they were told last, the names of those ``forgotten``, and why the view may not
+    be all from now on (as in a `Ledger`). Told a few times a second at most: what changed and changed back in between
+    is not seen."""
 
     members: tuple[MemberInfo, ...]
     forgotten: tuple[Name, ...] = ()
+    doubt: str = ""
 
 
 class Difference(Struct, frozen=True, array_like=True):
