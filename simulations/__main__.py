@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-import msgspec
-
 from simulations import compiled
 from simulations.level1 import run as level1
 from simulations.level1 import show, table
@@ -24,6 +22,7 @@ from simulations.level1.page import page
 from simulations.level1.plan import NODES_MAX as MESH_NODES_MAX
 from simulations.level1.plan import MeshPlan
 from simulations.level1.plan import to_json as mesh_to_json
+from simulations.load import load
 from simulations.many import MESH, REGRESSIONS, Job, Result, kept, summary, sweep
 from simulations.plan import Plan, to_json
 from simulations.report import lines
@@ -159,7 +158,7 @@ def _soak(words: Sequence[str]) -> int:
 
 def _plan(asked: argparse.Namespace) -> Plan | MeshPlan:
     if asked.plan is not None:
-        return _plan_of_file(asked.plan)
+        return load(asked.plan)
     seed = random.randrange(SEED_MAX) if asked.seed is None else asked.seed
     nodes = _nodes(asked)
     if asked.scenario == MESH:
@@ -175,17 +174,6 @@ def _nodes(asked: argparse.Namespace) -> int | None:
     if nodes is not None and not NODES_MIN <= nodes <= MESH_NODES_MAX:
         raise ValueError(f"--nodes is {NODES_MIN} to {MESH_NODES_MAX}, not {nodes}")
     return nodes
-
-
-def _plan_of_file(file: Path) -> Plan | MeshPlan:
-    """A plan in JSON or, by the name of its file, TOML; of Level 1 if it says so."""
-    decode = msgspec.toml.decode if file.suffix == ".toml" else msgspec.json.decode
-    try:
-        plain = decode(file.read_bytes())
-        level = plain.get("level") if isinstance(plain, dict) else None
-        return msgspec.convert(plain, MeshPlan) if level == 1 else msgspec.convert(plain, Plan)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: not a plan: {error}") from error
 
 
 def _replay(plan: Plan, file: Path | None) -> str:

@@ -6,14 +6,19 @@ plan. Nothing here acts: `run` does what a plan says.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+"""A host's name: a label of the DNS and what is usual beside. It is part of addresses and names a folder of logs."""
 
 
 class Kill(Struct, frozen=True, forbid_unknown_fields=True, tag="kill"):
@@ -74,7 +79,7 @@ class SlowNetwork(Struct, frozen=True, forbid_unknown_fields=True, tag="slow-net
 
     at_s: Seconds
     host: str
-    extra_s: float
+    extra_s: Seconds
     duration_s: Seconds
 
 
@@ -144,7 +149,7 @@ class SlowDisk(Struct, frozen=True, forbid_unknown_fields=True, tag="slow-disk")
 
     at_s: Seconds
     hosts: tuple[str, ...]
-    extra_s: float
+    extra_s: Seconds
     duration_s: Seconds
 
 
@@ -167,8 +172,8 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True, tag="ask"):
     at_s: Seconds
     host: str
     question: Question = "errors"
-    timeout_s: float = 10.0
-    gone_after_s: float | None = None
+    timeout_s: Seconds = 10.0
+    gone_after_s: Seconds | None = None
 
 
 Fault = (
@@ -196,7 +201,8 @@ Step = Fault | SlowDisk | FullDisk | Ask
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """One run. All hosts are started in the first seconds, before any step.
 
-    Raises ValueError for a step about a host that is not among ``hosts``.
+    Raises ValueError for hosts that are none, have no proper name or are named twice, for a step about a host that is
+    not among them, and for a scenario that is not a printable word.
     """
 
     scenario: str
@@ -205,6 +211,11 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     steps: tuple[Step, ...]
 
     def __post_init__(self) -> None:
+        if not self.scenario or not self.scenario.isprintable():
+            raise ValueError(f"scenario is a word or some, printable, not {self.scenario!a}")
+        if not self.hosts:
+            raise ValueError("hosts: there are none")
+        _check_names("hosts", self.hosts)
         check(self.steps, self.hosts)
 
     @property
@@ -214,13 +225,26 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check(steps: Iterable[Step], hosts: Iterable[str]) -> None:
-    """Raises ValueError for a step about a host that there is not, or that gives away a name in use."""
+    """Raises ValueError for a step about a host that there is not, that gives away a name in use, or that has a host
+    on two sides."""
     names = set(hosts)
     for step in steps:
+        _check_names(step.__struct_config__.tag, hosts_of(step))
         if strangers := set(hosts_of(step)) - names:
             raise ValueError(f"{describe(step)}: there is no {', '.join(sorted(strangers))}")
-        if isinstance(step, Reuse) and step.name in names:
-            raise ValueError(f"{describe(step)}: {step.name} is another host's name")
+        if isinstance(step, Reuse):
+            _check_names("reuse", (step.name,))
+            if step.name in names:
+                raise ValueError(f"{describe(step)}: {step.name} is another host's name")
+
+
+def _check_names(where: object, names: Iterable[str]) -> None:
+    """Raises ValueError for a name that is none and for one that is there twice."""
+    for name, times in Counter(names).items():
+        if NAME.fullmatch(name) is None:
+            raise ValueError(f"{where}: a host's name is 1 to 63 letters, digits, '-', '_' or '.', not {name!a}")
+        if times > 1:
+            raise ValueError(f"{where}: {name} is named twice")
 
 
 def end_of(step: Step, nodes: int) -> float:
