@@ -1,12 +1,11 @@
 """`python -m simulations [SCENARIO] [--nodes N] [--seed S]`: run a scenario and say whether everything held.
 
-Exit status: 0 every invariant held, 1 one was broken (or the run cannot be repeated), 2 wrong usage.
+Exit status: 0 every invariant held, 1 one was broken (or the run cannot be repeated), 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import inspect
 import random
 import sys
 import time
@@ -15,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 from simulations import compiled
+from simulations.arguments import NODES_DEFAULT, check_writable, checked, parser
 from simulations.level1 import run as level1
 from simulations.level1 import show, table
 from simulations.level1.draw import draw
@@ -27,16 +27,13 @@ from simulations.many import MESH, REGRESSIONS, Job, Result, kept, summary, swee
 from simulations.plan import Plan, to_json
 from simulations.report import lines
 from simulations.run import run
-from simulations.scenarios import NODES_MAX, NODES_MIN, SCENARIOS, plan_of
+from simulations.scenarios import NODES_MIN, plan_of
 
-NODES_DEFAULT = 5
 SEED_MAX = 1_000_000
 """Drawn seeds are below: short to type."""
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as of a shell: what was not run did not hold."""
-
-MESH_TOLD = "Level 1: the membership core alone, some kinds of fault, drawn, at any time on any node."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,18 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return compiled.main(words[1:])
     if words[:1] == ["soak"]:
         return _soak(words[1:])
-    parser = _parser()
-    asked = parser.parse_args(words)
-    if asked.scenario is None and asked.plan is None:
-        parser.print_help()
+    if not words:
+        parser().print_help()
         return 0
+    asked = parser().parse_args(words)
     try:
+        checked(asked)
         if asked.sweep is not None:
             return _sweep(asked)
         return _one(asked)
     except (ValueError, OSError) as error:  # msgspec's errors are ValueErrors
         print(f"simulations: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("simulations: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _one(asked: argparse.Namespace) -> int:
@@ -89,6 +89,8 @@ def _run(plan: Plan, file: Path | None) -> int:
 
 
 def _run_mesh(plan: MeshPlan, asked: argparse.Namespace) -> int:
+    if asked.report is not None:
+        check_writable(asked.report)
     print(f"seed {plan.seed}", flush=True)
     outcome = level1.run(plan)
     size = "" if asked.nodes is None else f" --nodes {asked.nodes}"
@@ -113,8 +115,6 @@ def _repeated(again: Callable[[], str], digest: str) -> str:
 
 
 def _sweep(asked: argparse.Namespace) -> int:
-    if asked.scenario is None:
-        raise ValueError("--sweep needs a scenario")
     first = random.randrange(SEED_MAX) if asked.seed is None else asked.seed
     nodes = _nodes(asked)
     jobs = [Job(asked.scenario, seed, nodes) for seed in range(first, first + asked.sweep)]
@@ -180,44 +180,6 @@ def _replay(plan: Plan, file: Path | None) -> str:
     if file is not None:
         return f"python -m simulations --plan {file}"
     return f"python -m simulations {plan.scenario} --nodes {len(plan.hosts)} --seed {plan.seed}"
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a number from 1 on, not {text}")
-    return int(text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    told = {name: inspect.getdoc(scenario) for name, scenario in SCENARIOS.items()} | {MESH: MESH_TOLD}
-    width = max(map(len, told))
-    scenarios = "\n".join(f"  {name:<{width}}  {sentence}" for name, sentence in told.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m simulations",
-        description="Run the real daemon on simulated hosts and a virtual clock, and check what must always hold.",
-        epilog=f"scenarios:\n{scenarios}\n\nother commands, each with a --help of its own:\n"
-        f"  {'table':<{width}}  Measure varlogd's membership beside SWIM and memberlist's rules.\n"
-        f"  {'soak':<{width}}  Run fresh seeds for hours; what fails is kept for the tests.\n"
-        f"  {'compiled':<{width}}  In front of a command: compile the core first, and run it twice as fast.\n\n"
-        "exit status: 0 everything held, 1 something was broken, 2 wrong usage, 130 interrupted",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("scenario", nargs="?", choices=list(told), metavar="SCENARIO", help="one of those below")
-    nodes_help = (
-        f"how many hosts, {NODES_MIN} to {NODES_MAX} (default {NODES_DEFAULT});"
-        f" of a mesh up to {MESH_NODES_MAX} (default: drawn)"
-    )
-    parser.add_argument("--nodes", type=int, metavar="N", help=nodes_help)
-    parser.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same run (default: drawn)")
-    parser.add_argument("--sweep", type=_at_least_one, metavar="K", help="run K seeds that follow each other")
-    parser.add_argument(
-        "--jobs", type=_at_least_one, metavar="J", help="how many at once in a sweep (default: cores)"
-    )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="also write a page with pictures (mesh)")
-    parser.add_argument("--print-plan", action="store_true", help="print what would happen, as JSON, and do nothing")
-    plan_help = "run a plan: one that was printed, perhaps with less in it, or your own in TOML"
-    parser.add_argument("--plan", type=Path, metavar="FILE", help=plan_help)
-    return parser
 
 
 if __name__ == "__main__":

@@ -45,6 +45,15 @@ def test_what_does_not_compile_is_not_run(
     assert "does not compile\nno compiler" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("words", "status"), [([], 2), (["--help"], 0), (["-h"], 0)])
+def test_its_help_compiles_nothing(
+    calls: list[list[str]], capsys: pytest.CaptureFixture[str], words: list[str], status: int
+) -> None:
+    assert main(["compiled", *words]) == status
+    assert "compiled COMMAND ..." in capsys.readouterr().out
+    assert calls == []
+
+
 SHARED = """
 from simulations.level1.world import World
 from simulations.level1.run import ours

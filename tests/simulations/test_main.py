@@ -54,6 +54,16 @@ def test_a_seed_is_drawn_and_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["crash", "--nodes", "1"], "--nodes is 3 to 200, not 1"),
         (["--plan", "no/such/file"], "No such file"),
         (["--plan", __file__], "not a plan"),
+        (["crash", "--plan", "x.json"], "--plan and a scenario do not go together"),
+        (["--plan", "x.json", "--seed", "0"], "--plan and --seed do not go together"),
+        (["--plan", "x.json", "--nodes", "3"], "--plan and --nodes do not go together"),
+        (["--plan", "x.json", "--sweep", "3"], "--plan and --sweep do not go together"),
+        (["mesh", "--sweep", "3", "--report", "x.html"], "--sweep and --report do not go together"),
+        (["mesh", "--sweep", "3", "--print-plan"], "--sweep and --print-plan do not go together"),
+        (["mesh", "--print-plan", "--report", "x.html"], "--print-plan and --report do not go together"),
+        (["mesh", "--jobs", "2"], "--jobs is how many runs of a --sweep"),
+        (["--sweep", "3"], "--sweep needs a scenario"),
+        (["--seed", "3"], "--seed needs a scenario"),
     ],
 )
 def test_wrong_usage(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:

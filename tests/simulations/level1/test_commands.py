@@ -92,13 +92,37 @@ def test_a_printed_plan_can_be_run(tmp_path: Path, capsys: Capture) -> None:
     ("words", "why"),
     [
         (["mesh", "--nodes", "1"], "--nodes is 3 to 10000, not 1"),
-        (["--plan", "x.json", "--sweep", "3"], "--sweep needs a scenario"),
         (["crash", "--report", "x.html"], "--report draws Level 1 runs"),
     ],
 )
 def test_wrong_usage(words: list[str], why: str, capsys: Capture) -> None:
     assert command.main(words) == 2
     assert why in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(level1, "run", lambda *_: pytest.fail("it ran"))
+    for place, why in ((tmp_path, "is a folder"), (tmp_path / "no" / "out.html", "name another place")):
+        assert command.main(["mesh", "--seed", "1", "--report", str(place)]) == 2
+        assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [None, "an older report"])
+def test_a_run_that_is_interrupted_leaves_the_report_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, before: str | None
+) -> None:
+    def interrupted(*_: object) -> Outcome:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(level1, "run", interrupted)
+    file = tmp_path / "out.html"
+    if before is not None:
+        file.write_text(before)
+    assert command.main(["mesh", "--seed", "1", "--report", str(file)]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert (file.read_text() if file.exists() else None) == before
 
 
 def test_none_at_once_is_refused(capsys: Capture) -> None:
