@@ -25,8 +25,9 @@ from simulations.level1.plan import to_json as mesh_to_json
 from simulations.load import load
 from simulations.many import MESH, REGRESSIONS, Job, Result, kept, summary, sweep
 from simulations.plan import Plan, to_json
+from simulations.progress import watched
 from simulations.report import lines
-from simulations.run import run
+from simulations.run import Report, end_of_run_s, run
 from simulations.scenarios import NODES_MIN, plan_of
 
 SEED_MAX = 1_000_000
@@ -77,14 +78,14 @@ def _one(asked: argparse.Namespace) -> int:
 def _run(plan: Plan, file: Path | None) -> int:
     print(f"seed {plan.seed}", flush=True)
     began = time.perf_counter()
-    report = run(plan)
+    report = _watched_run(plan)
     took_s = time.perf_counter() - began
     for line in lines(report, _replay(plan, file)):
         print(line)
     print(f"({took_s:.1f} s)", file=sys.stderr)
     if report.passed:
         return 0
-    print(_repeated(lambda: run(plan).digest, report.digest))
+    print(_repeated(lambda: _watched_run(plan).digest, report.digest))
     return 1
 
 
@@ -92,7 +93,7 @@ def _run_mesh(plan: MeshPlan, asked: argparse.Namespace) -> int:
     if asked.report is not None:
         check_writable(asked.report)
     print(f"seed {plan.seed}", flush=True)
-    outcome = level1.run(plan)
+    outcome = _watched_mesh(plan)
     size = "" if asked.nodes is None else f" --nodes {asked.nodes}"
     file: Path | None = asked.plan
     replay = f"python -m simulations {f'--plan {file}' if file else f'{MESH}{size} --seed {plan.seed}'}"
@@ -103,8 +104,18 @@ def _run_mesh(plan: MeshPlan, asked: argparse.Namespace) -> int:
         print(f"report: {asked.report}")
     if outcome.passed:
         return 0
-    print(_repeated(lambda: level1.run(plan).digest, outcome.digest))
+    print(_repeated(lambda: _watched_mesh(plan).digest, outcome.digest))
     return 1
+
+
+def _watched_run(plan: Plan) -> Report:
+    with watched(plan.steps, end_of_run_s(plan)) as watch:
+        return run(plan, watch)
+
+
+def _watched_mesh(plan: MeshPlan) -> level1.Outcome:
+    with watched(plan.steps, level1.end_of_run_s(plan)) as watch:
+        return level1.run(plan, watch=watch)
 
 
 def _repeated(again: Callable[[], str], digest: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,6 +21,7 @@ from simulations.level1 import draw
 from simulations.level1 import run as level1
 from simulations.level1.plan import to_json
 from simulations.level1.shrink import shrink
+from simulations.progress import ProgressLine
 from simulations.run import run
 from simulations.scenarios import plan_of
 
@@ -75,7 +75,7 @@ def sweep(
 ) -> Iterator[Result]:
     """Do jobs as they come, so many ``at_once`` (None: one a core), with a line of progress; begins none after
     ``until`` (monotonic)."""
-    began, done, broken = time.monotonic(), 0, 0
+    done, broken, line = 0, 0, ProgressLine()
     in_time = takewhile(lambda _job: time.monotonic() < until, jobs)
     processes = at_once or os.cpu_count() or 1
     # Ctrl-C is for this process, which ends the others.
@@ -84,9 +84,9 @@ def sweep(
         for result in _bounded(pool, in_time, 4 * processes):
             done += 1
             broken += bool(result.broken)
-            _progress(f"{done}{'' if total is None else f' of {total}'} runs, {broken} broken", began)
+            line.show(f"{done}{'' if total is None else f' of {total}'} runs, {broken} broken")
             yield result
-    _progress("", began)
+    line.clear()
 
 
 def _bounded(pool: multiprocessing.pool.Pool, jobs: Iterator[Job], at_once: int) -> Iterator[Result]:
@@ -128,9 +128,3 @@ def kept(results: Iterable[Result], folder: Path) -> Iterator[Result]:
         if result.broken:
             print(f"kept: {keep(result, folder)}", flush=True)
         yield result
-
-
-def _progress(text: str, began: float) -> None:
-    if sys.stderr.isatty():
-        told = f"{text}, {time.monotonic() - began:.0f} s" if text else ""
-        print(f"\r\x1b[K{told}", end="", file=sys.stderr, flush=True)

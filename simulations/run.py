@@ -35,6 +35,7 @@ from simulations.invariants import HEAL_S, INVARIANTS, NoOwnFaults, untruths
 from simulations.logs import EPOCH_NS, HostLog
 from simulations.network import Wires
 from simulations.plan import Ask, ClockJump, FullDisk, Plan, SlowDisk, Step, describe
+from simulations.progress import Watch, nobody
 from simulations.reached import reached
 from simulations.scene import Breach, Change, Invariant
 from simulations.talk import Talk, overheard
@@ -79,10 +80,15 @@ class Report:
         return not any(self.breaches.values())
 
 
-def run(plan: Plan) -> Report:
-    """Let a plan happen. The same plan gives the same report, in any process."""
+def end_of_run_s(plan: Plan) -> float:
+    """When a run is over."""
+    return plan.settled_s + HEAL_S + STOP_S
+
+
+def run(plan: Plan, watch: Watch = nobody) -> Report:
+    """Let a plan happen. The same plan gives the same report, in any process. ``watch`` is told how far it is."""
     with tempfile.TemporaryDirectory(prefix="varlogd-simulation-") as root:
-        simulation = _Simulation(plan, Path(root))
+        simulation = _Simulation(plan, Path(root), watch)
         chance = random.Random(f"{plan.seed}/libraries")
         with seeded(chance, simulation.wall_s), _logs_to(simulation.capture), _losses_to(simulation.lost):
             try:
@@ -96,7 +102,7 @@ def run(plan: Plan) -> Report:
 class _Simulation:
     """The world of one run: an `invariants.Scene`."""
 
-    def __init__(self, plan: Plan, root: Path) -> None:
+    def __init__(self, plan: Plan, root: Path, watch: Watch) -> None:
         self.trace = Trace()
         self.capture = LogCapture(self.trace)
         self.wires = Wires(plan.hosts, random.Random(f"{plan.seed}/network"), self.trace)
@@ -104,6 +110,7 @@ class _Simulation:
         self.asks: list[Asked] = []
         self.talk = Talk()
         self._plan = plan
+        self._watch = watch
         self._rng = random.Random(f"{plan.seed}/start")
         self._invariants = [make() for make in INVARIANTS]
         self.breaches: dict[str, list[Breach]] = {invariant.name: [] for invariant in self._invariants}
@@ -161,6 +168,7 @@ class _Simulation:
     def at_rest(self, now: float) -> None:
         """Look at the world at the end of an instant."""
         self._now = now
+        self._watch(now)
         changes = [change for host in self.hosts.values() for change in self._changes(host)]
         for change in changes:
             self._ask_invariants(partial(_on_change, self, change))

@@ -24,6 +24,7 @@ from simulations.level1.plan import (
 )
 from simulations.level1.world import World, ours
 from simulations.plan import Freeze, Kill, Leave, OneWay, Partition, PowerOff, SlowNetwork, Start
+from simulations.progress import Watch, nobody
 from simulations.traffic import LOAD_WINDOW_S
 from varlogd.swim.directives import Event, MemberChanged
 from varlogd.swim.state import State
@@ -63,17 +64,23 @@ class Outcome:
         return not self.breaches
 
 
-def run(plan: MeshPlan, arm: Arm | None = None) -> Outcome:
-    """Let a plan happen. The same plan gives the same outcome, in any process."""
+def end_of_run_s(plan: MeshPlan) -> float:
+    """When a run is over, in the plan's time."""
+    return plan.settled_s + HEAL_S
+
+
+def run(plan: MeshPlan, arm: Arm | None = None, watch: Watch = nobody) -> Outcome:
+    """Let a plan happen. The same plan gives the same outcome, in any process. ``watch`` is told how far it is."""
     world = World(plan.seed, arm or ours(), mode=plan.mode)
     world.boot_all(plan.nodes, settle_s=SETTLE_S)
-    return _Run(plan, world).outcome()
+    return _Run(plan, world, watch).outcome()
 
 
 class _Run:
-    def __init__(self, plan: MeshPlan, world: World) -> None:
+    def __init__(self, plan: MeshPlan, world: World, watch: Watch) -> None:
         self._plan = plan
         self._world = world
+        self._watch = watch
         self._judge = Judge(world)
         self._zero = world.now
         self._beliefs: list[Belief] = []
@@ -90,7 +97,7 @@ class _Run:
 
     def outcome(self) -> Outcome:
         world = self._world
-        world.run(self._plan.settled_s + HEAL_S - LOAD_WINDOW_S)
+        world.run(end_of_run_s(self._plan) - LOAD_WINDOW_S)
         self._judge.begin_calm()
         world.run(LOAD_WINDOW_S)
         self._judge.finish()
@@ -115,6 +122,7 @@ class _Run:
         nodes = max(1, sum(node.running for node in self._world.nodes.values()))
         self._load.append((self._world.now - self._zero, (sent - self._seen) / nodes))
         self._seen = sent
+        self._watch(self._world.now - self._zero)
         self._world.later(1.0, self._measure)
 
     # What a step does

@@ -82,7 +82,7 @@ def test_a_broken_invariant_is_run_again(
     report = replace(run(QUIET), breaches={"heal": [Breach(12.5, "n1: n2 is up, and held dead", ("n1", "n2"))]})
     report = replace(report, breaches={invariant.name: [] for invariant in report.invariants} | dict(report.breaches))
     reports = iter([report, replace(report, digest=digest or report.digest)])
-    monkeypatch.setattr(command, "run", lambda _plan: next(reports))
+    monkeypatch.setattr(command, "run", lambda _plan, _watch: next(reports))
     file = tmp_path / "plan.json"
     file.write_text(to_json(QUIET))
     assert command.main(["--plan", str(file)]) == 1

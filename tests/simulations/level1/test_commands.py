@@ -103,7 +103,7 @@ def test_wrong_usage(words: list[str], why: str, capsys: Capture) -> None:
 def test_a_report_that_cannot_be_written_is_refused_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr(level1, "run", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr(level1, "run", lambda *_, **__: pytest.fail("it ran"))
     for place, why in ((tmp_path, "is a folder"), (tmp_path / "no" / "out.html", "name another place")):
         assert command.main(["mesh", "--seed", "1", "--report", str(place)]) == 2
         assert why in capsys.readouterr().err
@@ -113,7 +113,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_run(
 def test_a_run_that_is_interrupted_leaves_the_report_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, before: str | None
 ) -> None:
-    def interrupted(*_: object) -> Outcome:
+    def interrupted(*_: object, **__: object) -> Outcome:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(level1, "run", interrupted)
