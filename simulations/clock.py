@@ -71,7 +71,7 @@ class VirtualClock(trio.abc.Clock):
 
 
 def run_virtually(main: Callable[[], Awaitable[T]], at_rest: Callable[[float], None] = lambda _now: None) -> T:
-    """`trio.run` on virtual time. Raises Deadlock or Livelock."""
+    """`trio.run` on virtual time. Raises Deadlock or Livelock, and KeyboardInterrupt in no group."""
     troubles: list[Deadlock | Livelock] = []
     results: list[T] = []
     scope = trio.CancelScope()
@@ -84,7 +84,12 @@ def run_virtually(main: Callable[[], Awaitable[T]], at_rest: Callable[[float], N
         with scope:
             results.append(await main())
 
-    trio.run(guarded, clock=VirtualClock(at_rest, give_up))
+    try:
+        trio.run(guarded, clock=VirtualClock(at_rest, give_up))
+    except BaseExceptionGroup as several:
+        if several.subgroup(KeyboardInterrupt) is not None:
+            raise KeyboardInterrupt from several  # as everywhere outside trio, it comes alone
+        raise
     if troubles:
         raise troubles[0]
     return results[0]

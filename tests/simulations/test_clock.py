@@ -69,3 +69,22 @@ def test_time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(Livelock):
         run_virtually(main)
+
+
+def test_an_interrupt_comes_alone() -> None:
+    async def interrupted() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep, 1.0)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_virtually(interrupted)
+
+
+def test_other_troubles_stay_together() -> None:
+    async def broken() -> None:
+        async with trio.open_nursery():
+            raise LookupError
+
+    with pytest.raises(ExceptionGroup):
+        run_virtually(broken)
