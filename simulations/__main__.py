@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 from simulations import compiled
-from simulations.arguments import NODES_DEFAULT, check_writable, checked, parser
+from simulations.arguments import INTERRUPTED, NODES_DEFAULT, check_writable, checked, parser
 from simulations.level1 import run as level1
 from simulations.level1 import show, table
 from simulations.level1.draw import draw
@@ -32,9 +32,6 @@ from simulations.scenarios import NODES_MIN, plan_of
 
 SEED_MAX = 1_000_000
 """Drawn seeds are below: short to type."""
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as of a shell: what was not run did not hold."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

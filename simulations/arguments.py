@@ -13,6 +13,9 @@ from simulations.scenarios import NODES_MAX, NODES_MIN, SCENARIOS
 
 NODES_DEFAULT: Final = 5
 
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as of a shell: what was not run did not hold."""
+
 MESH_TOLD: Final = "Level 1: the membership core alone, some kinds of fault, drawn, at any time on any node."
 
 APART: Final = {
@@ -55,7 +58,8 @@ def _option(name: str) -> str:
     return "a scenario" if name == "scenario" else f"--{name.replace('_', '-')}"
 
 
-def _at_least_one(text: str) -> int:
+def at_least_one(text: str) -> int:
+    """The number in an argument. Raises ArgumentTypeError."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a number from 1 on, not {text}")
     return int(text)
@@ -83,8 +87,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--nodes", type=int, metavar="N", help=nodes_help)
     made.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same run (default: drawn)")
-    made.add_argument("--sweep", type=_at_least_one, metavar="K", help="run K seeds that follow each other")
-    made.add_argument("--jobs", type=_at_least_one, metavar="J", help="how many at once in a sweep (default: cores)")
+    made.add_argument("--sweep", type=at_least_one, metavar="K", help="run K seeds that follow each other")
+    made.add_argument("--jobs", type=at_least_one, metavar="J", help="how many at once in a sweep (default: cores)")
     made.add_argument("--report", type=Path, metavar="FILE", help="also write a page with pictures (mesh)")
     made.add_argument("--print-plan", action="store_true", help="print what would happen, as JSON, and do nothing")
     plan_help = "run a plan: one that was printed, perhaps with less in it, or your own in TOML"

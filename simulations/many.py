@@ -80,13 +80,15 @@ def sweep(
     processes = at_once or os.cpu_count() or 1
     # Ctrl-C is for this process, which ends the others.
     ignore = (signal.SIGINT, signal.SIG_IGN)
-    with multiprocessing.get_context("spawn").Pool(processes, signal.signal, ignore) as pool:
-        for result in _bounded(pool, in_time, 4 * processes):
-            done += 1
-            broken += bool(result.broken)
-            line.show(f"{done}{'' if total is None else f' of {total}'} runs, {broken} broken")
-            yield result
-    line.clear()
+    try:
+        with multiprocessing.get_context("spawn").Pool(processes, signal.signal, ignore) as pool:
+            for result in _bounded(pool, in_time, 4 * processes):
+                done += 1
+                broken += bool(result.broken)
+                line.show(f"{done}{'' if total is None else f' of {total}'} runs, {broken} broken")
+                yield result
+    finally:
+        line.clear()
 
 
 def _bounded(pool: multiprocessing.pool.Pool, jobs: Iterator[Job], at_once: int) -> Iterator[Result]:

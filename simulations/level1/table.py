@@ -8,13 +8,16 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from simulations.arguments import INTERRUPTED, at_least_one
 from simulations.level1.rows import DATAGRAMS, OURS, SIZES, STREAMS, Row, Sizes, Verdict, contenders, rows
+from simulations.progress import ProgressLine
 
 Job = tuple[str, str, int, int]
 """(row, contender, trial, seed)."""
@@ -23,7 +26,7 @@ FIRST_SEED: Final = 1
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command; returns its exit status: 0 whatever is reached, 2 for wrong usage."""
+    """The command; returns its exit status: 0 whatever is reached, 2 for wrong usage, 130 if it is interrupted."""
     asked = _parser().parse_args(arguments)
     sizes = _sizes(asked)
     table = rows(sizes)
@@ -35,11 +38,20 @@ def main(arguments: Sequence[str]) -> int:
     seeds = range(asked.seed, asked.seed + sizes.seeds)
     names = [name for name in contenders() if asked.only is None or name in OURS]
     began = time.perf_counter()
-    found = _run(chosen, names, seeds, asked.size, _overrides(asked), asked.jobs)
-    for line in lines(chosen, names, found):
+    todo = _todo(chosen, names, seeds)
+    found: dict[Job, Any] = {}
+    try:
+        _run(todo, asked.size, _overrides(asked), asked.jobs, found)
+    except KeyboardInterrupt:
+        chosen = [row for row in chosen if all(job in found for job in todo if job[0] == row.key)]
+    for line in lines(chosen, names, found) if chosen else ():
         print(line)
     print(f"({time.perf_counter() - began:.0f} s)", file=sys.stderr)
-    return 0
+    if len(found) == len(todo):
+        return 0
+    told = f"interrupted: {len(found)} of {len(todo)} trials ran; rows that are not whole are left out"
+    print(told, file=sys.stderr)
+    return INTERRUPTED
 
 
 def lines(chosen: Sequence[Row], names: Sequence[str], found: dict[Job, Any]) -> Iterator[str]:
@@ -76,15 +88,8 @@ def _reached(verdict: Verdict) -> str:
     return "datagrams only" if verdict.reached.get(DATAGRAMS) else "streams only"
 
 
-def _run(
-    chosen: Sequence[Row],
-    names: Sequence[str],
-    seeds: Sequence[int],
-    size: str,
-    overrides: dict[str, Any],
-    jobs: int,
-) -> dict[Job, Any]:
-    todo = [
+def _todo(chosen: Sequence[Row], names: Sequence[str], seeds: Sequence[int]) -> list[Job]:
+    return [
         (row.key, name, trial, seed)
         for row in reversed(chosen)  # those that take longest come last in the table: they begin first
         for trial in range(len(row.trials))
@@ -92,23 +97,36 @@ def _run(
         for seed in seeds
         if _is_run(row, name)
     ]
-    found: dict[Job, Any] = {}
-    began = time.perf_counter()
-    with multiprocessing.get_context("spawn").Pool(jobs, _remember, (size, overrides), maxtasksperchild=8) as pool:
-        for job, result in pool.imap_unordered(_trial, todo):
-            found[job] = result
-            minutes = (time.perf_counter() - began) / 60
-            _progress(f"{len(found)} of {len(todo)} after {minutes:.1f} min: {job[0]}, {job[1]}")
-    if sys.stderr.isatty():
-        _progress("")
-    return found
+
+
+def _run(todo: Sequence[Job], size: str, overrides: dict[str, Any], jobs: int, found: dict[Job, Any]) -> None:
+    """Run all jobs, tell each result as it comes, and put it into ``found``, which holds what there is if this is
+    interrupted."""
+    line = ProgressLine()
+    line.show(f"0 of {len(todo)} trials")
+    try:
+        with multiprocessing.get_context("spawn").Pool(jobs, _begin, (size, overrides), maxtasksperchild=8) as pool:
+            for job, result in pool.imap_unordered(_trial, todo):
+                found[job] = result
+                line.clear()
+                print(_told(job, result), file=sys.stderr, flush=True)
+                line.show(f"{len(found)} of {len(todo)} trials")
+    finally:
+        line.clear()
+
+
+def _told(job: Job, result: Any) -> str:
+    """One trial, so that hours are not lost with those that come after it."""
+    key, name, trial, seed = job
+    return f"{key}, {name}, trial {trial}, seed {seed}: {result}"
 
 
 _sizes_here: list[Sizes] = []
 """In a worker: the sizes of this run. Rows hold functions, which do not travel between processes."""
 
 
-def _remember(size: str, overrides: dict[str, Any]) -> None:
+def _begin(size: str, overrides: dict[str, Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that ends the others
     _sizes_here[:] = [replace(SIZES[size], **overrides)]
 
 
@@ -117,24 +135,16 @@ def _trial(job: Job) -> tuple[Job, Any]:
     return job, rows(_sizes_here[0])[key].trials[trial](contenders()[name], seed)
 
 
-def _progress(text: str) -> None:
-    """One line that is written over on a terminal; a line each in a file."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-    else:
-        print(text, file=sys.stderr, flush=True)
-
-
 _NUMBERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
-    "grid_nodes": ("nodes of the Lifeguard grid", int),
-    "idle_nodes": ("nodes of the idle meshes, with commas", lambda text: tuple(map(int, text.split(",")))),
-    "crash_nodes": ("nodes of the mesh with a crash", int),
-    "cold_nodes": ("nodes that start at once", int),
-    "faulty_nodes": ("nodes of which 1 %% are faulty", int),
-    "split_nodes": ("nodes of the mesh that is split", int),
+    "grid_nodes": ("nodes of the Lifeguard grid", at_least_one),
+    "idle_nodes": ("nodes of the idle meshes, with commas", lambda text: tuple(map(at_least_one, text.split(",")))),
+    "crash_nodes": ("nodes of the mesh with a crash", at_least_one),
+    "cold_nodes": ("nodes that start at once", at_least_one),
+    "faulty_nodes": ("nodes of which 1 %% are faulty", at_least_one),
+    "split_nodes": ("nodes of the mesh that is split", at_least_one),
     "split_s": ("seconds that the split lasts", float),
-    "rolling_nodes": ("nodes that are restarted", int),
-    "seeds": ("runs of each, with seeds that follow each other", int),
+    "rolling_nodes": ("nodes that are restarted", at_least_one),
+    "seeds": ("runs of each, with seeds that follow each other", at_least_one),
 }
 
 
@@ -158,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", metavar="ROW,...", help="only these: grid, idle, crash, cold, flip, lossy, ...")
     parser.add_argument("--only-ours", dest="only", action="store_const", const=True, help="without the others")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, metavar="S", help="the first seed (default 1)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="processes at once")
+    parser.add_argument("--jobs", type=at_least_one, default=os.cpu_count() or 1, metavar="J", help="at once")
     for name, (told, kind) in _NUMBERS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X", help=told)
     return parser

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from simulations.__main__ import main
-from simulations.level1 import trials
+from simulations.level1 import table, trials
 from simulations.level1.rows import DATAGRAMS, MEMBERLIST, OTHERS_SPLIT_MAX_S, SIZES, STREAMS, SWIM, contenders, rows
 from simulations.level1.table import lines
 from simulations.level1.trials import Cell, Contender, GridResult, Spread
@@ -130,8 +131,36 @@ def test_it_is_one_command(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr()
     told = said.out.splitlines()
     assert len(told) == 4
-    assert "1 of 4 after 0.0 min: idle-4" in said.err
+    trials_told = [line for line in said.err.splitlines() if ", seed 1: " in line]
+    assert len(trials_told) == 4
+    assert trials_told[0].startswith("idle-4, varlogd, streams, trial 0, seed 1: 2.")
     assert "N = 3" in told[2]
     assert "N = 4" in told[3]
     assert main(["table", "--rows", "nonsense"]) == 2
     assert "there are grid, idle-10" in capsys.readouterr().err
+
+
+def test_an_interrupted_table_tells_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def some(todo: Sequence[table.Job], *others: object) -> None:
+        found = others[-1]
+        assert isinstance(found, dict)
+        found.update(dict.fromkeys(todo[:3], 2.0))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(table, "_run", some)
+    chosen = ["table", "--quick", "--rows", "idle", "--idle-nodes", "3,4", "--only-ours"]
+    assert main(chosen) == 130
+    said = capsys.readouterr()
+    told = said.out.splitlines()
+    assert len(told) == 3
+    assert "N = 4" in told[2]
+    assert said.err.endswith("interrupted: 3 of 4 trials ran; rows that are not whole are left out\n")
+
+
+@pytest.mark.parametrize("words", [["--jobs", "0"], ["--seeds", "0"], ["--idle-nodes", "10,0"]])
+def test_sizes_that_are_none(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["table", *words])
+    assert "a number from 1 on, not 0" in capsys.readouterr().err
