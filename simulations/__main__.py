@@ -10,25 +10,22 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
 from pathlib import Path
 
 from simulations import compiled
-from simulations.arguments import INTERRUPTED, NODES_DEFAULT, check_writable, checked, parser
+from simulations.arguments import INTERRUPTED, check_writable, checked, parser, soak_parser
 from simulations.level1 import run as level1
 from simulations.level1 import show, table
-from simulations.level1.draw import draw
 from simulations.level1.page import page
 from simulations.level1.plan import NODES_MAX as MESH_NODES_MAX
 from simulations.level1.plan import MeshPlan
-from simulations.level1.plan import to_json as mesh_to_json
-from simulations.load import load
-from simulations.many import MESH, REGRESSIONS, Job, Result, kept, summary, sweep
-from simulations.plan import Plan, to_json
+from simulations.load import load, to_json
+from simulations.many import MESH, Job, Result, fresh, kept, planned, summary, sweep
+from simulations.plan import Plan
 from simulations.progress import watched
 from simulations.report import lines
 from simulations.run import Report, end_of_run_s, run
-from simulations.scenarios import NODES_MIN, plan_of
+from simulations.scenarios import NODES_DEFAULT, NODES_MIN
 
 SEED_MAX = 1_000_000
 """Drawn seeds are below: short to type."""
@@ -63,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _one(asked: argparse.Namespace) -> int:
     plan = _plan(asked)
     if asked.print_plan:
-        print(mesh_to_json(plan) if isinstance(plan, MeshPlan) else to_json(plan), end="")
+        print(to_json(plan), end="")
         return 0
     if isinstance(plan, MeshPlan):
         return _run_mesh(plan, asked)
@@ -149,18 +146,10 @@ def _many(results: Iterator[Result]) -> int:
 
 
 def _soak(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m simulations soak",
-        description="Run fresh seeds on all cores; leave each Level 1 failure, cut down, for the tests.",
-    )
-    parser.add_argument("--hours", type=float, default=1.0, metavar="H", help="how long (default 1)")
-    parser.add_argument("--seed", type=int, metavar="S", help="the first seed (default: drawn)")
-    parser.add_argument("--folder", type=Path, default=REGRESSIONS, help=f"for failures (default {REGRESSIONS})")
-    asked = parser.parse_args(words)
+    asked = soak_parser().parse_args(words)
     first = random.randrange(SEED_MAX) * SEED_MAX if asked.seed is None else asked.seed
     print(f"seeds from {first}", flush=True)
-    fresh: Iterator[Job] = (Job(MESH, seed, None) for seed in count(first))
-    results = sweep(fresh, None, time.monotonic() + 3600 * asked.hours)
+    results = sweep(fresh(first), None, time.monotonic() + 3600 * asked.hours)
     return _many(kept(results, asked.folder))
 
 
@@ -169,9 +158,7 @@ def _plan(asked: argparse.Namespace) -> Plan | MeshPlan:
         return load(asked.plan)
     seed = random.randrange(SEED_MAX) if asked.seed is None else asked.seed
     nodes = _nodes(asked)
-    if asked.scenario == MESH:
-        return draw(seed, nodes)
-    return plan_of(asked.scenario, seed, nodes or NODES_DEFAULT)
+    return planned(Job(asked.scenario, seed, nodes))
 
 
 def _nodes(asked: argparse.Namespace) -> int | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import math
 from pathlib import Path
 from typing import Final
 
 from simulations.level1.plan import NODES_MAX as MESH_NODES_MAX
 from simulations.many import MESH
-from simulations.scenarios import NODES_MAX, NODES_MIN, SCENARIOS
-
-NODES_DEFAULT: Final = 5
+from simulations.scenarios import NODES_DEFAULT, NODES_MAX, NODES_MIN, SCENARIOS
 
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as of a shell: what was not run did not hold."""
@@ -94,3 +93,23 @@ def parser() -> argparse.ArgumentParser:
     plan_help = "run a plan: one that was printed, perhaps with less in it, or your own in TOML"
     made.add_argument("--plan", type=Path, metavar="FILE", help=plan_help)
     return made
+
+
+def soak_parser() -> argparse.ArgumentParser:
+    """The parser of `soak`."""
+    made = argparse.ArgumentParser(
+        prog="python -m simulations soak",
+        description="Run fresh seeds on all cores, ten meshes of Level 1 for each swarm of Level 2, and leave each"
+        " failure, cut down to the steps it takes, for the tests.",
+    )
+    made.add_argument("--hours", type=_hours, default=1.0, metavar="H", help="how long (default 1)")
+    made.add_argument("--seed", type=int, metavar="S", help="the first seed (default: drawn)")
+    made.add_argument("--folder", type=Path, metavar="DIR", help="for failures (default: where the tests find them)")
+    return made
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 <= hours < math.inf:
+        raise argparse.ArgumentTypeError(f"so many hours, not {text}")
+    return hours

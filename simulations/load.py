@@ -1,4 +1,4 @@
-"""A plan from a file: of Level 1 or 2, in JSON or TOML, written by a program or by hand."""
+"""A plan from a file and into one: of Level 1 or 2, in JSON or TOML, written by a program or by hand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from simulations import plan as level2
+from simulations.level1 import plan as level1
 from simulations.level1.plan import MeshPlan
 from simulations.plan import Plan
 
@@ -21,6 +23,11 @@ def load(file: Path) -> Plan | MeshPlan:
         return _plan(decode(file.read_bytes()))
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise ValueError(_printable(f"{file}: not a plan: {error}")) from error
+
+
+def to_json(plan: Plan | MeshPlan) -> str:
+    """The plan as JSON, a step a line: `load` reads it."""
+    return level1.to_json(plan) if isinstance(plan, MeshPlan) else level2.to_json(plan)
 
 
 def _plan(plain: Any) -> Plan | MeshPlan:

@@ -13,25 +13,39 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import count, islice, takewhile
 from pathlib import Path
 from typing import Final
 
 from simulations.level1 import draw
 from simulations.level1 import run as level1
-from simulations.level1.plan import to_json
-from simulations.level1.shrink import shrink
+from simulations.level1.plan import MeshPlan
+from simulations.load import to_json
+from simulations.plan import Plan
 from simulations.progress import ProgressLine
 from simulations.run import run
-from simulations.scenarios import plan_of
+from simulations.scenarios import NODES_DEFAULT, NODES_MIN, plan_of
+from simulations.shrink import shrink
 
 MESH: Final = "mesh"
 """The name of Level 1's drawn plans."""
 
 FAILURES_SHOWN: Final = 20
 
-REGRESSIONS: Final = Path("tests/simulations/level1/regressions")
-"""Where a soak leaves the plans that failed: the tests run whatever is there."""
+SWARM: Final = "swarm"
+"""The scenario of Level 2 that a soak runs."""
+
+MESHES_A_SWARM: Final = 10
+"""In a soak. A swarm takes some ten times as long, so each level has about half of the time."""
+
+SWARM_SIZES: Final = 6
+"""Swarms of a soak have from `NODES_MIN` nodes on so many different numbers of them."""
+
+REGRESSIONS: Final = {
+    MeshPlan: Path("tests/simulations/level1/regressions"),
+    Plan: Path("tests/simulations/regressions"),
+}
+"""Where a soak leaves the plans that failed, by level: the tests run whatever is there."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +74,28 @@ class Result:
 
 def do(job: Job) -> Result:
     """Run a job, in whatever process."""
-    if job.name == MESH:
-        outcome = level1.run(draw.draw(job.seed, job.nodes))
-        first = outcome.breaches[0] if outcome.breaches else None
-        broken = "" if first is None else f"{first.name} at {first.at:.3f} s: {first.text}"
-        return Result(job, broken, dict(outcome.sometimes))
-    report = run(plan_of(job.name, job.seed, job.nodes or 5))
+    plan = planned(job)
+    if isinstance(plan, MeshPlan):
+        outcome = level1.run(plan)
+        broken = [f"{first.name} at {first.at:.3f} s: {first.text}" for first in outcome.breaches[:1]]
+        return Result(job, "".join(broken), dict(outcome.sometimes))
+    report = run(plan)
     found = [f"{name} at {list_[0].at:.3f} s: {list_[0].text}" for name, list_ in report.breaches.items() if list_]
-    return Result(job, found[0] if found else "", dict(report.sometimes))
+    return Result(job, "".join(found[:1]), dict(report.sometimes))
+
+
+def planned(job: Job) -> Plan | MeshPlan:
+    """What happens in a job."""
+    if job.name == MESH:
+        return draw.draw(job.seed, job.nodes)
+    return plan_of(job.name, job.seed, NODES_DEFAULT if job.nodes is None else job.nodes)
+
+
+def fresh(first: int) -> Iterator[Job]:
+    """What a soak runs, from a seed on and without an end: mostly meshes, and swarms of few daemons."""
+    for seed in count(first):
+        swarm, place = divmod(seed, MESHES_A_SWARM + 1)
+        yield Job(MESH, seed, None) if place else Job(SWARM, seed, NODES_MIN + swarm % SWARM_SIZES)
 
 
 def sweep(
@@ -111,22 +139,29 @@ def summary(results: Iterable[Result]) -> tuple[list[str], list[Result]]:
     if len(broken) > FAILURES_SHOWN:
         told.append(f"... and {len(broken) - FAILURES_SHOWN} more")
     if sometimes:
-        told.append("reached: " + ", ".join(f"{count} {what}" for what, count in sorted(sometimes.items())))
+        told.append("reached: " + ", ".join(f"{times} {what}" for what, times in sorted(sometimes.items())))
     return [*told, f"{runs} runs, {len(broken)} broke something"], broken
 
 
-def keep(result: Result, folder: Path = REGRESSIONS) -> Path:
-    """Cut a Level 1 plan that failed down to the steps it takes, and leave it for the tests."""
-    plan = shrink(draw.draw(result.job.seed, result.job.nodes), lambda smaller: not level1.run(smaller).passed)
+def keep(result: Result, folder: Path | None = None) -> Path:
+    """Leave a plan that failed for the tests, cut down to the steps it takes; before that, as it is: cutting may be
+    interrupted. ``folder`` None: where the tests of its level look."""
+    plan = planned(result.job)
+    folder = REGRESSIONS[type(plan)] if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"seed-{result.job.seed}-{plan.nodes}.json"
+    file = folder / f"seed-{plan.seed}-{plan.nodes if isinstance(plan, MeshPlan) else len(plan.hosts)}.json"
     file.write_text(to_json(plan))
+    file.write_text(to_json(shrink(plan, _fails)))
     return file
 
 
-def kept(results: Iterable[Result], folder: Path) -> Iterator[Result]:
-    """The same results; each that broke something is kept as it comes: a soak may end before its time."""
+def _fails(plan: Plan | MeshPlan) -> bool:
+    return not (level1.run(plan) if isinstance(plan, MeshPlan) else run(plan)).passed
+
+
+def kept(results: Iterable[Result], folder: Path | None) -> Iterator[Result]:
+    """The same results; each that broke something is kept once it is told: a soak may end before its time."""
     for result in results:
+        yield result
         if result.broken:
             print(f"kept: {keep(result, folder)}", flush=True)
-        yield result

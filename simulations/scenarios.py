@@ -33,6 +33,8 @@ from simulations.plan import (
 NODES_MIN: Final = 3
 """A mesh with somebody to ask indirectly."""
 
+NODES_DEFAULT: Final = 5
+
 NODES_MAX: Final = 200
 """One process and Python: 64 nodes take minutes already."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from simulations.plan import (
@@ -17,6 +19,7 @@ from simulations.plan import (
     SlowDisk,
     Start,
     Step,
+    from_json,
 )
 from simulations.report import lines
 from simulations.run import run
@@ -56,9 +59,18 @@ FOUND: dict[str, tuple[int, tuple[Step, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("seed", "steps"), FOUND.values(), ids=FOUND)
-def test_it_holds_now(seed: int, steps: tuple[Step, ...]) -> None:
-    report = run(Plan("regression", seed, HOSTS, steps))
+KEPT = sorted((Path(__file__).parent / "regressions").glob("*.json"))
+"""What a soak left."""
+
+PLANS = {
+    **{what: Plan("regression", seed, HOSTS, steps) for what, (seed, steps) in FOUND.items()},
+    **{file.stem: from_json(file.read_text()) for file in KEPT},
+}
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_it_holds_now(plan: Plan) -> None:
+    report = run(plan)
     assert report.passed, "\n".join(lines(report, "see above"))
 
 

@@ -11,13 +11,12 @@ import msgspec
 import pytest
 
 from simulations import __main__ as command
-from simulations import many
 from simulations.level1 import run as level1
 from simulations.level1.chart import curves, histogram, ticks
 from simulations.level1.judge import PROMISES, Breach
 from simulations.level1.plan import MeshPlan
 from simulations.level1.run import Outcome
-from simulations.many import MESH, Job, Result, do, keep, summary
+from simulations.many import MESH, Job, Result, do, summary
 
 OWN = """
 level = 1
@@ -193,10 +192,16 @@ def test_many_runs_that_are_interrupted_say_so_and_tell_what_they_found(
     assert told[-3:] == ["reached: 1 dead", "1 runs, 0 broke something", "interrupted: no more were run"]
 
 
+@pytest.mark.parametrize("hours", ["-1", "nan", "inf", "soon"])
+def test_hours_that_are_none(hours: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["soak", f"--hours={hours}"])
+    assert "--hours: " in capsys.readouterr().err
+
+
 def test_a_soak_ends_in_its_time(tmp_path: Path, capsys: Capture) -> None:
     assert command.main(["soak", "--hours", "0", "--seed", "1", "--folder", str(tmp_path)]) == 0
     assert "0 runs, 0 broke something" in capsys.readouterr().out
-    assert keep.__defaults__ == (many.REGRESSIONS,)
 
 
 class Tags(HTMLParser):

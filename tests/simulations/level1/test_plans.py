@@ -27,7 +27,6 @@ from simulations.level1.plan import (
     to_json,
 )
 from simulations.level1.run import Outcome, run
-from simulations.level1.shrink import shrink
 from simulations.plan import Freeze, Kill, Leave, OneWay, Partition, PowerOff, SlowNetwork, Start
 
 ROOT = Path(__file__).parents[3]
@@ -121,14 +120,6 @@ def test_a_step_about_nobody_is_refused() -> None:
         MeshPlan(1, 3, (Reuse(1, "n2", "n1"),))
     with pytest.raises(ValueError, match="cannot go back"):
         MeshPlan(1, 3, (ClockJump(1, "n2", -1),))
-
-
-def test_a_plan_shrinks_to_the_steps_it_takes() -> None:
-    plan = draw(4)
-    needed = plan.steps[-1]
-    assert len(plan.steps) > 1
-    assert shrink(plan, lambda smaller: needed in smaller.steps).steps == (needed,)
-    assert shrink(plan, lambda _smaller: False) == plan
 
 
 @pytest.mark.parametrize("file", REGRESSIONS, ids=lambda file: file.stem)
