@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from simulations.level1.plan import MeshPlan
 from simulations.load import load, to_json
 from simulations.many import MESH, Job, Result, fresh, kept, planned, summary, sweep
 from simulations.plan import Plan
-from simulations.progress import watched
+from simulations.progress import ProgressLine, watched
 from simulations.report import lines
 from simulations.run import Report, end_of_run_s, run
 from simulations.scenarios import NODES_DEFAULT, NODES_MIN
@@ -38,23 +39,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return table.main(words[1:])
     if words[:1] == ["compiled"]:
         return compiled.main(words[1:])
-    if words[:1] == ["soak"]:
-        return _soak(words[1:])
     if not words:
         parser().print_help()
         return 0
-    asked = parser().parse_args(words)
     try:
-        checked(asked)
-        if asked.sweep is not None:
-            return _sweep(asked)
-        return _one(asked)
+        return _soak(words[1:]) if words[0] == "soak" else _asked(words)
     except (ValueError, OSError) as error:  # msgspec's errors are ValueErrors
         print(f"simulations: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("simulations: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _asked(words: Sequence[str]) -> int:
+    asked = parser().parse_args(words)
+    checked(asked)
+    return _one(asked) if asked.sweep is None else _sweep(asked)
 
 
 def _one(asked: argparse.Namespace) -> int:
@@ -70,11 +71,12 @@ def _one(asked: argparse.Namespace) -> int:
 
 
 def _run(plan: Plan, file: Path | None) -> int:
+    replay = Job(plan.scenario, plan.seed, len(plan.hosts)).replay if file is None else _replay_plan(file)
     print(f"seed {plan.seed}", flush=True)
     began = time.perf_counter()
     report = _watched_run(plan)
     took_s = time.perf_counter() - began
-    for line in lines(report, _replay(plan, file)):
+    for line in lines(report, replay):
         print(line)
     print(f"({took_s:.1f} s)", file=sys.stderr)
     if report.passed:
@@ -88,18 +90,26 @@ def _run_mesh(plan: MeshPlan, asked: argparse.Namespace) -> int:
         check_writable(asked.report)
     print(f"seed {plan.seed}", flush=True)
     outcome = _watched_mesh(plan)
-    size = "" if asked.nodes is None else f" --nodes {asked.nodes}"
-    file: Path | None = asked.plan
-    replay = f"python -m simulations {f'--plan {file}' if file else f'{MESH}{size} --seed {plan.seed}'}"
+    replay = _replay_plan(asked.plan) if asked.plan is not None else Job(MESH, plan.seed, asked.nodes).replay
     for line in show.lines(outcome, replay):
         print(line)
     if asked.report is not None:
-        asked.report.write_text(page(outcome, replay))
-        print(f"report: {asked.report}")
+        _draw(outcome, replay, asked.report)
     if outcome.passed:
         return 0
     print(_repeated(lambda: _watched_mesh(plan).digest, outcome.digest))
     return 1
+
+
+def _draw(outcome: level1.Outcome, replay: str, file: Path) -> None:
+    line = ProgressLine()
+    line.show("measuring crashes and load for the report")
+    try:
+        text = page(outcome, replay)
+    finally:
+        line.clear()
+    file.write_text(text)
+    print(f"report: {file}")
 
 
 def _watched_run(plan: Plan) -> Report:
@@ -147,6 +157,8 @@ def _many(results: Iterator[Result]) -> int:
 
 def _soak(words: Sequence[str]) -> int:
     asked = soak_parser().parse_args(words)
+    if asked.folder is not None:
+        asked.folder.mkdir(parents=True, exist_ok=True)  # or there is no place for what fails: better told now
     first = random.randrange(SEED_MAX) * SEED_MAX if asked.seed is None else asked.seed
     print(f"seeds from {first}", flush=True)
     results = sweep(fresh(first), None, time.monotonic() + 3600 * asked.hours)
@@ -171,10 +183,8 @@ def _nodes(asked: argparse.Namespace) -> int | None:
     return nodes
 
 
-def _replay(plan: Plan, file: Path | None) -> str:
-    if file is not None:
-        return f"python -m simulations --plan {file}"
-    return f"python -m simulations {plan.scenario} --nodes {len(plan.hosts)} --seed {plan.seed}"
+def _replay_plan(file: Path) -> str:
+    return f"python -m simulations --plan {shlex.quote(str(file))}"
 
 
 if __name__ == "__main__":

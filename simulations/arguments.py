@@ -40,17 +40,15 @@ def checked(asked: argparse.Namespace) -> None:
 
 def check_writable(file: Path) -> None:
     """Raises ValueError if ``file`` cannot be written: told before the run, not after it. Leaves no file behind."""
-    if file.exists() and not file.is_file():
-        if file.is_dir():
-            raise ValueError(f"--report: {file} is a folder: name a file in it")
-        return  # a pipe or a device: opening it is not without effect
-    there = file.exists()
     try:
+        there = file.exists()
+        if there and not (file.is_file() or file.is_dir()):
+            return  # a pipe or a device: opening it is not without effect
         file.open("ab").close()
+        if not there:
+            file.resolve().unlink()  # what a link points to, not the link
     except OSError as error:
         raise ValueError(f"--report: {file} cannot be written ({error.strerror}): name another place") from error
-    if not there:
-        file.resolve().unlink()  # what a link points to, not the link
 
 
 def _option(name: str) -> str:

@@ -50,14 +50,14 @@ def test_a_run_is_told_and_can_be_seen_again(capsys: Capture) -> None:
 
 
 def test_ones_own_plan_in_toml(tmp_path: Path, capsys: Capture) -> None:
-    file = tmp_path / "my.toml"
+    file = tmp_path / "my own.toml"
     file.write_text(OWN)
     assert command.main(["--plan", str(file)]) == 0
     told = capsys.readouterr().out
     assert "power off n3" in told
     assert "n1 loses 30 % for 10 s" in told
     assert re.search(r"n3    dead: n\d, n\d \+0\.\d{3}, n\d \+0\.\d{3}, n\d \+0\.\d{3}\n", told)
-    assert told.splitlines()[-1] == f"replay: python -m simulations --plan {file}"
+    assert told.splitlines()[-1] == f"replay: python -m simulations --plan '{file}'"
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setattr(level1, "run", lambda *_, **__: pytest.fail("it ran"))
-    for place, why in ((tmp_path, "is a folder"), (tmp_path / "no" / "out.html", "name another place")):
+    for place in (tmp_path, tmp_path / "no" / "out.html", tmp_path / ("x" * 300)):
         assert command.main(["mesh", "--seed", "1", "--report", str(place)]) == 2
-        assert why in capsys.readouterr().err
+        assert "name another place" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("before", [None, "an older report"])
@@ -197,6 +197,13 @@ def test_hours_that_are_none(hours: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit):
         command.main(["soak", f"--hours={hours}"])
     assert "--hours: " in capsys.readouterr().err
+
+
+def test_a_soak_without_a_place_for_what_fails_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert command.main(["soak", "--seed", "1", "--folder", str(file)]) == 2
+    assert "File exists" in capsys.readouterr().err
 
 
 def test_a_soak_ends_in_its_time(tmp_path: Path, capsys: Capture) -> None:
