@@ -17,31 +17,60 @@ from varlogd.wire.gossip import Claim, GossipMessage
 Life = TypeVar("Life", bound=Hashable)
 """One process, from its start to its end."""
 
+_Count = tuple[int, int]
+"""(epoch, incarnation)."""
+
 
 class Accusations(Generic[Life]):
-    """``since``: the processes that were told that they are suspected, and when, and have not said since that they
-    live. ``mine`` is always what a process holds of itself, ``now`` the time in seconds."""
+    """``mine`` is always what a process holds of itself, ``now`` the time in seconds.
+
+    An accusation is answered by what outranks it: the member alive, at a higher (epoch, incarnation). Anything else
+    leaves those suspicious that heard the accusation.
+    """
 
     def __init__(self) -> None:
-        self.since: dict[Life, float] = {}
-        self._refuted: dict[tuple[Life, str], tuple[int, float]] = {}  # to whom: which incarnation, and when
+        self._owed: dict[Life, dict[_Count, float]] = {}  # what it was accused at -> since when
+        self._refuted: dict[tuple[Life, str], tuple[_Count, float]] = {}  # to whom: at which, and when
+
+    def open(self) -> list[tuple[Life, float]]:
+        """The processes that were told that they are suspected and have not refuted it, and since when."""
+        return [(life, min(accused.values())) for life, accused in self._owed.items()]
+
+    def since(self, life: Life) -> float | None:
+        """When this process was told what it has not refuted; None if there is no such thing."""
+        return min(self._owed[life].values()) if life in self._owed else None
+
+    def forgive(self, life: Life) -> None:
+        """It owes nothing any more."""
+        self._owed.pop(life, None)
 
     def heard(self, life: Life, mine: Member, src: str, message: GossipMessage, now: float) -> bool:
         """A process is told this by the node at ``src``. Whether it accuses it."""
-        accused = [claim.incarnation for claim in claims_of(message) if _accuses(claim, mine)]
+        accused = [_count(claim) for claim in claims_of(message) if _accuses(claim, mine)]
         if not accused:
             return False
-        told, told_at = self._refuted.get((life, src), (0, now))
+        told, told_at = self._refuted.get((life, src), ((0, 0), now))
         if max(accused) >= told or now >= told_at + TOLD_AGAIN_S:
-            self.since.setdefault(life, now)
+            self._owed.setdefault(life, {}).setdefault(max(accused), now)
         return True
 
     def said(self, life: Life, mine: Member, to: str, message: GossipMessage, now: float) -> None:
         """A process sends this to the node at ``to``."""
         for claim in claims_of(message):
             if claim.name == mine.name and claim.state == State.ALIVE:
-                self.since.pop(life, None)
-                self._refuted[life, to] = claim.incarnation, now
+                self._refuted[life, to] = _count(claim), now
+                self._answer(life, _count(claim))
+
+    def _answer(self, life: Life, said: _Count) -> None:
+        owed = {accused: since for accused, since in self._owed.get(life, {}).items() if accused >= said}
+        if owed:
+            self._owed[life] = owed
+        else:
+            self.forgive(life)
+
+
+def _count(claim: Claim) -> _Count:
+    return claim.epoch, claim.incarnation
 
 
 def _accuses(claim: Claim, mine: Member) -> bool:

@@ -27,10 +27,10 @@ class Refutation(Invariant):
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
         for host in scene.hosts.values():
             process = host.running
-            since = scene.talk.accused.since.get(process) if process is not None else None
+            since = scene.talk.accused.since(process) if process is not None else None
             well = host.phase is Phase.UP and max(host.stood_still_at, host.calm_since) <= now - REFUTE_S
             if process is not None and since is not None and well and now > since + REFUTE_S:
-                del scene.talk.accused.since[process]
+                scene.talk.accused.forgive(process)
                 yield Breach(
                     now, f"{host.name} was told at {since:.3f} that it is suspected, and says nothing", (host.name,)
                 )

@@ -120,7 +120,7 @@ class Judge:
         truth.gone_since = self._world.now
         if on_purpose:
             truth.left_at = self._world.now
-        self._accused.since.pop((node.address, node.boot), None)
+        self._accused.forgive((node.address, node.boot))
 
     # What is seen
 
@@ -180,14 +180,14 @@ class Judge:
             return
         world = self._world
         world.later(LOOK_S, self._look)
-        for life, since in list(self._accused.since.items()):
+        for life, since in self._accused.open():
             address, boot = life
             node = world.nodes[address]
             well = node.running and node.boot == boot and self._calm_for(REFUTE_S, address)
             lonely = self._lonely_at.get(address, 0.0) >= since  # there was nobody to say it to
             if well and not lonely and world.now > since + REFUTE_S and len(world.nodes) > 1:
                 self._breach("refutation", f"{node.name} was told that it is suspected, and says nothing")
-                del self._accused.since[life]
+                self._accused.forgive(life)
         self._look_for_company()
         self._look_for_the_gone()
         self._node_s += LOOK_S * sum(node.running for node in world.nodes.values())

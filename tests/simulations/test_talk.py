@@ -36,9 +36,9 @@ async def test_an_accusation_is_owed_an_answer_until_there_is_one(autojump_clock
     talk = Talk()
     process: Any = Stub()
     talk.heard(process, "a:1", says(State.SUSPECT, 0))
-    assert process in talk.accused.since
+    assert talk.accused.since(process) is not None
     talk.said(process, "b:1", says(State.ALIVE, 1))
-    assert not talk.accused.since
+    assert talk.accused.since(process) is None
 
 
 async def test_one_that_crossed_with_its_refutation_is_owed_none(autojump_clock: MockClock) -> None:
@@ -48,9 +48,9 @@ async def test_one_that_crossed_with_its_refutation_is_owed_none(autojump_clock:
     process: Any = Stub()
     talk.said(process, "a:1", says(State.ALIVE, 1))
     talk.heard(process, "a:1", says(State.SUSPECT, 0))
-    assert not talk.accused.since
+    assert talk.accused.since(process) is None
     talk.heard(process, "a:1", says(State.SUSPECT, 1))  # what it said does not refute that
-    assert process in talk.accused.since
+    assert talk.accused.since(process) is not None
 
 
 async def test_one_from_another_or_long_after_is_owed_another_answer(autojump_clock: MockClock) -> None:
@@ -58,7 +58,24 @@ async def test_one_from_another_or_long_after_is_owed_another_answer(autojump_cl
     process: Any = Stub()
     talk.said(process, "a:1", says(State.ALIVE, 1))
     talk.heard(process, "b:1", says(State.SUSPECT, 0))
-    assert talk.accused.since.pop(process) == trio.current_time()
+    assert talk.accused.since(process) == trio.current_time()
+    talk.accused.forgive(process)
     await trio.sleep(TOLD_AGAIN_S)
     talk.heard(process, "a:1", says(State.SUSPECT, 0))
-    assert process in talk.accused.since
+    assert talk.accused.since(process) is not None
+
+
+async def test_only_what_outranks_an_accusation_answers_it(autojump_clock: MockClock) -> None:
+    talk = Talk()
+    process: Any = Stub()
+    talk.heard(process, "a:1", says(State.SUSPECT, 1))
+    began = trio.current_time()
+    talk.said(process, "a:1", says(State.ALIVE, 1))
+    assert talk.accused.since(process) == began
+    await trio.sleep(1)
+    talk.heard(process, "a:1", says(State.DEAD, 2))
+    assert talk.accused.since(process) == began
+    talk.said(process, "a:1", says(State.ALIVE, 2))
+    assert talk.accused.since(process) == began + 1  # the second accusation is not answered by that
+    talk.said(process, "a:1", says(State.ALIVE, 3))
+    assert talk.accused.since(process) is None

@@ -172,6 +172,11 @@ def deaf_to_accusations(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(identity.Identity, "hear", lambda _self, _claim, _src: None)
 
 
+def the_same_answer_again(patch: pytest.MonkeyPatch) -> None:
+    """An accusation is answered at the incarnation that it accuses, which persuades nobody."""
+    patch.setattr(identity.Identity, "_outrank", lambda self, mine, _claim: self._announce(mine))
+
+
 def no_reconnect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(exchange.Exchange, "_call_absent", lambda _self: None)
 
@@ -190,6 +195,7 @@ def the_last_word_wins(patch: pytest.MonkeyPatch) -> None:
 
 PATCHED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], tuple[Step, ...], str]] = {
     "deaf to accusations": (deaf_to_accusations, FREEZE, "refutation"),
+    "the same answer again": (the_same_answer_again, SHORT_FREEZE, "refutation"),
     "no reconnect": (no_reconnect, SPLIT, "heal"),
     "no probes": (no_probes, POWER_OFF, "heal"),  # all take themselves for cut off
     "cut off for ever": (hears_nothing_of_being_heard, CALM, "cut off"),
