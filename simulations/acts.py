@@ -32,6 +32,7 @@ from simulations.plan import (
     SlowNetwork,
     SlowNode,
     Start,
+    Twin,
     describe,
     hosts_of,
 )
@@ -41,21 +42,24 @@ Undo = Callable[[], None]
 
 class Acts:
     """Does what steps say. ``there``: who is at each place; ``move_in`` makes a host of this name at a place, or
-    None if there is one of that name; ``say`` hears of what is over."""
+    None if there is one of that name; ``clone`` makes a twin of the host at a place, at a new one; ``say`` hears of
+    what is over."""
 
     def __init__(
         self,
         wires: Wires,
         there: dict[str, SimulatedHost],
         move_in: Callable[[str, str], SimulatedHost | None],
+        clone: Callable[[str], SimulatedHost],
         say: Callable[[str], None],
     ) -> None:
         self._wires = wires
         self._there = there
         self._move_in = move_in
+        self._clone = clone
         self._say = say
 
-    async def take(self, step: Fault | SlowDisk | FullDisk) -> None:
+    async def take(self, step: Fault | SlowDisk | FullDisk | Twin) -> None:
         """Do a step, to its end."""
         match step:
             case Kill() | PowerOff() | Leave() | ClockJump():
@@ -70,6 +74,8 @@ class Acts:
                         nursery.start_soon(self._restart, place, number * every_s, down_s)
             case Flap():
                 await self._flap(step)
+            case Twin():
+                await self._twin(step)
             case _:
                 undo = self._begin(step)
                 await trio.sleep(step.duration_s)
@@ -94,6 +100,15 @@ class Acts:
         if newcomer is not None:
             self._there[place] = newcomer
             await newcomer.start()
+
+    async def _twin(self, step: Twin) -> None:
+        twin = self._clone(step.host)
+        twin.set_clock(step.clock_s)
+        over = self._disturbed([step.host], {"leave": twin.leave, "kill": twin.kill}[step.end])
+        await twin.start()
+        await trio.sleep(step.duration_s)
+        self._say(f"over: {describe(step)}")
+        over()
 
     async def _restart(self, place: str, after_s: float, down_s: float) -> None:
         await trio.sleep(after_s)

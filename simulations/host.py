@@ -140,15 +140,16 @@ class Troubles:
 
 class SimulatedHost:
     """A machine: its disk, its power, and its daemon while that runs. ``place``: its address in the network, which
-    may have been another host's before.
+    may have been another host's before. ``label``: what the trace calls it, if that is not its name.
 
     What the simulator remembers of it, in virtual seconds: ``phase_since``; ``troubles``; ``leave_at``, when it was
     last told to leave; ``cut_off_at``, when it was last seen to say that it is cut off; ``clock_set_at``, when its
     wall clock last jumped.
     """
 
-    def __init__(self, site: Site, log: HostLog, root: Path, place: str, troubles: Troubles) -> None:
+    def __init__(self, site: Site, log: HostLog, root: Path, place: str, troubles: Troubles, label: str = "") -> None:
         self.name = log.host
+        self.label = label or self.name
         self.place = place
         self.troubles = troubles
         self.address = f"{place}:{PORT}"
@@ -309,11 +310,11 @@ class SimulatedHost:
         site, boot = self._site, len(self.processes)
         cpu = Cpu(site.queue, site.nursery, sum(self._services_s))
         network = SimulatedNetwork(site.wires, self.place, cpu.charge)
-        runner = InlineRunner(random.Random(f"{site.seed}/disk/{self.name}/{boot}"))
+        runner = InlineRunner(random.Random(f"{site.seed}/disk/{self.label}/{boot}"))
         runner.extra_s = self._disk_extra_s
         world = World(
             network=network,
-            rng=random.Random(f"{site.seed}/node/{self.name}/{boot}"),
+            rng=random.Random(f"{site.seed}/node/{self.label}/{boot}"),
             runner=runner,
             wall_ns=self.wall_ns,
             zone=UTC,
@@ -327,7 +328,7 @@ class SimulatedHost:
             state_dir=STATE_DIR,
             allow_unauthenticated=True,
         )
-        return Process(self.name, Daemon(config, world), network, runner, cpu)
+        return Process(self.label, Daemon(config, world), network, runner, cpu)
 
     async def _run(self, process: Process) -> None:
         PROCESS.set(process)
@@ -339,7 +340,7 @@ class SimulatedHost:
         except Exception as error:
             if not process.gone:
                 process.failure, process.failed_at = error, trio.current_time()
-                self._site.trace.add(trio.current_time(), self.name, Kind.LOG, f"the daemon failed: {error!r}")
+                self._site.trace.add(trio.current_time(), self.label, Kind.LOG, f"the daemon failed: {error!r}")
                 self._crash(SimulatedNetwork.kill)
         if not process.gone:
             process.network.kill()

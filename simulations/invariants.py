@@ -34,6 +34,10 @@ WELL_S: Final = 1.0
 ANSWER_SLACK_S: Final = 3.0
 """Beyond a question's deadline: the dial, and a ledger over a slow network."""
 
+SHARED_S: Final = 10.0
+"""From the start of a second node of one name to its being known to all: who is shadowed pings one that holds the
+other, hears of it and tells it, and that one tells all."""
+
 CLOCKS_S: Final = 30.0
 """By then a clock has been looked at again: every member is probed in turn, one a second, in so small a mesh."""
 
@@ -74,7 +78,9 @@ class Completeness(Invariant):
         yield from ()
 
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
-        gone = [host for host in scene.hosts.values() if host.phase in GONE and host.phase_since <= now - DETECTION_S]
+        settled = now - DETECTION_S
+        gone = [host for host in scene.hosts.values() if host.phase in GONE and host.phase_since <= settled]
+        gone = [host for host in gone if not any(_was_there(twin, settled) for twin in _twins(scene, host.name))]
         for viewer in _viewers(scene, now, DETECTION_S) if gone else ():
             for host in gone:
                 held = viewer.process and viewer.process.view.get(host.name)
@@ -192,6 +198,37 @@ class Answered(Invariant):
                 yield Breach(now, f"{question}: {told}", (host.name, entry.host))
 
 
+class Shared(Invariant):
+    name = "shared name"
+    promise = (
+        f"where two nodes have gone by one name for {SHARED_S:g} s, all being well, no ledger is complete;"
+        f" {HEAL_S:g} s after that nobody speaks of it any more"
+    )
+
+    def on_answer(self, scene: Scene, asked: Asked, now: float) -> Iterator[Breach]:
+        if asked.ledger is None or not asked.ledger.complete:
+            return
+        since = asked.began_at - SHARED_S
+        for twin in scene.twins:
+            host, asker = scene.hosts[twin.name], scene.hosts[asked.step.host]
+            steady = all(_has_stood(each, since) for each in (twin, host, asker))
+            others = [*scene.hosts.values(), *scene.twins]
+            linked = all(scene.wires.connected_since(twin.place, other.place) <= since for other in others)
+            if steady and linked and _reachable_by_all(scene, host, since):
+                yield Breach(
+                    now,
+                    f"question {asked.number} at {asker.name}: whole, and {twin.label} was not asked",
+                    (twin.name,),
+                )
+
+    def at_end(self, scene: Scene, now: float) -> Iterator[Breach]:
+        for viewer in scene.hosts.values():
+            for member in viewer.running.view.values() if viewer.running is not None else ():
+                if member.metadata.twin:
+                    told = f"{viewer.name} holds that {member.name} has a twin at {member.metadata.twin}"
+                    yield Breach(now, told, (viewer.name, member.name))
+
+
 class Clocks(Invariant):
     name = "clocks"
     promise = (
@@ -274,6 +311,7 @@ INVARIANTS: Final[tuple[Callable[[], Invariant], ...]] = (
     Healed,
     LedgerTruth,
     Answered,
+    Shared,
     Clocks,
     Cancelled,
     NoLeaks,
@@ -312,6 +350,20 @@ def _viewers(scene: Scene, now: float, settled_s: float) -> Iterator[SimulatedHo
 def _has_been_well(host: SimulatedHost, since: float) -> bool:
     """Whether a host has been up and free of faults since then, and runs."""
     return host.running is not None and max(host.up_since, host.calm_since) <= since
+
+
+def _has_stood(host: SimulatedHost, since: float) -> bool:
+    """Whether its daemon has been up since then, was never stopped, and runs."""
+    return host.running is not None and max(host.up_since, host.stood_still_at) <= since
+
+
+def _twins(scene: Scene, name: str) -> list[SimulatedHost]:
+    return [twin for twin in scene.twins if twin.name == name]
+
+
+def _was_there(twin: SimulatedHost, since: float) -> bool:
+    """Whether a twin runs, or ran since then."""
+    return twin.phase not in GONE or twin.phase_since >= since
 
 
 def _has_refused(host: SimulatedHost, since: float) -> bool:

@@ -65,6 +65,12 @@ class Wires:
         ways = (self.way(one, other), self.way(other, one))
         return max(way.whole_since for way in ways) if all(way.whole for way in ways) else math.inf
 
+    def add(self, host: str) -> None:
+        """One more host; every way from and to it is whole."""
+        for src, dst in [(host, host), *((host, other) for other in self._hosts), *((o, host) for o in self._hosts)]:
+            self._ways[src, dst] = Way(src, dst, self._rng)
+        self._hosts += (host,)
+
     def knows(self, host: str) -> bool:
         return host in self._hosts
 

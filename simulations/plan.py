@@ -161,6 +161,17 @@ class FullDisk(Struct, frozen=True, forbid_unknown_fields=True, tag="full-disk")
     duration_s: Seconds
 
 
+class Twin(Struct, frozen=True, forbid_unknown_fields=True, tag="twin"):
+    """A machine was cloned: on another one, with the same logs, a daemon of the same name starts, whose clock is
+    ahead by ``clock_s``; after ``duration_s`` it ends as a `Leave` or a `Kill` does."""
+
+    at_s: Seconds
+    host: str
+    duration_s: Seconds
+    end: Literal["leave", "kill"] = "leave"
+    clock_s: Annotated[float, Meta(ge=-86_400, le=86_400)] = 0.0
+
+
 Question = Literal["all", "errors", "newest", "oldest", "last-minutes"]
 """What is asked: see `asking.QUESTIONS`."""
 
@@ -195,7 +206,7 @@ Fault = (
 )
 """What can befall a mesh: both levels know it."""
 
-Step = Fault | SlowDisk | FullDisk | Ask
+Step = Fault | SlowDisk | FullDisk | Twin | Ask
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):
@@ -284,6 +295,8 @@ def describe(step: Step) -> str:
             return f"{type(step).__name__.lower()} {host}"
         case Reuse(_, host, name):
             return f"{host} is gone, its address is now that of {name}"
+        case Twin(_, host, duration_s):
+            return f"another node goes by the name of {host} for {duration_s:g} s"
         case ClockJump(_, host, seconds):
             return f"the clock of {host} jumps by {seconds:g} s"
         case RollingRestart(_, every_s, down_s):

@@ -22,6 +22,7 @@ _SAID: Final = {
     "member flapping": "damped",
     "another node has this name": "name in conflict",
     "the clock went back": "epoch raised",
+    "another node had this name": "name taken over",
     "state cannot be written": "state not written",
     "remembered": "remembered",
     "asker is dead": "question of a dead asker cancelled",

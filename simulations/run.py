@@ -107,6 +107,7 @@ class _Simulation:
         self.capture = LogCapture(self.trace)
         self.wires = Wires(plan.hosts, random.Random(f"{plan.seed}/network"), self.trace)
         self.hosts: dict[str, SimulatedHost] = {}
+        self.twins: list[SimulatedHost] = []
         self.asks: list[Asked] = []
         self.talk = Talk()
         self._plan = plan
@@ -116,7 +117,7 @@ class _Simulation:
         self.breaches: dict[str, list[Breach]] = {invariant.name: [] for invariant in self._invariants}
         self._root = root
         self._there: dict[str, SimulatedHost] = {}  # by place: `acts`
-        self._acts = Acts(self.wires, self._there, self._move_in, self._note)
+        self._acts = Acts(self.wires, self._there, self._move_in, self._clone, self._note)
         self._views: dict[tuple[str, int], dict[str, Member]] = {}
         self._next_look = 0.0
         self._unsettled: list[tuple[str, float]] = []
@@ -127,8 +128,8 @@ class _Simulation:
     @property
     def own_faults(self) -> Sequence[tuple[float, str, str]]:
         failures = [
-            (process.failed_at, name, f"the daemon failed: {process.failure!r}")
-            for name, host in self.hosts.items()
+            (process.failed_at, host.label, f"the daemon failed: {process.failure!r}")
+            for host in (*self.hosts.values(), *self.twins)
             for process in host.processes
             if process.failure is not None
         ]
@@ -213,6 +214,15 @@ class _Simulation:
         if name in self.hosts:
             return None
         return self._make(name, place, self._there[place].troubles)
+
+    def _clone(self, place: str) -> SimulatedHost:
+        """A machine with the name and the logs of the host at this place."""
+        like = self._there[place]
+        label = f"{like.name}-twin{len(self.twins) + 1}"
+        self.wires.add(label)
+        twin = SimulatedHost(self._site, like.log, self._root / like.name, label, Troubles(), label)
+        self.twins.append(twin)
+        return twin
 
     async def _start_all(self) -> None:
         async with trio.open_nursery() as nursery:

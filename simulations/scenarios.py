@@ -28,6 +28,7 @@ from simulations.plan import (
     SlowNetwork,
     Start,
     Step,
+    Twin,
 )
 
 NODES_MIN: Final = 3
@@ -137,6 +138,23 @@ def churn(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
     return steps
 
 
+def twin(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
+    """A cloned machine: two nodes go by one name for a while, whose clocks differ; one may be restarted meanwhile."""
+    shared, *others = rng.sample(hosts, len(hosts))
+    at_s, length_s = WARM_S + _draw(rng, 2, 10), _draw(rng, 5, 60)
+    over_s = at_s + length_s
+    clock_s = rng.choice((0.0, _draw(rng, -7200, 7200)))
+    steps: list[Step] = [Twin(at_s, shared, length_s, rng.choice(("leave", "kill")), clock_s)]
+    if rng.random() < 0.5:
+        end_s = at_s + _draw(rng, 0, length_s)
+        steps.append(rng.choice((Kill, Leave, PowerOff))(end_s, shared))
+        steps.append(Start(end_s + rng.choice((_draw(rng, 0.2, 3), _draw(rng, 5, 40))), shared))
+    for asked in (rng.choice(others), shared):
+        steps += _asks_around(rng, asked, at_s)
+        steps.append(Ask(_draw(rng, at_s, over_s), asked, _question(rng)))
+    return [*steps, *_asks_around(rng, rng.choice(others), over_s)]
+
+
 def swarm(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
     """Some kinds of fault, drawn, then many faults of these kinds at any time and on any host, with questions."""
     makers = rng.sample(MAKERS, rng.randint(1, len(MAKERS)))
@@ -189,6 +207,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "split": split,
     "hang": hang,
     "churn": churn,
+    "twin": twin,
     "swarm": swarm,
 }
 

@@ -28,9 +28,10 @@ class Change(NamedTuple):
 
 
 class Scene(Protocol):
-    """The whole world, as an invariant may look at it."""
+    """The whole world, as an invariant may look at it. ``twins`` go by the names of some of the ``hosts``."""
 
     hosts: dict[str, SimulatedHost]
+    twins: list[SimulatedHost]
     wires: Wires
     asks: list[Asked]
     talk: Talk

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import pytest
+
 from simulations.plan import (
     Ask,
     Block,
@@ -16,6 +20,7 @@ from simulations.plan import (
     SlowNode,
     Start,
     Step,
+    Twin,
 )
 from simulations.report import lines
 from simulations.run import Report, run
@@ -63,6 +68,16 @@ def test_an_address_is_given_to_a_node_of_another_name() -> None:
     report = happen(Reuse(10, "n4", "new"), Reuse(12, "n3", "new"), Kill(20, "n4"), Start(21, "n4"), Ask(40, "n4"))
     assert outcomes(report, 0) == {"n1": "answered", "n2": "answered", "n3": "dead", "n4": "dead", "new": "answered"}
     assert report.asks[0].step.host == "new"
+
+
+@pytest.mark.parametrize("end", ["leave", "kill"])
+@pytest.mark.parametrize("clock_s", [0.0, -3600.0])  # the second one wins, or is shadowed from the start
+def test_two_of_one_name_are_a_doubt_while_there_are_two(end: Literal["leave", "kill"], clock_s: float) -> None:
+    report = happen(Ask(9, "n1"), Twin(10, "n2", 30.0, end, clock_s), Ask(25, "n1"), Ask(35, "n2"), Ask(75, "n3"))
+    assert [asked.ledger is not None and asked.ledger.complete for asked in report.asks] == [True, False, False, True]
+    assert times(report, "another node has this name", "n2")
+    assert times(report, "another node has this name", "n2-twin1")
+    assert times(report, "another node had this name", "n2") == (clock_s == 0.0)
 
 
 def test_a_clock_that_goes_back_neither_stops_a_restart_nor_hides_it() -> None:

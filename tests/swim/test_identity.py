@@ -157,6 +157,14 @@ def test_a_twin_that_is_gone_is_no_longer_told_of(solo, state, epoch, now) -> No
     assert node.core.me.metadata.twin == ""
 
 
+def test_a_twin_is_told_goodbye(solo) -> None:
+    node = solo("a")
+    node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=8, address="elsewhere:1"),)))
+    node.take()
+    node.do(node.core.leave(node.now))
+    assert [send.to for send in node.take(Gossip)] == ["a:1", "elsewhere:1"]
+
+
 def test_of_many_twins_one_is_told_of_and_rarely_another(solo) -> None:
     """The first in their order: which one was seen last would be news again and again."""
     node = solo("a", "b")

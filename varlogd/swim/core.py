@@ -374,7 +374,8 @@ class Swim:
         live = self._view.live
         told = self._effects.rng.sample(live, min(GOODBYES_MAX, len(live)))
         addresses = [self._view.members[name].address for name in told]
-        for address in [*addresses, *self._join.under_way]:  # who was called may know us, though we do not know them
+        # Who was called may know us, though we do not know them; and a twin is not among those we know by name.
+        for address in [*addresses, *self._join.under_way, *self._identity.conflicts]:
             self._effects.send(address, Gossip((claim,)))
 
     def _sound(self) -> None:
