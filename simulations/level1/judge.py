@@ -13,6 +13,7 @@ from typing import Final
 
 from simulations.accusations import Accusations
 from simulations.invariants import ACCURACY_CALM_S, DETECTION_S, HEAL_S
+from simulations.level1.loads import NODE_STORM_LOAD, PER_MEMBER_LOAD, Loads
 from simulations.level1.node import Node
 from simulations.level1.world import World
 from simulations.traffic import CALM_LOAD, LOAD_WINDOW_S, REFUTE_S, STORM_LOAD
@@ -37,8 +38,9 @@ PROMISES: Final = {
     "refutation": f"a member that hears itself suspected says that it lives within {REFUTE_S:g} s",
     "goodbye": "a member that leaves on purpose is never dead in any view, if neither was touched by a fault since "
     f"{ACCURACY_CALM_S:g} s before",
-    "heal": f"{HEAL_S:g} s after the last fault all views are equal to the truth",
-    "load": f"a node sends at most {STORM_LOAD:g} messages a second, and {CALM_LOAD:g} when all is calm",
+    "heal": f"{HEAL_S:g} s after the last fault all views are equal to the truth: who is up, since which boot, where",
+    "load": f"over {LOAD_WINDOW_S:g} s no node sends more than {NODE_STORM_LOAD:g} messages a second, and "
+    f"{PER_MEMBER_LOAD:g} for each member, nor all {STORM_LOAD:g} on average; {CALM_LOAD:g} when all is calm",
 }
 """By name, for people."""
 
@@ -85,9 +87,7 @@ class Judge:
         that was cut off, so one that is gone runs out of them."""
         self._accused = Accusations[tuple[str, int]]()  # (address, boot)
         self._lonely_at: dict[str, float] = {}  # address -> when there was last no other node that it could hear
-        self._node_s = 0.0  # simulated so far: running nodes x seconds
-        self._window = self._calm = (0.0, self._total())
-        self._window_ends = world.now + LOAD_WINDOW_S
+        self._loads = Loads(world)
         self._stopped = False
         world.watchers.append(self._changed)
         world.listeners.append(self._received)
@@ -190,11 +190,8 @@ class Judge:
                 self._accused.forgive(life)
         self._look_for_company()
         self._look_for_the_gone()
-        self._node_s += LOOK_S * sum(node.running for node in world.nodes.values())
-        if world.now >= self._window_ends:
-            self._judge_load(STORM_LOAD, self._window)
-            self._window = (self._node_s, self._total())
-            self._window_ends = world.now + LOAD_WINDOW_S
+        for text in self._loads.look():
+            self._breach("load", text)
 
     def _look_for_company(self) -> None:
         """Who could hear somebody? A node that cannot is right to say that it is cut off, and to condemn nobody."""
@@ -253,23 +250,15 @@ class Judge:
             return False
         return node.running and self._calm_for(DETECTION_S, node.address) and self._truth[node.name].up_since < since
 
-    def _judge_load(self, most: float, since: tuple[float, int]) -> None:
-        began_node_s, before = since
-        load = (self._total() - before) / max(1.0, self._node_s - began_node_s)
-        if load > most:
-            self._breach("load", f"{load:.1f} messages per node and second")
-
-    def _total(self) -> int:
-        return sum(self._world.sent.values())
-
     def begin_calm(self) -> None:
         """From now on, to the end, load is judged as that of a calm mesh as well."""
-        self._calm = (self._node_s, self._total())
+        self._loads.begin_calm()
 
     def finish(self) -> None:
         """Everything has had its time: all views must be true."""
         self._stopped = True
-        self._judge_load(CALM_LOAD, self._calm)
+        for text in self._loads.end():
+            self._breach("load", text)
         running = [node for node in self._world.nodes.values() if node.running]
         for node in running:
             if not (len(running) == 1 and node.core.cut_off):  # alone, it cannot know, and says so
@@ -278,15 +267,27 @@ class Judge:
     def _judge_view(self, node: Node) -> None:
         for name, truth in self._truth.items():
             member = node.core.members.get(name)
-            live = member is not None and member.live
-            if truth.gone and live:
-                self._breach("heal", f"{node.name}: {name} is gone, and held {_held(member)}")
-            elif not truth.gone and (member is None or member.state is not State.ALIVE):
+            if truth.gone:
+                if member is not None and member.live:
+                    self._breach("heal", f"{node.name}: {name} is gone, and held {_held(member)}")
+            elif member is None or member.state is not State.ALIVE:
                 self._breach("heal", f"{node.name}: {name} is up, and held {_held(member)}")
+            else:
+                self._judge_life(node, member, truth)
+
+    def _judge_life(self, node: Node, member: Member, truth: _Truth) -> None:
+        """Whether a member that is up is held to be in the life it is in, and where it is."""
+        held, really = (member.address, member.epoch), (truth.address, self._world.nodes[truth.address].epoch)
+        if held != really:
+            self._breach("heal", f"{node.name}: {member.name} is at {_where(*really)}, and held at {_where(*held)}")
 
 
 def _belief(viewer: Node, name: str) -> _Belief:
     return viewer.address, viewer.boot, name
+
+
+def _where(address: str, epoch: int) -> str:
+    return f"{address} in epoch {epoch}"
 
 
 def _held(member: Member | None) -> str:

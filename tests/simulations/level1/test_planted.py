@@ -12,10 +12,10 @@ import pytest
 from msgspec import structs
 
 from simulations.level1.node import Birth
-from simulations.level1.plan import Block, MeshPlan, Step
+from simulations.level1.plan import Block, MeshPlan, Reuse, Step
 from simulations.level1.run import run
-from simulations.level1.world import ours
-from simulations.plan import Freeze, Leave, Partition, PowerOff, Start
+from simulations.level1.world import Mode, ours
+from simulations.plan import Freeze, Kill, Leave, Partition, PowerOff, Start
 from varlogd.swim import beliefs, core, exchange, identity, isolation, probe
 from varlogd.swim.directives import Directive, MemberChanged, Notify, Send, Timer
 from varlogd.swim.state import Member, State
@@ -30,6 +30,10 @@ POWER_OFF: tuple[Step, ...] = (PowerOff(2, "n3"),)
 SPLIT: tuple[Step, ...] = (Partition(2, (HOSTS[:3], HOSTS[3:]), 40.0),)
 LEAVE: tuple[Step, ...] = (Leave(2, "n3"),)
 BLOCK: tuple[Step, ...] = (Block(2, "n3", 4.0),)
+RESTART: tuple[Step, ...] = (Kill(2, "n3"), Start(2.1, "n3"))
+MOVE: tuple[Step, ...] = (Reuse(2, "n4", "new"), Reuse(10, "n4", "newer"), Reuse(20, "n3", "new"))
+UNHEARD: tuple[Step, ...] = (Partition(2, (HOSTS[7:8], HOSTS[:7] + HOSTS[8:]), 0.9), Kill(2, "n5"), Start(2.1, "n5"))
+"""While n5 tells of its restart, n7 hears nobody, and not for long enough that anybody is suspected."""
 CALM: tuple[Step, ...] = (Start(40, "n0"),)
 
 Warp = Callable[[core.Swim, Directive], list[Directive]]
@@ -77,6 +81,28 @@ class Sick:
 
     def leave(self, now: float) -> list[Directive]:
         return self._out(self._well.leave(now))
+
+
+class Outdated(Sick):
+    """A core that shows ``what`` of each member as it first heard it; the member itself it treats as it is."""
+
+    def __init__(self, well: Any, what: str) -> None:
+        super().__init__(well, self._note)
+        self._what = what
+        self._first: dict[str, Member] = {}
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        return {name: self._shown(member) for name, member in super().members.items()}
+
+    def _shown(self, member: Member) -> Member:
+        first = self._first.get(member.name, member)
+        return structs.replace(member, **{self._what: getattr(first, self._what)})
+
+    def _note(self, _core: core.Swim, directive: Directive) -> list[Directive]:
+        if isinstance(directive, Notify) and isinstance(directive.event, MemberChanged):
+            self._first.setdefault(directive.event.member.name, directive.event.member)
+        return [directive]
 
 
 class FallsSilent:
@@ -127,6 +153,23 @@ def three_times(_core: core.Swim, directive: Directive) -> list[Directive]:
     return [directive] * 3 if isinstance(directive, Send) else [directive]
 
 
+def five_times_by_one(well: core.Swim, directive: Directive) -> list[Directive]:
+    return [directive] * 5 if well.me.name == "n3" and isinstance(directive, Send) else [directive]
+
+
+class Bursts:
+    """n3 says thirty things, of some two a second, forty times each, and is well again after that."""
+
+    def __init__(self) -> None:
+        self.sends = 0
+
+    def __call__(self, well: core.Swim, directive: Directive) -> list[Directive]:
+        if well.me.name != "n3" or not isinstance(directive, Send):
+            return [directive]
+        self.sends += 1
+        return [directive] * 40 if 30 <= self.sends < 60 else [directive]
+
+
 def back_again(_core: core.Swim, directive: Directive) -> list[Directive]:
     """A view that takes every change back."""
     if isinstance(directive, Notify) and isinstance(directive.event, MemberChanged) and directive.event.previous:
@@ -150,22 +193,29 @@ WARPED: dict[str, tuple[Warp, tuple[Step, ...], str]] = {
     "no goodbye": (no_goodbye, LEAVE, "goodbye"),
     "everything twelve times": (twelve_times, CALM, "load"),
     "everything three times": (three_times, CALM, "load"),
+    "everything five times, by one": (five_times_by_one, CALM, "load"),
+    "one that bursts": (Bursts(), CALM, "load"),
     "every change taken back": (back_again, SHORT_FREEZE, "monotone"),
 }
 
 
-def broken(steps: tuple[Step, ...], warp: Warp | None = None) -> set[str]:
+def broken(steps: tuple[Step, ...], sicken: Callable[[Any], Any] | None = None, mode: Mode = "stream") -> set[str]:
     healthy = ours()
 
     def arm(birth: Birth) -> Any:
-        return healthy(birth) if warp is None else Sick(healthy(birth), warp)
+        return healthy(birth) if sicken is None else sicken(healthy(birth))
 
-    return {breach.name for breach in run(MeshPlan(1, NODES, steps), arm).breaches}
+    return {breach.name for breach in run(MeshPlan(1, NODES, steps, mode), arm).breaches}
 
 
 @pytest.mark.parametrize(("warp", "steps", "invariant"), WARPED.values(), ids=WARPED)
 def test_a_sick_core_is_found(warp: Warp, steps: tuple[Step, ...], invariant: str) -> None:
-    assert invariant in broken(steps, warp)
+    assert invariant in broken(steps, lambda well: Sick(well, warp))
+
+
+@pytest.mark.parametrize(("what", "steps"), [("epoch", RESTART), ("address", MOVE)])
+def test_a_view_of_an_earlier_life_is_found(what: str, steps: tuple[Step, ...]) -> None:
+    assert broken(steps, lambda well: Outdated(well, what)) == {"heal"}
 
 
 def deaf_to_accusations(patch: pytest.MonkeyPatch) -> None:
@@ -214,6 +264,14 @@ def test_a_patched_core_is_found(
     assert invariant in broken(steps)
 
 
-@pytest.mark.parametrize("steps", [CALM, FREEZE, SHORT_FREEZE, POWER_OFF, SPLIT, LEAVE, BLOCK])
+@pytest.mark.parametrize("steps", [CALM, FREEZE, SHORT_FREEZE, POWER_OFF, SPLIT, LEAVE, BLOCK, RESTART, MOVE])
 def test_without_it_all_holds(steps: tuple[Step, ...]) -> None:
     assert broken(steps) == set()
+
+
+def test_what_gossip_misses_is_found_when_views_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is dead whom somebody calls, and both know that the other is there: only a digest can tell n7 that n5
+    has been restarted. Over datagrams, where what is not delivered is lost."""
+    assert broken(UNHEARD, mode="datagram") == set()
+    monkeypatch.setattr(exchange.Exchange, "summarize", lambda _self, _address, _digest: None)
+    assert broken(UNHEARD, mode="datagram") == {"heal"}

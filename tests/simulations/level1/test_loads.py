@@ -1,0 +1,88 @@
+"""What is too much: of one node, and of all, over a window that slides."""
+
+from __future__ import annotations
+
+from simulations.level1.loads import NODE_STORM_LOAD, PER_MEMBER_LOAD, Loads
+from simulations.level1.world import World, ours
+from simulations.traffic import CALM_LOAD, LOAD_WINDOW_S, STORM_LOAD
+
+NODES = 4
+MOST_OF_ONE = NODE_STORM_LOAD + PER_MEMBER_LOAD * NODES
+
+
+def quiet() -> World:
+    """A mesh in which nothing happens but what a test does."""
+    world = World(1, ours())
+    for number in range(NODES):
+        world.boot(f"n{number}")
+    return world
+
+
+def all_say(world: World, messages: float) -> None:
+    for node in world.nodes.values():
+        node.sent += round(messages)
+
+
+def test_one_node_is_judged_by_itself() -> None:
+    world = quiet()
+    loads = Loads(world)
+    world.now = LOAD_WINDOW_S
+    world.nodes["n2:1"].sent += round(MOST_OF_ONE * LOAD_WINDOW_S)
+    assert list(loads.look()) == []
+    world.nodes["n2:1"].sent += 1
+    assert list(loads.look()) == ["42.1 messages a second from n2:1"]
+
+
+def test_a_moment_is_judged_as_a_part_of_a_whole_window() -> None:
+    """First seen in mesh, seed 800255: what a second began with was taken for what goes on all the time."""
+    world = quiet()
+    loads = Loads(world)
+    all_say(world, STORM_LOAD * LOAD_WINDOW_S)
+    for now in (1.0, LOAD_WINDOW_S):
+        world.now = now
+        assert list(loads.look()) == []
+
+
+def test_all_are_judged_by_their_mean() -> None:
+    world = quiet()
+    loads = Loads(world)
+    world.now = LOAD_WINDOW_S
+    all_say(world, STORM_LOAD * LOAD_WINDOW_S)
+    assert list(loads.look()) == []
+    all_say(world, 1)
+    assert list(loads.look()) == ["20.1 messages per node and second"]
+
+
+def test_a_burst_is_found_wherever_it_lies_and_is_forgotten() -> None:
+    world = quiet()
+    loads = Loads(world)
+    found = []
+    for tenth in range(1, 41):
+        world.now = tenth * LOAD_WINDOW_S / 10
+        if tenth in (8, 12):  # no more than the bound in any ten seconds that begin with a multiple of ten
+            world.nodes["n0:1"].sent += round(0.6 * MOST_OF_ONE * LOAD_WINDOW_S)
+        found += [tenth for _ in loads.look()]
+    assert found == list(range(12, 18))
+
+
+def test_a_life_of_an_address_goes_on_where_the_last_one_ended() -> None:
+    world = quiet()
+    loads = Loads(world)
+    world.now = LOAD_WINDOW_S
+    for _ in range(2):
+        world.nodes["n1:1"].sent += round(0.6 * MOST_OF_ONE * LOAD_WINDOW_S)
+        world.kill("n1:1")
+        world.restart("n1:1")
+    assert list(loads.look()) == ["50.4 messages a second from n1:1"]
+
+
+def test_when_all_is_calm_less_is_too_much() -> None:
+    world = quiet()
+    loads = Loads(world)
+    all_say(world, STORM_LOAD * LOAD_WINDOW_S)
+    loads.begin_calm()
+    world.now = LOAD_WINDOW_S
+    all_say(world, CALM_LOAD * LOAD_WINDOW_S)
+    assert list(loads.end()) == []
+    world.nodes["n3:1"].sent += 1
+    assert list(loads.end()) == ["4.0 messages per node and second", "4.1 messages a second from n3:1"]
