@@ -285,7 +285,9 @@ class Streams(Network):
         self._world.later(self._delay_s(peer, node), self._world.link_lost, node, boot, peer)
 
     def _forget(self, a: str, b: str) -> None:
-        self._ways[a].pop(b, None)
+        way = self._ways[a].pop(b, None)
+        if way is not None:  # what waits is lost; and it refers to the way, in a cycle that nobody would collect
+            way.link.outbox = _NOTHING
         self._ways[b].pop(a, None)
 
 

@@ -69,9 +69,21 @@ def test_a_newcomer_is_visited_within_the_present_round() -> None:
 
 def test_the_ring_passes_over_those_that_are_gone_or_skipped() -> None:
     view, ring = ring_of("abc")
+    assert ring.next(never) in {"a", "c"}  # by this seed
     view.put(Claim("b", 1, 0, State.DEAD, "b:1"), 1.0)
+    ring.remove("b")
     assert {ring.next(lambda name: name == "c") for _ in range(5)} == {"a"}
     assert ring.next(lambda _name: True) is None
+
+
+def test_one_that_comes_and_goes_has_one_place_in_the_round() -> None:
+    """It had one more for each time, and was pinged by all as often."""
+    _, ring = ring_of("abcdefgh")
+    ring.next(never)
+    for _ in range(10):
+        ring.remove("a")
+        ring.add("a")
+    assert [ring.next(never) for _ in range(8)].count("a") <= 2  # the end of this round, and the next
 
 
 def test_one_member_an_interval_suspects_included(solo) -> None:

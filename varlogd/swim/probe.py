@@ -43,9 +43,6 @@ DIRECT_MIN_S: Final = 0.1
 """The least time for the direct stage, whatever was measured: pauses of a Python process are a part of this, and on a
 LAN, where answers take 1 ms, they are all of it. It is not spent twice: the helpers' time grows by what it saves."""
 
-ROUND_SPARE: Final = 64
-"""Names in a round beyond twice the live members: where many come and go, the gone are thrown out past this."""
-
 LOOKERS_PER_CONFIRMATION: Final = 2
 """Of those who hear of a suspicion so many look for themselves, on average, for each confirmation that counts. If
 they are too few (less than three of six: 6 % of cases) the probes in turn do the rest."""
@@ -74,16 +71,19 @@ class Ring:
 
     def add(self, name: str) -> None:
         """A newcomer: at a random place in this round, so that one that never lived is found within a round."""
-        if len(self._round) > 2 * len(self._view.live) + ROUND_SPARE:  # those that are gone already
-            self._round = [one for one in self._round if self._view.is_live(one)]
         self._round.insert(self._rng.randint(0, len(self._round)), name)
+
+    def remove(self, name: str) -> None:
+        """One that is gone: should it be back within the round, it has a new place, and no more than that one."""
+        if name in self._round:
+            self._round.remove(name)
 
     def next(self, skip: Callable[[str], bool]) -> str | None:
         """The next live member for which ``skip`` is false; None if a whole round has none."""
         for _ in range(2):  # what is left of this round, and a whole new one
             while self._round:
                 name = self._round.pop()
-                if self._view.is_live(name) and not skip(name):
+                if not skip(name):
                     return name
             self._round = list(self._view.live)
             self._rng.shuffle(self._round)
@@ -241,6 +241,7 @@ class Prober:
 
     def forget(self, name: str) -> None:
         """The member takes part no more: a probe of it is of no use."""
+        self.ring.remove(name)
         self._hint_allowed_at.pop(name, None)
         probe = self._by_name.get(name)
         if probe is not None:
