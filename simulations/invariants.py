@@ -373,7 +373,9 @@ def _has_refused(host: SimulatedHost, since: float) -> bool:
 
 def _is_well(scene: Scene, asked: Asked, name: str, for_s: float = WELL_S) -> bool:
     """Whether a host was live in the view, and since a while before the question it and the asked node were up,
-    free of faults and connected."""
+    free of faults and connected; and the only one of its name, for the view may hold the other."""
+    if any(_was_there(twin, asked.began_at - DETECTION_S) for twin in _twins(scene, name)):
+        return False
     host, asker, since = scene.hosts[name], scene.hosts[asked.step.host], asked.began_at - for_s
     live = asked.views[0].get(name, State.DEAD) <= State.SUSPECT
     untouched = max(host.up_since, host.calm_since, asker.calm_since) <= since

@@ -12,7 +12,7 @@ import pytest
 import trio
 from msgspec import structs
 
-from simulations.plan import Ask, ClockJump, Freeze, Kill, Leave, Partition, Plan, PowerOff, SlowDisk, Step
+from simulations.plan import Ask, ClockJump, Freeze, Kill, Leave, Partition, Plan, PowerOff, SlowDisk, Step, Twin
 from simulations.run import Report, run
 from varlogd.errors import Closed
 from varlogd.mesh import answer, gossip, links, scatter, service
@@ -36,6 +36,7 @@ HANG_UP: tuple[Step, ...] = (SlowDisk(9.9, HOSTS, 2.0, 20.0), Ask(10, "n1", "all
 ASK: tuple[Step, ...] = (Ask(10, "n1", "all"),)
 ONE_SLOW: tuple[Step, ...] = (SlowDisk(9.9, ("n4",), 4.0, 60.0), Ask(10, "n1", "all", timeout_s=2.0))
 SKEWED: tuple[Step, ...] = (ClockJump(10, "n2", 50.0), Ask(45, "n1", "all"))
+TWIN: tuple[Step, ...] = (Twin(10, "n2", 20.0, "kill", -3600.0), Ask(25, "n1"))
 ASKER_LOST: tuple[Step, ...] = (
     SlowDisk(9.9, HOSTS, 2.4, 60.0),
     Ask(10, "n1", "all", timeout_s=60.0),
@@ -263,6 +264,14 @@ def a_circle(patch: Patch) -> None:
     patch.setattr(gossip.GossipLoop, "_run_timers", turn)
 
 
+def a_twin_is_nobodys_business(patch: Patch) -> None:
+    patch.setattr(identity.Identity, "_meet_twin", lambda _self, _address, *, tell: None)
+
+
+def a_twin_is_told_of_for_ever(patch: Patch) -> None:
+    patch.setattr(identity, "CONFLICT_S", 86_400.0)
+
+
 PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "no refutation": (no_refutation, FREEZE, "heal"),
     "no answer to an accusation": (no_refutation, FREEZE, "refutation"),
@@ -288,6 +297,8 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "an exception in a scan": (an_exception_in_a_scan, ASK, "own faults"),
     "a circle": (a_circle, ASK, "own faults"),
     "no deadline": (no_deadline, ONE_SLOW, "answered"),
+    "a twin is nobody's business": (a_twin_is_nobodys_business, TWIN, "shared name"),
+    "a twin is told of for ever": (a_twin_is_told_of_for_ever, TWIN, "shared name"),
     "work for the dead": (work_for_the_dead, ASKER_LOST, "cancellation"),
 }
 
