@@ -60,11 +60,11 @@ examples:
 
 RTT is the round trip of its probes, CLOCK by how much the member's clock is ahead of the asked daemon's, give or take
 what follows. HEALTH is what each says of itself: 0/8 is well; the more, the less it trusts what it does not hear.
-"flapping": it comes and goes (--watch shows each time all the same, the log of the daemon does not); "shared": two nodes
-go by this name, and the mesh sees one of them.
+"flapping": it comes and goes (--watch shows each time all the same, the log of the daemon does not). "shared": two
+nodes go by this name, and the mesh sees one of them.
 
-Exit status 0, and 3 if the asked daemon has reason to doubt that it sees all: it has not joined, is cut off, or a name
-is shared. --at-all: 0 if all agree, 1 if views differ, 3 if some daemon did not tell its view, or there is such a doubt.
+Exit status 0, and 3 if the asked daemon has reason to doubt that it sees all: it has not joined, is cut off, or a
+name is shared. --at-all: 0 if all agree, 1 if views differ, 3 if some view is not known, or in such doubt.
 """,
     "files": """\
 examples:
