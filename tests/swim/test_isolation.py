@@ -5,6 +5,7 @@ import math
 import pytest
 
 from varlogd.swim.directives import CutOff, Reconnected
+from varlogd.swim.health import SCORE_MAX
 from varlogd.swim.probe import SOUNDINGS
 from varlogd.swim.state import State
 from varlogd.wire.gossip import Ack, Gossip, Nack, Ping, PingReq
@@ -53,6 +54,16 @@ def test_silence_from_everybody_is_said_once_and_condemns_nobody(solo) -> None:
     assert 3.0 <= event.silent_s <= 5.0
     assert {node.state("a"), node.state("b")} == {State.SUSPECT}
     assert node.core.heard_at == 100.0
+
+
+def test_who_is_cut_off_looks_for_others_at_full_speed_however_ill(solo) -> None:
+    """It condemns nobody, so it need not be slow; at nine intervals for each probe it was cut off for long after."""
+    node = cut_off(solo)
+    node.core._health.score = SCORE_MAX
+    node.run(10.0)  # the interval that began before
+    node.take()
+    node.run(10.0)
+    assert len(node.take(Ping)) >= 8
 
 
 @pytest.mark.parametrize("message", [Nack(1), Ping(1, "somebody"), Gossip(())])

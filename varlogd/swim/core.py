@@ -121,7 +121,7 @@ class Swim:
             self._timings,
             self._gossiper.piggyback,
             lambda target, sent_at: self._beliefs.accuse(target, sent_at),
-            self._isolation.answer,
+            self._isolation,
             lambda: self._exchange.due_digest(),
         )
         self._relays = Relays(config, self._effects, self._gossiper.piggyback, self._prober.next_seq)

@@ -33,6 +33,7 @@ from typing import Final
 from varlogd.config import MembershipConfig
 from varlogd.swim.effects import Effects
 from varlogd.swim.health import LocalHealth
+from varlogd.swim.isolation import Isolation
 from varlogd.swim.state import State
 from varlogd.swim.timing import MICROSECONDS, Timings
 from varlogd.swim.view import View
@@ -122,7 +123,7 @@ class _Probe:
 class Prober:
     """All probes of this node.
 
-    ``accuse`` is told what a failed one was about, and when it was sent; ``answered`` when an answered one was;
+    ``accuse`` is told what a failed one was about, and when it was sent, ``isolation`` when an answered one was;
     ``digest`` is what goes with a ping to one that is well, to compare views.
     """
 
@@ -135,7 +136,7 @@ class Prober:
         timings: Timings,
         piggyback: Piggyback,
         accuse: Callable[[Claim, float], None],
-        answered: Callable[[float], None],
+        isolation: Isolation,
         digest: Callable[[], bytes],
     ) -> None:
         self._config = config
@@ -145,7 +146,7 @@ class Prober:
         self._timings = timings
         self._piggyback = piggyback
         self._accuse = accuse
-        self._answered = answered
+        self._isolation = isolation
         self._digest = digest
         self._sounded_at = -math.inf
         self.ring = Ring(view, effects.rng)
@@ -161,7 +162,13 @@ class Prober:
 
     def interval_s(self) -> float:
         """The probe interval, lengthened by bad local health."""
-        return self._config.probe_interval_s * self._health.multiplier
+        return self._config.probe_interval_s * self._slowness
+
+    @property
+    def _slowness(self) -> int:
+        """By what intervals and time-outs are multiplied. Who is cut off condemns nobody: it need not be slow to
+        accuse, and should be quick to find out when somebody is there again."""
+        return 1 if self._isolation.cut_off else self._health.multiplier
 
     def next_seq(self) -> int:
         """A number no other ping of this node has."""
@@ -214,7 +221,7 @@ class Prober:
         if direct or src in probe.asked:
             self._end(probe)
             self._health.better()
-            self._answered(probe.sent_at)
+            self._isolation.answer(probe.sent_at)
         if direct:
             wall_s = ack.wall_us / MICROSECONDS if ack.wall_us else None
             self._timings.add(probe.target.name, probe.sent_at, self._effects.now, wall_s, ack.slowness)
@@ -257,7 +264,7 @@ class Prober:
         if target is None or name in self._by_name or not self._view.is_live(name):
             return
         now = self._effects.now
-        multiplier, timeout_s = self._health.multiplier, self._config.probe_timeout_s
+        multiplier, timeout_s = self._slowness, self._config.probe_timeout_s
         probe = _Probe(self.next_seq(), target, now, now + timeout_s * multiplier, now + self.interval_s())
         self._by_seq[probe.seq] = self._by_name[name] = probe
         direct_s = min(timeout_s, max(DIRECT_MIN_S, self._timings.rtt_p99_s(name))) * multiplier
