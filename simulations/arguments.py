@@ -107,7 +107,10 @@ def soak_parser() -> argparse.ArgumentParser:
 
 
 def _hours(text: str) -> float:
-    hours = float(text)
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = math.inf
     if not 0 <= hours < math.inf:
         raise argparse.ArgumentTypeError(f"so many hours, not {text}")
     return hours

@@ -262,7 +262,7 @@ class Cancelled(Invariant):
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
         if any(asked.ended_at is None for asked in scene.asks):
             return
-        for host in scene.hosts.values():
+        for host in (*scene.hosts.values(), *scene.twins):
             working = host.running is not None and host.running.questions > 0
             if working and all(_work_ends_by(scene, asked, host) < now for asked in scene.asks):
                 yield Breach(now, f"{host.name} still works on a question", (host.name,))
@@ -275,7 +275,7 @@ class NoLeaks(Invariant):
     )
 
     def at_end(self, scene: Scene, now: float) -> Iterator[Breach]:
-        for host in scene.hosts.values():
+        for host in (*scene.hosts.values(), *scene.twins):
             if host.running is None:
                 continue
             if host.running.questions:
@@ -285,7 +285,7 @@ class NoLeaks(Invariant):
                 yield Breach(now, f"{host.name} has {len(names)} open streams: {', '.join(names)}", (host.name,))
 
     def after_stop(self, scene: Scene, now: float) -> Iterator[Breach]:
-        for host in scene.hosts.values():
+        for host in (*scene.hosts.values(), *scene.twins):
             if host.last_process is not None and not host.last_process.over.is_set():
                 yield Breach(now, f"{host.name} has not stopped", (host.name,))
         if streams := scene.wires.open_streams:

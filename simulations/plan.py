@@ -162,8 +162,8 @@ class FullDisk(Struct, frozen=True, forbid_unknown_fields=True, tag="full-disk")
 
 
 class Twin(Struct, frozen=True, forbid_unknown_fields=True, tag="twin"):
-    """A machine was cloned: on another one, with the same logs, a daemon of the same name starts, whose clock is
-    ahead by ``clock_s``; after ``duration_s`` it ends as a `Leave` or a `Kill` does."""
+    """A machine was cloned: on another one, with the same logs but no state of its own, a daemon of the same name
+    starts, whose clock is ahead by ``clock_s``; after ``duration_s`` it ends as a `Leave` or a `Kill` does."""
 
     at_s: Seconds
     host: str

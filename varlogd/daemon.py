@@ -261,7 +261,7 @@ class Daemon:
     def _why_raised(self, address: str) -> str:
         if address == self.gossip.swim.me.address:
             return "the clock went back since the last boot"
-        return f"another node had this name, at {address}, and is gone: this one takes its place"
+        return f"another node had this name, at {address} (or this one, once), and is gone: this one takes its place"
 
     def _on_member(self, member: Member, previous: Member | None) -> None:
         self._memory.note()

@@ -42,5 +42,5 @@ def test_there_may_be_several_reasons() -> None:
 
 def test_of_many_shared_names_some_are_told_of_and_how_many_more() -> None:
     told = doubt_of(Known(), [member(f"m{number}", twin="x:1") for number in range(SHARED_MAX + 2)])
-    assert told.count("two nodes go by the name") == SHARED_MAX
+    assert told.count("several nodes go by the name") == SHARED_MAX
     assert told.endswith("; and 2 more names are shared")

@@ -16,7 +16,7 @@ from varlogd.mesh.live_part import LiveSink
 from varlogd.query.block import Row, block_of, rows_of
 from varlogd.query.ledger import NOT_MEASURED, Offset
 from varlogd.query.skew import Skew
-from varlogd.wire.query import AskFollow, Block, Live, Notice, Place, Query
+from varlogd.wire.query import AskFollow, Block, Ledger, Live, Notice, Place, Query
 
 Clock = trio.testing.MockClock
 Script = Callable[[AskFollow, LiveSink], Awaitable[None]]
@@ -33,6 +33,7 @@ class World:
         self.scripts: dict[str, Script] = {}
         self.table: dict[str, str] = {}
         self.unsteady: set[str] = set()
+        self.reason = ""
         self.clocks: dict[str, Offset] = {}
         self.told: list[Told] = []
         self.asks: list[tuple[str, AskFollow]] = []
@@ -46,7 +47,7 @@ class World:
         return self.unsteady
 
     def doubt(self) -> str:
-        return ""
+        return self.reason
 
     async def ask_host(self, host: str, ask: AskFollow, sink: LiveSink) -> None:
         self.asks.append((host, ask))
@@ -120,6 +121,29 @@ async def test_a_host_that_is_slow_to_begin_is_told_of_until_it_has_begun(autoju
         await trio.sleep(2)
     assert world.notices == [("b", "failed"), ("b", "back")]
     assert world.rows == [2]
+
+
+async def test_a_doubt_is_told_when_it_begins_and_ends_and_stays_in_the_ledger(autojump_clock: Clock) -> None:
+    world = World()
+    world.add("a", writes("a"))
+    ledgers: list[Ledger] = []
+    skew = Skew("us", world.clocks.get, wanted=False)
+    following = MeshFollowing(AskFollow(Query()), "us", world, world.ask_host, world.emit, 5.0, skew)
+
+    async def run() -> None:
+        ledgers.append(await following.run())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await trio.sleep(1)
+        world.reason = "cut off"
+        await trio.sleep(1)
+        world.reason = ""
+        await trio.sleep(1)
+        following.leave()
+    told = [(each.host, each.event, each.why) for each in world.told if isinstance(each, Notice)]
+    assert told == [("us", "doubt", "cut off"), ("us", "sure", "")]
+    assert (ledgers[0].complete, ledgers[0].doubt) == (False, "cut off")
 
 
 async def test_a_host_that_joins_is_followed_from_then_on(autojump_clock: Clock) -> None:

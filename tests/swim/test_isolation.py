@@ -56,6 +56,14 @@ def test_silence_from_everybody_is_said_once_and_condemns_nobody(solo) -> None:
     assert node.core.heard_at == 100.0
 
 
+def test_who_slept_while_cut_off_has_still_heard_nobody_since(solo) -> None:
+    node = cut_off(solo)
+    since = node.core.heard_at
+    node.now += 60.0
+    node.run(1.0)
+    assert (node.core.cut_off, node.core.heard_at) == (True, since)
+
+
 def test_who_is_cut_off_looks_for_others_at_full_speed_however_ill(solo) -> None:
     """It condemns nobody, so it need not be slow; at nine intervals for each probe it was cut off for long after."""
     node = cut_off(solo)

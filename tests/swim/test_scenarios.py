@@ -215,6 +215,23 @@ def test_who_was_shadowed_takes_the_place_of_a_twin_that_is_gone(mesh, end, with
     assert net.agree(names) and {net.core(name).members["n1"].metadata.twin for name in names} == {""}
 
 
+def test_of_two_that_were_shadowed_one_takes_the_place_and_the_other_is_still_known_of(mesh) -> None:
+    """Both raised their epochs to the same, and one was not heard of any more."""
+    net = mesh(1)
+    names = net.boot_all(4)
+    second = net.boot("n1", ["n0:1"], epoch=7, address="second:1")
+    third = net.boot("n1", ["n0:1"], epoch=8_000, address="third:1")
+    net.run(30.0)
+    net.leave("third")
+    net.run(120.0)
+    heirs = {net.core("n1").me.epoch, second.core.me.epoch}
+    assert len(heirs) == 2 and min(heirs) > third.core.me.epoch
+    for name in (name for name in names if name != "n1"):
+        held = net.core(name).members["n1"]
+        assert (held.epoch, held.state) == (max(heirs), State.ALIVE)
+        assert {held.address, held.metadata.twin} == {"n1:1", "second:1"}
+
+
 # Nodes that are slow, stopped, or slandered
 
 

@@ -173,8 +173,10 @@ _NOTICES: Final = {
     "lost": "rows may be missing",
     "stream": "a new stream",
     "clock": "its clock",
+    "doubt": "rows of other hosts may be missing",
+    "sure": "sees all hosts again",
 }
-_BAD: Final = frozenset({"dead", "failed", "refused", "dropped", "lost"})
+_BAD: Final = frozenset({"dead", "failed", "refused", "dropped", "lost", "doubt"})
 
 
 def notice_line(notice: Notice, now_ns: int, *, color: bool) -> str:

@@ -12,7 +12,7 @@ NOT_JOINED: Final = "the daemon asked has not joined the mesh: no seed has answe
 
 CUT_OFF: Final = "the daemon asked is cut off: it has heard from nobody since {}, and other hosts may well be up"
 
-SHARED: Final = "two nodes go by the name of {}, at {} and at {}: only one of them takes part; rename the other"
+SHARED: Final = "several nodes go by the name of {}, at {} and at {}: the mesh sees one of them; rename the others"
 
 SHARED_MAX: Final = 3
 """Shared names that are told of, and how many more there are: a fleet that was cloned with its configuration shares

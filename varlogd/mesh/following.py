@@ -124,6 +124,7 @@ class MeshFollowing:
         self._gather: Gather | None = None
         self._stopped_by: VarlogdError | None = None
         self._leaving = False
+        self._doubt = ""  # the last there was: what is missing since then stays missing
 
     async def run(self) -> Ledger:
         """Follow until this daemon leaves; then a ledger. Raises what ``emit`` raises or `stop` was given."""
@@ -273,7 +274,12 @@ class MeshFollowing:
 
     async def _watch_mesh(self, nursery: trio.Nursery) -> None:
         """Tell of what becomes of members, and ask those that join."""
+        doubt = ""
         while True:
+            told, doubt = doubt, self._view.doubt()
+            if doubt != told:
+                self._doubt = doubt or told
+                self._tell(notice_of(self._us, "doubt" if doubt else "sure", doubt))
             self._damp(self._view.flapping())
             for host, state in self._view.states().items():
                 self._see(nursery, host, state)
@@ -344,7 +350,7 @@ class MeshFollowing:
     def _ledger(self) -> Ledger:
         """What became of every host's part."""
         hosts = sorted({*self._parts, *self._delivered})
-        book = LedgerBook(self._us, dict.fromkeys(hosts), self._view.doubt())
+        book = LedgerBook(self._us, dict.fromkeys(hosts), self._doubt)
         for host in hosts:
             part = self._parts.get(host) or FollowedPart(host)
             book.told(part.entry())

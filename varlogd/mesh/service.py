@@ -316,7 +316,7 @@ class QueryService:
             else (member.state.name.lower(), self._mesh.wall_ns(member.since))
             for name, member in chosen.items()
         }
-        book = LedgerBook(self._host, opened, doubt_of(self._mesh, chosen.values()))
+        book = LedgerBook(self._host, opened, doubt_of(self._mesh, _concerned(self._mesh, query)))
         for name in alive:
             if clock := self._clock_of(name):
                 book.clock(name, clock)
@@ -334,12 +334,22 @@ class QueryService:
         return members_of(self._mesh, self._host)
 
 
+def _concerned(mesh: Mesh, query: Query) -> list[Member]:
+    """The members that a question's matchers choose, or may: the tags known of one that has a twin are one's only."""
+    by_name = [matcher for matcher in query.matchers if matcher.label == "host"]
+    return [
+        member
+        for name, member in sorted(mesh.members().items())
+        if matches_host(by_name if member.metadata.twin else query.matchers, name, member.tags)
+    ]
+
+
 class _View:
     """The members that a question's matchers choose, as the mesh has them now."""
 
     def __init__(self, mesh: Mesh, query: Query) -> None:
         self._mesh = mesh
-        self._matchers = query.matchers
+        self._query = query
 
     def flapping(self) -> Collection[str]:
         """See `following.View`; of all members, chosen or not."""
@@ -347,15 +357,15 @@ class _View:
 
     def states(self) -> dict[str, str]:
         """See `following.View`."""
-        return {member.name: member.state.name.lower() for member in self._chosen()}
+        return {
+            name: member.state.name.lower()
+            for name, member in sorted(self._mesh.members().items())
+            if matches_host(self._query.matchers, name, member.tags)
+        }
 
     def doubt(self) -> str:
         """See `following.View`."""
-        return doubt_of(self._mesh, self._chosen())
-
-    def _chosen(self) -> list[Member]:
-        members = sorted(self._mesh.members().items())
-        return [member for name, member in members if matches_host(self._matchers, name, member.tags)]
+        return doubt_of(self._mesh, _concerned(self._mesh, self._query))
 
 
 async def _work(running: _Running, websocket: WebSocket, voice: Voice) -> None:

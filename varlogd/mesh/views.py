@@ -57,12 +57,13 @@ class AskingAll:
         self._network = network
         self._say = say
         self._stall_s = stall_s
-        mine, doubt = look().members, look().doubt
+        told = look()
+        mine = told.members
         self._asked = {member.name: member.address for member in mine if member.state in LIVE}
         self._book = LedgerBook(
             us,
             {member.name: None if member.state in LIVE else (member.state, member.since_ns) for member in mine},
-            doubt,
+            told.doubt,
         )
         self._done = 0
         self._all_done = trio.Event()

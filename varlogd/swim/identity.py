@@ -40,6 +40,10 @@ TELL_ANY_TWIN_S: Final = 1.0
 TELL_TWIN_S: Final = 10.0
 """Between two tellings of one other, for as long as it is heard of."""
 
+HEIRS_SPREAD: Final = 1000
+"""If several are shadowed, all take the place of one that is gone at the same moment: with epochs drawn from so many
+one of them has the higher, and views in which they differ can be told apart. Epochs are microseconds."""
+
 DESCRIBE_MIN_S: Final = 10.0
 """Between two descriptions of oneself: each is news for the whole mesh, and a log rotated every second is none."""
 
@@ -147,12 +151,14 @@ class Identity:
         """Go above this claim, unless its numbers are absurd: there is nothing above the greatest number."""
         if max(claim.epoch, claim.incarnation) >= COUNT_MAX:
             return
+        is_ours = claim.address == mine.address
         if claim.epoch > mine.epoch:
-            self._write(claim.epoch + 1, 0)
-            self._effects.notify(EpochRaised(claim.epoch + 1, claim.address))
+            epoch = min(claim.epoch + 1 + (0 if is_ours else self._effects.rng.randrange(HEIRS_SPREAD)), COUNT_MAX)
+            self._write(epoch, 0)
+            self._effects.notify(EpochRaised(epoch, claim.address))
             return
         self._write(mine.epoch, claim.incarnation + 1)
-        if claim.state != State.ALIVE:
+        if claim.state != State.ALIVE and is_ours:
             self._health.worse()
             self._effects.notify(Refuted(claim.by, claim.incarnation + 1))
 

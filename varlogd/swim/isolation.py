@@ -66,8 +66,9 @@ class Isolation:
         self.answered_at = max(self.answered_at, sent_at)
 
     def sleep(self) -> None:
-        """This process slept: it cannot know whether anybody spoke."""
-        self._end_silence()
+        """This process slept: it cannot know whether anybody spoke. Who was cut off before still is."""
+        if not self.cut_off:
+            self._end_silence()
 
     def silent_since(self, began: float) -> bool:
         """Whether nobody has been heard since then: if so this node is cut off, however short a time that is."""

@@ -49,7 +49,9 @@ container or journal), the ``unit`` of a journal's stream and the ``priority`` o
 ``pod`` and ``namespace`` of a container's. No tag may have such a name, nor that of ``host``."""
 
 Direction = Literal["newest_first", "oldest_first"]
-NoticeEvent = Literal["joined", "left", "dead", "failed", "refused", "back", "dropped", "lost", "stream", "clock"]
+NoticeEvent = Literal[
+    "joined", "left", "dead", "failed", "refused", "back", "dropped", "lost", "stream", "clock", "doubt", "sure"
+]
 Text = Annotated[str, Meta(max_length=PATTERN_MAX_CHARS)]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Nanoseconds = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
@@ -295,7 +297,8 @@ class Notice(Struct, frozen=True, tag="notice", kw_only=True):
     """What someone who follows must know. ``dropped``: ``rows`` rows were left out because the asker reads too
     slowly; ``lost``: the way a log is rotated has lost bytes before they could be read, or may have; ``stream``: a
     new one; ``joined``, ``left``, ``dead``, ``failed``, ``refused``, ``back``: what has become of a host; ``clock``:
-    how a host's clock is corrected, or that it is not (told only with ``correct_skew``)."""
+    how a host's clock is corrected, or that it is not (told only with ``correct_skew``); ``doubt``: why the asked
+    daemon may not see all hosts (see `Ledger`), until ``sure``."""
 
     host: str
     event: NoticeEvent
