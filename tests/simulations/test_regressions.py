@@ -19,6 +19,7 @@ from simulations.plan import (
     SlowDisk,
     Start,
     Step,
+    Twin,
     from_json,
 )
 from simulations.report import lines
@@ -49,6 +50,13 @@ FOUND: dict[str, tuple[int, tuple[Step, ...]]] = {
             PowerOff(29.0, "n2"),
             Start(43.0, "n2"),
         ),
+    ),
+    # Three of one name: when the one that was seen left, both others raised their epochs to the same. Views that held
+    # one or the other were equal by their digests, so the one that was not seen heard of it no more, and answers were
+    # called whole.
+    "two heirs of one name": (
+        1,
+        (Twin(10, "n2", 80.0), Twin(14, "n2", 20.0, "leave"), Ask(75, "n1"), Ask(85, "n1")),
     ),
     # First seen in swarm, 5 nodes, seed 60017. A daemon that was told to stop while it waited for its disk called its
     # seeds, left without knowing anybody to say goodbye to, and was held dead by those that it had called.
