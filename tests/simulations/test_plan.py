@@ -18,6 +18,7 @@ from simulations.plan import (
     Reuse,
     RollingRestart,
     Step,
+    Twin,
     describe,
     end_of,
     from_json,
@@ -61,9 +62,10 @@ def test_a_step_about_a_host_that_is_not_there() -> None:
         )
 
 
-def test_the_swarm_draws_every_kind_of_step() -> None:
+def test_the_swarm_draws_every_kind_of_step_but_twins_which_have_a_scenario_of_their_own() -> None:
     drawn = {type(step) for seed in range(200) for step in plan_of("swarm", seed, 5).steps}
-    assert drawn == set(get_args(Step))
+    assert drawn == set(get_args(Step)) - {Twin}
+    assert Twin in {type(step) for step in plan_of("twin", 1, 5).steps}
 
 
 def test_a_swarm_draws_some_kinds_first() -> None:
