@@ -67,9 +67,9 @@ class Wires:
 
     def add(self, host: str) -> None:
         """One more host; every way from and to it is whole."""
-        for src, dst in [(host, host), *((host, other) for other in self._hosts), *((o, host) for o in self._hosts)]:
-            self._ways[src, dst] = Way(src, dst, self._rng)
         self._hosts += (host,)
+        for src, dst in [(host, host), *self.around(host)]:
+            self._ways[src, dst] = Way(src, dst, self._rng)
 
     def knows(self, host: str) -> bool:
         return host in self._hosts

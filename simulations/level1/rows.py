@@ -75,7 +75,7 @@ SHARED_NODES_MIN: Final = 2000
 at 10,000. What they send when idle does not depend on the size."""
 
 OTHERS_SPLIT_MAX_S: Final = 600.0
-"""A longer split is run with varlogd over streams only: a day of 1000 nodes takes an hour or more for each contender.
+"""A longer split is run with varlogd over streams only: a day of 1000 nodes takes hours for each contender.
 SWIM and memberlist call nobody who has been dead for a minute, so it makes no difference to them."""
 
 

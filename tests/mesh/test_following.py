@@ -146,6 +146,24 @@ async def test_a_doubt_is_told_when_it_begins_and_ends_and_stays_in_the_ledger(a
     assert (ledgers[0].complete, ledgers[0].doubt) == (False, "cut off")
 
 
+async def test_a_doubt_that_there_was_no_time_to_tell_is_in_the_ledger(autojump_clock: Clock) -> None:
+    world = World()
+    world.add("a", writes("a"))
+    skew = Skew("us", world.clocks.get, wanted=False)
+    following = MeshFollowing(AskFollow(Query()), "us", world, world.ask_host, world.emit, 5.0, skew)
+    async with trio.open_nursery() as nursery:
+        ledgers: list[Ledger] = []
+
+        async def run() -> None:
+            ledgers.append(await following.run())
+
+        nursery.start_soon(run)
+        await trio.sleep(1.1)  # the mesh is looked at four times a second
+        world.reason = "cut off"
+        following.leave()
+    assert (ledgers[0].complete, ledgers[0].doubt) == (False, "cut off")
+
+
 async def test_a_host_that_joins_is_followed_from_then_on(autojump_clock: Clock) -> None:
     world = World()
     world.add("a", writes("a", (1,)))

@@ -350,7 +350,7 @@ class MeshFollowing:
     def _ledger(self) -> Ledger:
         """What became of every host's part."""
         hosts = sorted({*self._parts, *self._delivered})
-        book = LedgerBook(self._us, dict.fromkeys(hosts), self._doubt)
+        book = LedgerBook(self._us, dict.fromkeys(hosts), self._view.doubt() or self._doubt)
         for host in hosts:
             part = self._parts.get(host) or FollowedPart(host)
             book.told(part.entry())

@@ -2,7 +2,7 @@
 
 The view is looked at a few times a second, so that changes come in batches; what changed and changed back in between
 is not told. Round trips and clocks, which always change, are told along with other changes, and are none themselves.
-A look costs little where nothing changed: a member whose record is the same object is not looked into.
+A look costs little where nothing changed: a member whose record is the same object is looked into for a twin only.
 """
 
 from __future__ import annotations
