@@ -21,7 +21,8 @@ ROOT: Final = Path(__file__).parents[1]
 MODULES: Final = (
     *(f"varlogd/swim/{name}.py" for name in ("core", "effects", "probe", "gossip", "dissemination", "isolation")),
     *(f"varlogd/swim/{name}.py" for name in ("timing", "view", "relay", "suspicion", "exchange", "beliefs")),
-    *(f"simulations/level1/{name}.py" for name in ("world", "node")),
+    *(f"varlogd/swim/{name}.py" for name in ("layered", "digest", "health", "corrections", "identity", "join")),
+    *(f"simulations/level1/{name}.py" for name in ("world", "node", "network")),
 )
 """Where the time goes. Modules of structs stay as they are: these are in C already."""
 

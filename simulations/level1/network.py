@@ -20,7 +20,8 @@ from typing import Final, Protocol
 
 from varlogd.wire.gossip import GossipMessage
 
-LATENCY_S: Final = (0.0002, 0.002)
+LATENCY_MIN_S: Final = 0.0002
+LATENCY_MAX_S: Final = 0.002
 """One way between two hosts: a LAN, and a process that is not always scheduled at once."""
 
 DIAL_TIMEOUT_S: Final = 3.0
@@ -115,8 +116,7 @@ class Network:
         """``src`` hears nobody: its link to ``dst`` is closed if either way has been dumb for long."""
 
     def _delay_s(self, src: str, dst: str) -> float:
-        low, high = LATENCY_S
-        delay_s = low + (high - low) * self._rng.random()
+        delay_s = LATENCY_MIN_S + (LATENCY_MAX_S - LATENCY_MIN_S) * self._rng.random()
         if self.extra_s:
             delay_s += self.extra_s.get(src, 0.0) + self.extra_s.get(dst, 0.0)
         return delay_s

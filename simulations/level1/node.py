@@ -82,6 +82,7 @@ class Node:
     service_s: float = 0.0
     clock_ahead_s: float = 0.0
     sent: int = 0
+    goodbyes: int = 0  # of those
     received: int = 0
     busy_until: float = 0.0
     serving: bool = False

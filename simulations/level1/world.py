@@ -150,7 +150,8 @@ class World:
         rng = Random(f"{self.seed}/node/{address}/{boot}")
         node = Node(name, address, self._arm(Birth(name, boot, address, seeds, rng, self.now, base)), boot)
         if before is not None:
-            node.sent, node.received, node.clock_ahead_s = before.sent, before.received, before.clock_ahead_s
+            node.sent, node.goodbyes, node.received = before.sent, before.goodbyes, before.received
+            node.clock_ahead_s = before.clock_ahead_s
         self.nodes[address] = node
         self.boots[address] = boot
         self.powered.add(address)
@@ -209,7 +210,9 @@ class World:
         node = self.nodes[address]
         if node.running:
             self.note("leave", address)
+            before = node.sent
             self._do(node, node.core.leave(self._time(node)))
+            node.goodbyes += node.sent - before
             self.later(GOODBYE_S, self._end, node)
 
     def freeze(self, address: str) -> None:

@@ -164,6 +164,13 @@ def test_a_twin_that_is_gone_is_no_longer_told_of(solo, state, epoch, now) -> No
     assert node.core.me.metadata.twin == ""
 
 
+def test_the_end_of_an_earlier_life_at_its_address_is_not_the_end_of_a_twin(solo) -> None:
+    node = solo("a", "b")
+    node.hear("elsewhere:1", Gossip((of_me(State.ALIVE, epoch=8, address="elsewhere:1"),)))
+    node.hear("a:1", Gossip((of_me(State.DEAD, epoch=7, address="elsewhere:1"),)))
+    assert (node.core.me.metadata.twin, node.core.conflicts) == ("elsewhere:1", ("elsewhere:1",))
+
+
 def test_a_twin_is_told_goodbye(solo) -> None:
     node = solo("a")
     node.hear("a:1", Gossip((of_me(State.ALIVE, epoch=8, address="elsewhere:1"),)))

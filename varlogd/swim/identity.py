@@ -50,6 +50,7 @@ DESCRIBE_MIN_S: Final = 10.0
 
 @dataclass(slots=True)
 class _Twin:
+    epoch: int = 0
     seen_at: float = 0.0
     may_tell_at: float = 0.0
 
@@ -111,10 +112,12 @@ class Identity:
     def hear(self, claim: Claim, src: str) -> None:
         """The node at ``src`` says this of us."""
         mine = self._view.mine
-        twin_is_gone = claim.state > State.SUSPECT and self._twins.pop(claim.address, None) is not None
+        twin_is_gone = claim.state > State.SUSPECT and self._is_of_twin(claim)
+        if twin_is_gone:
+            del self._twins[claim.address]
         if claim.address != mine.address and claim.state <= State.SUSPECT:
             if claim.epoch >= mine.epoch or (claim.address == src and claim.state == State.ALIVE):
-                self._meet_twin(claim.address, tell=rank(claim) > rank(mine))
+                self._meet_twin(claim, tell=rank(claim) > rank(mine))
         elif rank(claim) > rank(mine):
             self._outrank(mine, claim)
         elif claim.state != State.ALIVE:
@@ -122,11 +125,16 @@ class Identity:
         if twin_is_gone:
             self._describe_soon()
 
-    def _meet_twin(self, address: str, *, tell: bool) -> None:
-        now = self._effects.now
+    def _is_of_twin(self, claim: Claim) -> bool:
+        """Whether this is about another node with our name as it is now, and not about an earlier life of it."""
+        twin = self._twins.get(claim.address)
+        return twin is not None and claim.epoch >= twin.epoch
+
+    def _meet_twin(self, claim: Claim, *, tell: bool) -> None:
+        now, address = self._effects.now, claim.address
         twin = self._twins.pop(address, None) or _Twin()
         self._twins[address] = twin
-        twin.seen_at = now
+        twin.epoch, twin.seen_at = max(twin.epoch, claim.epoch), now
         if len(self._twins) > CONFLICTS_MAX:
             del self._twins[next(iter(self._twins))]
         self._effects.notify_rarely(NameConflict(address))

@@ -86,3 +86,20 @@ def test_when_all_is_calm_less_is_too_much() -> None:
     assert list(loads.end()) == []
     world.nodes["n3:1"].sent += 1
     assert list(loads.end()) == ["4.0 messages per node and second", "4.1 messages a second from n3:1"]
+
+
+def test_goodbyes_are_not_counted() -> None:
+    """First seen in mesh of 128 nodes, seed 800006: a third of them leave at once, again and again."""
+    world = World(1, ours())
+    world.boot_all(NODES)
+    loads, before = Loads(world), {node.name: node.sent for node in world.nodes.values()}
+    for address in world.nodes:
+        world.leave(address)
+    said = [node.sent - before[node.name] for node in world.nodes.values()]
+    assert said == [NODES - 1] * NODES
+    assert all(node.goodbyes == NODES - 1 for node in world.nodes.values())
+    for node in world.nodes.values():
+        node.sent += 1000
+        node.goodbyes += 1000
+    world.now = world.now + LOAD_WINDOW_S
+    assert list(loads.look()) == []
