@@ -21,8 +21,8 @@ or a seed. In 1,600 drawn plans of up to 12 nodes the most was 25.6 (mesh, seed 
 
 PER_MEMBER_LOAD: Final = 0.5
 """And so much for each member of the mesh, five messages in ten seconds: a node that works off a backlog owes each of
-them some acks, and corrects what each still says of it. In 35 drawn plans of 40 nodes the most was 29.9, of 60 that are
-allowed; in 10 of 128 nodes 66.0 (seed 800005), of 104; goodbyes included."""
+them some acks, and corrects what each still says of it. In 35 drawn plans of 40 nodes the most was 29.9, of 60;
+in 10 of 128 nodes 66.0 (seed 800005), of 104; goodbyes included."""
 
 
 class _Counts(NamedTuple):
