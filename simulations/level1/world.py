@@ -5,7 +5,7 @@ times faster than Level 2 and shows what the protocol does, not what the daemon 
 streams, all from one seed: one for each life of a node, one for the network, one for the scheduler; a fault plan
 has its own. So another latency does not change what a node draws. The same seed gives the same trace.
 
-Every message is encoded and decoded on its way in a small mesh, and one of `CODED_SHARE` in a large one.
+Every message that arrives has been encoded and decoded in a small mesh, and one of `CODED_SHARE` in a large one.
 """
 
 from __future__ import annotations
@@ -279,6 +279,8 @@ class World:
         node = self.nodes.get(dst)
         if node is None or not node.running:
             return
+        if next(self._coded) % CODED_SHARE == 0 or len(self.nodes) <= CODED_NODES_MAX:
+            message = decode_cbor(encode_cbor(message), GossipMessage)
         if node.frozen or node.blocked or node.inbox or node.service_s:
             if len(node.inbox) < BACKLOG_MAX:
                 node.inbox.append((src, message))
@@ -383,8 +385,6 @@ class World:
             node.outbox.append((to, message))
 
     def _transmit(self, node: Node, to: str, message: GossipMessage) -> None:
-        if next(self._coded) % CODED_SHARE == 0 or len(self.nodes) <= CODED_NODES_MAX:
-            message = decode_cbor(encode_cbor(message), GossipMessage)
         if node.core.cut_off:
             self.network.renew(node.address, to)
         self.network.send(node.address, to, message)
