@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulations.level1.loads import NODE_STORM_LOAD, PER_MEMBER_LOAD, Loads
+from simulations.level1.loads import NODE_STORM_LOAD, PER_MEMBER_LOAD, START_MESSAGES, Loads
 from simulations.level1.world import World, ours
 from simulations.traffic import CALM_LOAD, LOAD_WINDOW_S, STORM_LOAD
 
@@ -102,4 +102,17 @@ def test_goodbyes_are_not_counted() -> None:
         node.sent += 1000
         node.goodbyes += 1000
     world.now = world.now + LOAD_WINDOW_S
+    assert list(loads.look()) == []
+
+
+def test_what_a_start_costs_is_not_counted_in_the_mean() -> None:
+    """First seen in mesh, seed 941298."""
+    world = quiet()
+    loads = Loads(world)
+    world.now = LOAD_WINDOW_S
+    all_say(world, STORM_LOAD * LOAD_WINDOW_S)
+    world.nodes["n1:1"].sent += START_MESSAGES
+    assert list(loads.look()) == ["20.4 messages per node and second"]
+    world.nodes["n1:1"].running = False
+    world.restart("n1:1")
     assert list(loads.look()) == []
