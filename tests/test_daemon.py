@@ -175,7 +175,7 @@ async def test_with_dead_seeds_it_is_not_ready_says_so_and_joins_when_one_is_up(
     assert await page(b.address, "/healthz") == (200, "ok")
     assert (await page(b.address, "/readyz"))[0] == 503
     assert "joining" in (await page(b.address, "/readyz"))[1]
-    await until(lambda: "no seed answers" in caplog.text)
+    await until(lambda: "no other host at the seeds" in caplog.text)
     rows, ledger = await ask(b.address, Query())
     assert (len(rows), outcomes(ledger)) == (10, {"b": "answered"}), "it answers for itself meanwhile"
     assert not ledger.complete

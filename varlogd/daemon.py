@@ -208,7 +208,7 @@ class Daemon:
         def ready() -> tuple[int, str]:
             if self._stopping.is_set():
                 return 503, "leaving\n"
-            return (200, "ready\n") if self.joined() else (503, "joining: no seed has answered yet\n")
+            return (200, "ready\n") if self.joined() else (503, "joining: no other host found yet\n")
 
         return {"/healthz": lambda: (200, "ok\n"), "/readyz": ready}
 
@@ -240,7 +240,7 @@ class Daemon:
                 log.info("joined", extra={"fields": {"members": len(self.gossip.swim.members)}})
             case JoinFailing(seeds, attempts):
                 tried = {"seeds": ",".join(seeds), "attempts": attempts}
-                log.warning("no seed answers; trying on", extra={"fields": tried})
+                log.warning("no other host at the seeds; trying on", extra={"fields": tried})
             case NameConflict(address):
                 log.error(
                     "another node has this name: rename one of the two",

@@ -90,3 +90,15 @@ def test_the_verdict_names_whoever_did_not_tell() -> None:
     assert member_lines.verdict_lines([Seen("a", ())], whole, color=False) == [
         "1 view of 1 member: all who answered agree"
     ]
+
+
+def test_the_verdict_tells_who_doubts_what_it_sees() -> None:
+    entry = Entry(host="a", outcome=Outcome.ANSWERED)
+    ledger = Ledger(complete=True, rows=0, elapsed_s=0, limit_reached=False, asked="a", members=(entry,))
+    seen = [Seen("a", ()), Seen("c", (), doubt="cut\x1b off"), Seen("b", (), doubt="cut\x1b off")]
+    assert member_lines.verdict_lines(seen, ledger, color=False) == [
+        "PARTIAL: 1 view of 1 member: all who answered agree",
+        "  as b, c sees it: cut\\x1b off",
+    ]
+    known = structs.replace(ledger, complete=False, doubt="cut\x1b off")
+    assert len(member_lines.verdict_lines(seen, known, color=False)) == 2  # told once

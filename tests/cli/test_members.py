@@ -93,6 +93,21 @@ def test_the_status_says_whether_all_agree(
     assert json.loads(last)["ledger"]["complete"] is complete
 
 
+def test_a_view_that_is_in_doubt_is_not_known(monkeypatch: pytest.MonkeyPatch, capfdbinary: Printed) -> None:
+    entries = (Entry(host="a", outcome=Outcome.ANSWERED), Entry(host="b", outcome=Outcome.ANSWERED))
+    ledger = Ledger(complete=True, rows=0, elapsed_s=0, limit_reached=False, asked="a", members=entries)
+
+    async def views(_url: str) -> tuple[list[Seen], Ledger]:
+        return [Seen("a", ()), Seen("b", (), doubt="it is cut off")], ledger
+
+    monkeypatch.setattr("varlogd.client.views", views)
+    assert run(["members", "--at-all"]) == exit_status.PARTIAL
+    assert capfdbinary.readouterr()[1].decode().splitlines()[1:] == ["  as b sees it: it is cut off"]
+    assert run(["members", "--at-all", "--json"]) == exit_status.PARTIAL
+    seen = [json.loads(line) for line in capfdbinary.readouterr()[0].splitlines()]
+    assert [each.get("doubt") for each in seen[:2]] == ["", "it is cut off"]
+
+
 def test_a_view_that_may_not_be_all_says_so(monkeypatch: pytest.MonkeyPatch, capfdbinary: Printed) -> None:
     async def members(_url: str) -> Members:
         return Members((ASKED, OTHER), doubt="it is\x1b cut off")

@@ -11,7 +11,7 @@ import trio.testing
 
 from varlogd.errors import QueryError, Refused, Unreachable
 from varlogd.mesh import outbox
-from varlogd.mesh.following import FLAPS, HOLD_S, MeshFollowing, Told, check_follow
+from varlogd.mesh.following import FLAPS, HOLD_S, TAKEN_OVER, MeshFollowing, Standing, Told, check_follow
 from varlogd.mesh.live_part import LiveSink
 from varlogd.query.block import Row, block_of, rows_of
 from varlogd.query.ledger import NOT_MEASURED, Offset
@@ -32,6 +32,8 @@ class World:
     def __init__(self) -> None:
         self.scripts: dict[str, Script] = {}
         self.table: dict[str, str] = {}
+        self.homes: dict[str, str] = {}  # of those that are not at their usual addresses
+        self.twins: dict[str, str] = {}
         self.unsteady: set[str] = set()
         self.reason = ""
         self.clocks: dict[str, Offset] = {}
@@ -40,8 +42,9 @@ class World:
         self.reads = trio.Event()
         self.reads.set()
 
-    def states(self) -> dict[str, str]:
-        return dict(self.table)
+    def standings(self) -> dict[str, Standing]:
+        homes = {host: self.homes.get(host, f"{host}:1") for host in self.table}
+        return {host: Standing(self.table[host], homes[host], self.twins.get(host, "")) for host in self.table}
 
     def flapping(self) -> set[str]:
         return self.unsteady
@@ -252,6 +255,56 @@ async def test_a_link_that_breaks_goes_on_behind_the_last_row(autojump_clock: Cl
     assert world.notices == [("a", "failed"), ("a", "back")]
     again = {place.stream: (place.file, place.offset) for place in world.asks[1][1].resume}
     assert again == {"s": ("f", 60 + len("seven")), "t": ("g", 0)}
+
+
+def stands_somewhere(ends: trio.Event | None = None) -> Script:
+    """Tells where it stands, and goes on until it is told to end."""
+
+    async def script(ask: AskFollow, sink: LiveSink) -> None:
+        await sink.places([Place(key=0, stream="s", file="f", offset=3)])
+        await sink.live()
+        if ends is None or ends.is_set():
+            await trio.sleep_forever()
+        await ends.wait()
+        raise Unreachable("it is not there any more")
+
+    return script
+
+
+@pytest.mark.parametrize("told_first", ["the old one", "the new one", "gone in between"])
+async def test_the_other_one_of_two_nodes_of_a_name_is_asked_anew(autojump_clock: Clock, told_first: str) -> None:
+    world = World()
+    world.add("a", stands_somewhere())
+    world.twins["a"] = "" if told_first == "the new one" else "b:1"
+    async with world.followed(Query()):
+        await trio.sleep(1)
+        if told_first == "gone in between":
+            world.table["a"] = "left"
+            await trio.sleep(1)
+            world.table["a"] = "alive"
+        world.homes["a"], world.twins["a"] = "b:1", ""
+        await trio.sleep(1)
+        if told_first == "the new one":
+            assert len(world.asks) == 1  # it may as well have moved, and goes on
+            world.twins["a"] = "a:1"
+        await trio.sleep(3)
+    assert [ask.resume for _, ask in world.asks] == [(), ()]
+    assert Notice(host="a", event="lost", why=TAKEN_OVER.format("b:1")) in world.told
+
+
+async def test_one_that_has_moved_goes_on_where_it_ended(autojump_clock: Clock) -> None:
+    world, ends = World(), trio.Event()
+    world.add("a", stands_somewhere(ends))
+    async with world.followed(Query()):
+        await trio.sleep(1)
+        world.homes["a"] = "b:1"
+        await trio.sleep(1)
+        ends.set()
+        await trio.sleep(1)
+        world.twins["a"] = "c:1"  # of where it is now: it was there when it was asked last
+        await trio.sleep(1)
+    assert [len(ask.resume) for _, ask in world.asks] == [0, 1]
+    assert world.notices == [("a", "failed"), ("a", "back")]
 
 
 async def test_one_that_refuses_is_told_of_once_and_pestered_less_and_less(autojump_clock: Clock) -> None:

@@ -162,6 +162,10 @@ async def test_all_live_members_are_asked_and_the_others_are_accounted_for() -> 
         b._members = {"b": b.members()["b"]}
         *seen, ledger = (await conversation(a, AskMembers("at_all"), CBOR_SUBPROTOCOL))[0]
         assert Seen("b", (Difference("a", "alive", "unknown"),)) in seen
+        b.heard_at = 1e9
+        *seen, ledger = (await conversation(a, AskMembers("at_all"), CBOR_SUBPROTOCOL))[0]
+        doubts = {each.node: each.doubt for each in seen if isinstance(each, Seen)}
+        assert (doubts["a"], "is cut off" in doubts["b"]) == ("", True)
 
 
 async def test_a_node_of_another_name_has_no_view_to_tell() -> None:

@@ -166,14 +166,16 @@ def views_lines(seen: Sequence[Seen], *, color: bool) -> list[str]:
 
 
 def verdict_lines(seen: Sequence[Seen], ledger: Ledger, *, color: bool) -> list[str]:
-    """Whether all agree, and who did not tell its view, and why."""
+    """Whether all agree, who doubts what it sees, and who did not tell its view, and why."""
     silent = [entry for entry in ledger.members if entry.outcome not in (Outcome.ANSWERED, Outcome.LEFT)]
     answered = sum(entry.outcome == Outcome.ANSWERED for entry in ledger.members)
     about = len(_seemings(seen))
     agree = f"views differ about {counted(about, 'member')}" if about else "all who answered agree"
-    partial = "" if ledger.complete else f"{paint('PARTIAL', RED, color)}: "
+    doubts = _doubts(seen, but=ledger.doubt)
+    partial = "" if ledger.complete and not doubts else f"{paint('PARTIAL', RED, color)}: "
     lines = [f"{partial}{counted(answered, 'view')} of {counted(len(ledger.members), 'member')}: {agree}"]
     lines += [f"  {safe(ledger.doubt)}"] if ledger.doubt else []
+    lines += [f"  as {safe(', '.join(nodes))} sees it: {safe(doubt)}" for doubt, nodes in doubts.items()]
     for entry in silent:
         since = [] if entry.since_ns is None else [f"since {rfc3339(entry.since_ns)[:19]}Z"]
         lines.append(
@@ -182,10 +184,19 @@ def verdict_lines(seen: Sequence[Seen], ledger: Ledger, *, color: bool) -> list[
     return lines
 
 
+def _doubts(seen: Sequence[Seen], but: str) -> dict[str, list[str]]:
+    """Why views may not be all, if not for this reason, and the nodes whose views these are."""
+    found: dict[str, list[str]] = {}
+    for node, doubt in sorted({(each.node, each.doubt) for each in seen if each.doubt not in ("", but)}):
+        found.setdefault(doubt, []).append(node)
+    return found
+
+
 def seen_json(seen: Seen) -> dict[str, Any]:
     """Where one node's view differs, as scripts get it."""
     return {
         "node": seen.node,
+        "doubt": seen.doubt,
         "differences": [
             {"name": each.name, "asked": each.asked, "there": each.there, "reborn": each.reborn}
             for each in seen.differences

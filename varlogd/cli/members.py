@@ -47,14 +47,14 @@ async def watch(command: Command) -> int:
 
 
 async def at_all(command: Command) -> int:
-    """`varlog members --at-all`: where the views of all daemons differ, and whose is not known."""
+    """`varlog members --at-all`: where the views of all daemons differ, and whose is not known, or in doubt."""
     seen, ledger = await client.views(command.url)
     if command.json:
         await _out_json([*map(member_lines.seen_json, seen), render.ledger_json(ledger)])
     else:
         await _out(member_lines.views_lines(seen, color=command.color))
         output.tell("\n".join(member_lines.verdict_lines(seen, ledger, color=colored_stderr(command))))
-    if not ledger.complete:
+    if not ledger.complete or any(each.doubt for each in seen):
         return exit_status.PARTIAL
     return exit_status.NOTHING if any(each.differences for each in seen) else exit_status.FOUND
 

@@ -8,7 +8,9 @@ from typing import Final, Protocol
 from varlogd.query.times import rfc3339
 from varlogd.swim.state import Member
 
-NOT_JOINED: Final = "the daemon asked has not joined the mesh: no seed has answered it, and there may be other hosts"
+NOT_JOINED: Final = (
+    "the daemon asked has not joined the mesh: it has found no other host at its seeds, and there may be some"
+)
 
 CUT_OFF: Final = "the daemon asked is cut off: it has heard from nobody since {}, and other hosts may well be up"
 

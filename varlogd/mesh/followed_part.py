@@ -45,9 +45,14 @@ def notice_of(host: str, event: str, why: str = "") -> Notice:
 
 @dataclass(eq=False)
 class FollowedPart:
-    """One host's part. ``places``: where its streams could be resumed, those that were written to last at the end."""
+    """One host's part. ``home``: the address at which the mesh has it; ``asked_at``: at which it had it when it was
+    asked last; ``twin``: that of another node of its name, if there was one. ``places``: where its streams could be
+    resumed, those that were written to last at the end."""
 
     host: str
+    home: str = ""
+    asked_at: str = ""
+    twin: str = ""
     asked: bool = False
     state: str = "joined"
     why: str = ""
@@ -64,6 +69,14 @@ class FollowedPart:
     def is_giving(self) -> bool:
         """Whether rows of it may come."""
         return self.state in ("joined", "back")
+
+    def is_taken_over(self, home: str, twin: str) -> bool:
+        """Whether it is another node that the mesh has by its name now, at ``home``; ``twin``: as of that one.
+
+        One that was moved is no other, and is asked where it is now when its link has ended.
+        """
+        known, self.home, self.twin = self.twin, home, twin or self.twin
+        return home != self.asked_at and (home == known or self.asked_at == twin != "")
 
     def went_live(self) -> bool:
         """Its history is over; whether that means that it is back."""

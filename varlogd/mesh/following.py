@@ -9,7 +9,9 @@ in the order of time as far as it comes together.
 **A host that does not answer any more** is asked again, with longer and longer pauses, for as long as the mesh has it
 alive: it goes on behind the last row that came from it. The asker is told of both. What became of a member in the
 mesh (it joined, left, is dead) is looked up there, four times a second; one that comes back goes on where it ended.
-Of one that comes and goes all the time, only that is told (`swim.damping`); its rows come as they can.
+So does one that has moved. But if two nodes went by one name, and the mesh sees the other one now, that one is asked
+from now on: where the logs of one stood says nothing of those of the other. Of one that comes and goes all the time,
+only that is told (`swim.damping`); its rows come as they can.
 
 Nothing here grows with time but the places of streams, of which a host has a bounded number.
 """
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import trio
 from msgspec import structs
@@ -79,11 +81,24 @@ def check_follow(ask: AskFollow) -> None:
         raise QueryError("only one host's part can be resumed")
 
 
+TAKEN_OVER: Final = "another node of this name, at {}, has taken its place, and is read from now on"
+"""What is told when the mesh sees the other one of two nodes that go by one name."""
+
+
+class Standing(NamedTuple):
+    """How the mesh has a member: ``alive``, ``suspect``, ``dead`` or ``left``, at an address, and at which other
+    address there is another node of its name; empty if there is none."""
+
+    state: str
+    address: str
+    twin: str
+
+
 class View(Protocol):
     """What following needs to know of the mesh, of the members that the question's matchers choose."""
 
-    def states(self) -> Mapping[str, str]:
-        """Their states: ``alive``, ``suspect``, ``dead``, ``left``."""
+    def standings(self) -> Mapping[str, Standing]:
+        """How they stand, by name."""
 
     def flapping(self) -> Collection[str]:
         """Those that come and go too often for each time to be told; perhaps among others."""
@@ -160,13 +175,14 @@ class MeshFollowing:
         )
 
     async def _follow(self, nursery: trio.Nursery) -> None:
-        for host, state in self._view.states().items():
+        for host, (state, address, twin) in self._view.standings().items():
             if state in WHY_GONE:
-                self._parts[host] = FollowedPart(host, state=state, why=WHY_GONE[state])
+                self._parts[host] = FollowedPart(host, state=state, why=WHY_GONE[state], home=address, twin=twin)
                 if state == "dead":
                     self._tell(notice_of(host, "dead", WHY_GONE[state]))
             else:
-                self._start(nursery, FollowedPart(host), history=self._ask.query.limit is not None)
+                part = FollowedPart(host, home=address, twin=twin)
+                self._start(nursery, part, history=self._ask.query.limit is not None)
         if self._ask.query.limit is not None:
             await self._give_history()
         else:
@@ -218,7 +234,7 @@ class MeshFollowing:
         return [part for part in self._parts.values() if part.asked]
 
     def _start(self, nursery: trio.Nursery, part: FollowedPart, *, history: bool = False) -> None:
-        part.asked = True
+        part.asked, part.asked_at = True, part.home
         part.scope = trio.CancelScope()
         if not history:
             part.is_gathered.set()
@@ -231,6 +247,7 @@ class MeshFollowing:
         with part.scope:
             while True:
                 began = trio.current_time()
+                part.asked_at = part.home
                 self._look_at_clock(part)
                 ask = self._question(part, history=history)
                 try:
@@ -268,7 +285,8 @@ class MeshFollowing:
 
     def _ended(self, part: FollowedPart, event: str, why: str) -> None:
         """A host gives nothing any more; that is told once."""
-        if part.is_giving and self._view.states().get(part.host) not in WHY_GONE:
+        standing = self._view.standings().get(part.host)
+        if part.is_giving and (standing is None or standing.state not in WHY_GONE):
             self._tell(notice_of(part.host, event, why))
         part.gives_no_more(event, why)
 
@@ -281,8 +299,8 @@ class MeshFollowing:
                 self._doubt = doubt or told
                 self._tell(notice_of(self._us, "doubt" if doubt else "sure", doubt))
             self._damp(self._view.flapping())
-            for host, state in self._view.states().items():
-                self._see(nursery, host, state)
+            for host, standing in self._view.standings().items():
+                self._see(nursery, host, standing)
             await trio.sleep(MEMBERS_S)
 
     def _damp(self, flapping: Collection[str]) -> None:
@@ -295,8 +313,9 @@ class MeshFollowing:
             part = self._parts[host]
             self._tell(notice_of(host, "back" if part.is_giving else part.state, part.why))
 
-    def _see(self, nursery: trio.Nursery, host: str, state: str) -> None:
+    def _see(self, nursery: trio.Nursery, host: str, standing: Standing) -> None:
         part = self._parts.get(host)
+        state, address, twin = standing
         if state in WHY_GONE:
             if part is not None and part.state != state:
                 part.scope.cancel()
@@ -304,7 +323,12 @@ class MeshFollowing:
                 self._tell(notice_of(host, state, WHY_GONE[state]))
         elif part is None:
             self._tell(notice_of(host, "joined"))
-            self._start(nursery, FollowedPart(host))
+            self._start(nursery, FollowedPart(host, home=address, twin=twin))
+        elif part.is_taken_over(address, twin):
+            self._tell(notice_of(host, "lost", TAKEN_OVER.format(address)))
+            part.scope.cancel()  # the link with the other one may well be open still
+            part.places.clear()
+            self._start(nursery, part)
         elif not part.asked:
             self._start(nursery, part)
 

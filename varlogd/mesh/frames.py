@@ -70,9 +70,9 @@ def _about_members(message: Changes | Seen | Members) -> Iterator[Struct]:
             listed = [Changes((), names, doubt) for names in _parts(forgotten, len)]
             listed += [Changes(changed, (), doubt) for changed in _parts(members, _member_chars)]
             yield from listed or [message]
-        case Seen(node, differences):
+        case Seen(node, differences, doubt=doubt):
             seen = list(_parts(differences, _difference_chars)) or [()]
-            yield from (Seen(node, views, more=number < len(seen)) for number, views in enumerate(seen, 1))
+            yield from (Seen(node, views, number < len(seen), doubt) for number, views in enumerate(seen, 1))
         case Members(members):
             some = list(_parts(members, _member_chars))
             yield from _with_more(message, some)

@@ -24,7 +24,7 @@ from varlogd.mesh.answer import HostAnswer
 from varlogd.mesh.asking import ask_host
 from varlogd.mesh.background import background
 from varlogd.mesh.doubt import doubt_of
-from varlogd.mesh.following import MeshFollowing, check_follow
+from varlogd.mesh.following import MeshFollowing, Standing, check_follow
 from varlogd.mesh.host_following import HostFollowing
 from varlogd.mesh.live_part import LiveSink, follow_peer
 from varlogd.mesh.members import Mesh, Watching, members_of
@@ -335,13 +335,11 @@ class QueryService:
 
 
 def _concerned(mesh: Mesh, query: Query) -> list[Member]:
-    """The members that a question's matchers choose, or may: the tags known of one that has a twin are one's only."""
+    """The members that are in doubt for having a twin, and that a question's matchers choose, or may: the tags known
+    are those of one of the two only."""
     by_name = [matcher for matcher in query.matchers if matcher.label == "host"]
-    return [
-        member
-        for name, member in sorted(mesh.members().items())
-        if matches_host(by_name if member.metadata.twin else query.matchers, name, member.tags)
-    ]
+    shared = sorted((name, member) for name, member in mesh.members().items() if member.metadata.twin)
+    return [member for name, member in shared if matches_host(by_name, name, member.tags)]
 
 
 class _View:
@@ -355,10 +353,10 @@ class _View:
         """See `following.View`; of all members, chosen or not."""
         return self._mesh.flapping()
 
-    def states(self) -> dict[str, str]:
+    def standings(self) -> dict[str, Standing]:
         """See `following.View`."""
         return {
-            name: member.state.name.lower()
+            name: Standing(member.state.name.lower(), member.address, member.metadata.twin)
             for name, member in sorted(self._mesh.members().items())
             if matches_host(self._query.matchers, name, member.tags)
         }

@@ -107,28 +107,31 @@ class AskingAll:
         theirs = None
         try:
             with trio.move_on_after(self._stall_s):  # not the telling: an asker may take his time
-                theirs = self._look().members if name == self._us else await self._view_of(name, address)
+                theirs = self._look() if name == self._us else await self._view_of(name, address)
         except VarlogdError as error:
             outcome = Outcome.REFUSED if isinstance(error, Refused) else Outcome.FAILED
             return Entry(host=name, outcome=outcome, why=clipped(str(error)))
         if theirs is None:
             return Entry(host=name, outcome=Outcome.LATE, why=f"no view of it within {self._stall_s:g} s")
         try:
-            await self._say(Seen(name, tuple(differences(self._look().members, theirs))))
+            differing = tuple(differences(self._look().members, theirs.members))
+            await self._say(Seen(name, differing, doubt=theirs.doubt))
         except Closed as closed:  # the asker has gone, and all others may stop
             self.stop(closed)
         return Entry(host=name, outcome=Outcome.ANSWERED, elapsed_s=trio.current_time() - began)
 
-    async def _view_of(self, name: str, address: str) -> Sequence[MemberInfo]:
+    async def _view_of(self, name: str, address: str) -> Members:
         found: list[MemberInfo] = []
+        doubt = ""
         async with open_question(self._network, address, AskMembers()) as question:
             async for frame in question.frames():
                 if not isinstance(frame, Members) or len(found) + len(frame.members) > MEMBERS_MAX:
                     raise ProtocolError(f"{type(frame).__name__.lower()}, where a view was asked for")
                 found.extend(frame.members)
+                doubt = frame.doubt
         if name not in {member.name for member in found if member.asked}:
             raise ProtocolError("another node answers there")
-        return found
+        return Members(tuple(found), doubt=doubt)
 
 
 def differences(ours: Sequence[MemberInfo], theirs: Sequence[MemberInfo]) -> Iterator[Difference]:

@@ -456,11 +456,13 @@ class Difference(Struct, frozen=True, array_like=True):
 
 class Seen(Struct, frozen=True, tag="seen"):
     """Where the view of ``node`` is not that of the asked one; nowhere, if there are no differences. ``more``: others
-    follow in another frame. A member that takes part for neither is no difference: who joined later never knew it."""
+    follow in another frame. A member that takes part for neither is no difference: who joined later never knew it.
+    ``doubt``: why that view may not be all, or not be so; empty if there is no reason."""
 
     node: Name
     differences: tuple[Difference, ...]
     more: bool = False
+    doubt: Note = ""
 
 
 class ErrorFrame(Struct, frozen=True, tag="error", kw_only=True):
