@@ -42,15 +42,15 @@ Undo = Callable[[], None]
 
 class Acts:
     """Does what steps say. ``there``: who is at each place; ``move_in`` makes a host of this name at a place, or
-    None if there is one of that name; ``clone`` makes a twin of the host at a place, at a new one; ``say`` hears of
-    what is over."""
+    None if there is one of that name; ``clone`` makes a twin of the host at a place, at a new one, with
+    or without its state; ``say`` hears of what is over."""
 
     def __init__(
         self,
         wires: Wires,
         there: dict[str, SimulatedHost],
         move_in: Callable[[str, str], SimulatedHost | None],
-        clone: Callable[[str], SimulatedHost],
+        clone: Callable[[str, bool], SimulatedHost],
         say: Callable[[str], None],
     ) -> None:
         self._wires = wires
@@ -102,7 +102,7 @@ class Acts:
             await newcomer.start()
 
     async def _twin(self, step: Twin) -> None:
-        twin = self._clone(step.host)
+        twin = self._clone(step.host, step.state)
         twin.set_clock(step.clock_s)
         over = self._disturbed([step.host], {"leave": twin.leave, "kill": twin.kill}[step.end])
         await twin.start()

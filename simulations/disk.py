@@ -68,6 +68,11 @@ class SimulatedDisk:
         self._handles.append(handle)
         return handle
 
+    def copy(self, other: SimulatedDisk) -> None:
+        """Hold what is on the other one now, all of it synced."""
+        self.names = {name: _File(file.data, file.data) for name, file in other.names.items()}
+        self.synced_names = dict(self.names)
+
     def cut_off(self) -> None:
         """The process is gone: whatever it would still do does not reach the disk."""
         for handle in self._handles:

@@ -162,14 +162,16 @@ class FullDisk(Struct, frozen=True, forbid_unknown_fields=True, tag="full-disk")
 
 
 class Twin(Struct, frozen=True, forbid_unknown_fields=True, tag="twin"):
-    """A machine was cloned: on another one, with the same logs but no state of its own, a daemon of the same name
-    starts, whose clock is ahead by ``clock_s``; after ``duration_s`` it ends as a `Leave` or a `Kill` does."""
+    """A machine was cloned: on another one, with the same logs, a daemon of the same name starts, whose clock is
+    ahead by ``clock_s``; after ``duration_s`` it ends as a `Leave` or a `Kill` does. ``state``: what the daemon of
+    ``host`` remembers on its disk was cloned with it."""
 
     at_s: Seconds
     host: str
     duration_s: Seconds
     end: Literal["leave", "kill"] = "leave"
     clock_s: Annotated[float, Meta(ge=-86_400, le=86_400)] = 0.0
+    state: bool = False
 
 
 Question = Literal["all", "errors", "newest", "oldest", "last-minutes"]

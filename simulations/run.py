@@ -215,12 +215,14 @@ class _Simulation:
             return None
         return self._make(name, place, self._there[place].troubles)
 
-    def _clone(self, place: str) -> SimulatedHost:
-        """A machine with the name and the logs of the host at this place."""
+    def _clone(self, place: str, state: bool) -> SimulatedHost:
+        """A machine with the name and the logs of the host at this place, and what is remembered there, if so."""
         like = self._there[place]
         label = f"{like.name}-twin{len(self.twins) + 1}"
         self.wires.add(label)
         twin = SimulatedHost(self._site, like.log, self._root / like.name, label, Troubles(), label)
+        if state:
+            twin.disk.copy(like.disk)
         self.twins.append(twin)
         return twin
 

@@ -139,12 +139,14 @@ def churn(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
 
 
 def twin(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
-    """A cloned machine: two nodes go by one name for a while, whose clocks differ; one may be restarted meanwhile."""
+    """A cloned machine: two or three nodes go by one name for a while, whose clocks differ; one may be restarted."""
     shared, *others = rng.sample(hosts, len(hosts))
     at_s, length_s = WARM_S + _draw(rng, 2, 10), _draw(rng, 5, 60)
     over_s = at_s + length_s
-    clock_s = rng.choice((0.0, _draw(rng, -7200, 7200)))
-    steps: list[Step] = [Twin(at_s, shared, length_s, rng.choice(("leave", "kill")), clock_s)]
+    steps: list[Step] = [_twin_of(rng, shared, at_s, length_s)]
+    if rng.random() < 0.3:
+        also_at_s = _draw(rng, at_s, over_s)
+        steps.append(_twin_of(rng, shared, also_at_s, _draw(rng, 1, over_s - also_at_s + 5)))
     if rng.random() < 0.5:
         end_s = at_s + _draw(rng, 0, length_s)
         steps.append(rng.choice((Kill, Leave, PowerOff))(end_s, shared))
@@ -153,6 +155,11 @@ def twin(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
         steps += _asks_around(rng, asked, at_s)
         steps.append(Ask(_draw(rng, at_s, over_s), asked, _question(rng)))
     return [*steps, *_asks_around(rng, rng.choice(others), over_s)]
+
+
+def _twin_of(rng: random.Random, host: str, at_s: float, length_s: float) -> Twin:
+    clock_s = rng.choice((0.0, _draw(rng, -7200, 7200)))
+    return Twin(at_s, host, length_s, rng.choice(("leave", "kill")), clock_s, rng.random() < 0.5)
 
 
 def swarm(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:

@@ -37,11 +37,6 @@ class Scene(Protocol):
     talk: Talk
 
     @property
-    def messages(self) -> int:
-        """Gossip messages that all daemons have written so far."""
-        ...
-
-    @property
     def own_faults(self) -> Sequence[tuple[float, str, str]]:
         """Failures of a daemon's own: when, on which host, what."""
         ...

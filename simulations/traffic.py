@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
 from simulations.host import Phase
+from simulations.loads import CALM_LOAD, LOAD_WINDOW_S, NODE_STORM_LOAD, PER_MEMBER_LOAD, STORM_LOAD, Loads, Said
 from simulations.scene import Breach, Invariant, Scene
 
 REFUTE_S: Final = 1.0
 """From hearing that one is suspected to saying that one lives."""
-
-CALM_LOAD: Final = 4.0
-STORM_LOAD: Final = 20.0
-"""Messages per node and second: at the end, when nothing has happened for long, and always."""
-
-LOAD_WINDOW_S: Final = 10.0
-"""Over which load is counted."""
 
 
 class Refutation(Invariant):
@@ -39,29 +32,24 @@ class Refutation(Invariant):
 class Load(Invariant):
     name = "load"
     promise = (
-        f"no more than {STORM_LOAD:g} messages a node and second over {LOAD_WINDOW_S:g} s, and {CALM_LOAD:g} at the"
-        " end, when all is calm"
+        f"over {LOAD_WINDOW_S:g} s no node sends more than {NODE_STORM_LOAD:g} messages a second, and"
+        f" {PER_MEMBER_LOAD:g} for each, nor all {STORM_LOAD:g} on average; {CALM_LOAD:g} when all is calm"
     )
 
     def __init__(self) -> None:
-        self._node_s = 0.0  # simulated so far: running daemons x seconds
-        self._window = deque([(0.0, 0.0, 0)])  # (now, node seconds, messages), of the last `LOAD_WINDOW_S`
+        self._loads = Loads(0.0, Said(0, 0, {}))
 
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
-        running = sum(host.process is not None for host in scene.hosts.values())
-        self._node_s += running * (now - self._window[-1][0])
-        self._window.append((now, self._node_s, scene.messages))
-        while self._window[1][0] <= now - LOAD_WINDOW_S:
-            self._window.popleft()
-        if self._load > STORM_LOAD:
-            yield Breach(now, f"{self._load:.1f} messages a node and second", ())
+        yield from (Breach(now, text, ()) for text in self._loads.look(now, _said(scene)))
 
-    def at_end(self, scene: Scene, now: float) -> Iterator[Breach]:
-        if self._load > CALM_LOAD:
-            yield Breach(now, f"{self._load:.1f} messages a node and second, though all is calm", ())
+    def at_end(self, _scene: Scene, now: float) -> Iterator[Breach]:
+        yield from (Breach(now, f"{text}, though all is calm", ()) for text in self._loads.end())
 
-    @property
-    def _load(self) -> float:
-        """Over the window; where less than one daemon ran all through it, as if one had."""
-        (_began, before_s, before), (_now, node_s, messages) = self._window[0], self._window[-1]
-        return (messages - before) / max(LOAD_WINDOW_S, node_s - before_s)
+
+def _said(scene: Scene) -> Said:
+    hosts = [*scene.hosts.values(), *scene.twins]
+    return Said(
+        running=sum(host.process is not None for host in hosts),
+        starts=sum(len(host.processes) for host in hosts),
+        sent={host.label: sum(process.messages for process in host.processes) for host in hosts},
+    )

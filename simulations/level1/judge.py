@@ -13,10 +13,10 @@ from typing import Final
 
 from simulations.accusations import Accusations
 from simulations.invariants import ACCURACY_CALM_S, DETECTION_S, HEAL_S
-from simulations.level1.loads import NODE_STORM_LOAD, PER_MEMBER_LOAD, Loads
 from simulations.level1.node import Node
 from simulations.level1.world import World
-from simulations.traffic import CALM_LOAD, LOAD_WINDOW_S, REFUTE_S, STORM_LOAD
+from simulations.loads import CALM_LOAD, LOAD_WINDOW_S, NODE_STORM_LOAD, PER_MEMBER_LOAD, STORM_LOAD, Loads, Said
+from simulations.traffic import REFUTE_S
 from varlogd.swim.directives import Event, MemberChanged, Refuted
 from varlogd.swim.state import Member, Rank, State, rank
 from varlogd.wire.gossip import GossipMessage, Nack
@@ -71,6 +71,14 @@ class _Truth:
         return self.gone_since != float("inf")
 
 
+def said(world: World) -> Said:
+    """What the nodes have said so far, their goodbyes left out."""
+    nodes = world.nodes
+    running = sum(node.running for node in nodes.values())
+    sent = {address: node.sent - node.goodbyes for address, node in nodes.items()}
+    return Said(running, sum(world.boots.values()), sent)
+
+
 class Judge:
     """Watches one world, from when its mesh has settled."""
 
@@ -87,7 +95,7 @@ class Judge:
         that was cut off, so one that is gone runs out of them."""
         self._accused = Accusations[tuple[str, int]]()  # (address, boot)
         self._lonely_at: dict[str, float] = {}  # address -> when there was last no other node that it could hear
-        self._loads = Loads(world)
+        self._loads = Loads(world.now, said(world))
         self._stopped = False
         world.watchers.append(self._changed)
         world.listeners.append(self._received)
@@ -190,7 +198,7 @@ class Judge:
                 self._accused.forgive(life)
         self._look_for_company()
         self._look_for_the_gone()
-        for text in self._loads.look():
+        for text in self._loads.look(world.now, said(world)):
             self._breach("load", text)
 
     def _look_for_company(self) -> None:
@@ -249,10 +257,6 @@ class Judge:
         if node.core.cut_off or self._lonely_at.get(node.address, 0.0) >= since:
             return False
         return node.running and self._calm_for(DETECTION_S, node.address) and self._truth[node.name].up_since < since
-
-    def begin_calm(self) -> None:
-        """From now on, to the end, load is judged as that of a calm mesh as well."""
-        self._loads.begin_calm()
 
     def finish(self) -> None:
         """Everything has had its time: all views must be true."""

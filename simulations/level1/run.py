@@ -25,7 +25,6 @@ from simulations.level1.plan import (
 from simulations.level1.world import World, ours
 from simulations.plan import Freeze, Kill, Leave, OneWay, Partition, PowerOff, SlowNetwork, Start
 from simulations.progress import Watch, nobody
-from simulations.traffic import LOAD_WINDOW_S
 from varlogd.swim.directives import Event, MemberChanged
 from varlogd.swim.state import State
 
@@ -97,9 +96,7 @@ class _Run:
 
     def outcome(self) -> Outcome:
         world = self._world
-        world.run(end_of_run_s(self._plan) - LOAD_WINDOW_S)
-        self._judge.begin_calm()
-        world.run(LOAD_WINDOW_S)
+        world.run(end_of_run_s(self._plan))
         self._judge.finish()
         breaches = [Breach(found.name, found.at - self._zero, found.text) for found in self._judge.breaches]
         return Outcome(

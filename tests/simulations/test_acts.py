@@ -80,6 +80,12 @@ def test_two_of_one_name_are_a_doubt_while_there_are_two(end: Literal["leave", "
     assert times(report, "another node had this name", "n2") == (clock_s == 0.0)
 
 
+def test_a_clone_may_remember_what_its_host_did() -> None:
+    report = happen(Twin(15, "n2", 30.0, state=True), Twin(16, "n3", 30.0), Ask(35, "n1"), Ask(80, "n1"))
+    assert [asked.ledger is not None and asked.ledger.complete for asked in report.asks] == [False, True]
+    assert (times(report, "remembered", "n2-twin1"), times(report, "remembered", "n3-twin2")) == (1, 0)
+
+
 def test_a_clock_that_goes_back_neither_stops_a_restart_nor_hides_it() -> None:
     report = happen(ClockJump(10, "n2", -7200), Kill(12, "n2"), Start(13, "n2"), Ask(30, "n1"))
     assert times(report, "remembered", "n2") == times(report, "the clock went back", "n2") == 1
