@@ -24,6 +24,9 @@ Job = tuple[str, str, int, int]
 
 FIRST_SEED: Final = 1
 
+BEAT_S: Final = 1.0
+"""How often the line on the terminal is written anew while a trial takes its time: some take hours."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit status: 0 whatever is reached, 2 for wrong usage, 130 if it is interrupted."""
@@ -106,7 +109,13 @@ def _run(todo: Sequence[Job], size: str, overrides: dict[str, Any], jobs: int, f
     line.show(f"0 of {len(todo)} trials")
     try:
         with multiprocessing.get_context("spawn").Pool(jobs, _begin, (size, overrides), maxtasksperchild=8) as pool:
-            for job, result in pool.imap_unordered(_trial, todo):
+            results = pool.imap_unordered(_trial, todo)
+            while len(found) < len(todo):
+                try:
+                    job, result = results.next(BEAT_S)
+                except multiprocessing.TimeoutError:
+                    line.show(f"{len(found)} of {len(todo)} trials")
+                    continue
                 found[job] = result
                 line.clear()
                 print(_told(job, result), file=sys.stderr, flush=True)
