@@ -58,6 +58,12 @@ FOUND: dict[str, tuple[int, tuple[Step, ...]]] = {
         1,
         (Twin(10, "n2", 80.0), Twin(14, "n2", 20.0, "leave"), Ask(75, "n1"), Ask(85, "n1")),
     ),
+    # First seen in twin, 5 nodes, seed 210005: between the end of the one that was seen and the meeting of its heirs,
+    # which knew of it and not of each other, an answer was whole.
+    "two heirs that have not met": (
+        210005,
+        (Twin(12.4, "n4", 57.3, clock_s=4019), Twin(56.5, "n4", 16.0, state=True), Ask(69.77, "n1")),
+    ),
     # First seen in swarm, 5 nodes, seed 60017. A daemon that was told to stop while it waited for its disk called its
     # seeds, left without knowing anybody to say goodbye to, and was held dead by those that it had called.
     "stopped while it starts": (

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from varlogd.swim.directives import EpochRaised, NameConflict, Refuted
-from varlogd.swim.identity import CONFLICT_S, CONFLICTS_MAX, DESCRIBE_MIN_S, HEIRS_SPREAD, TELL_TWIN_S
+from varlogd.swim.identity import CONFLICT_S, CONFLICTS_MAX, DESCRIBE_MIN_S, HEIRS_MEET_S, HEIRS_SPREAD, TELL_TWIN_S
 from varlogd.swim.state import COUNT_MAX, State
 from varlogd.wire.gossip import Ack, Claim, Gossip, Metadata, Ping, PushPull
 
@@ -159,8 +159,24 @@ def test_a_twin_that_is_gone_is_no_longer_told_of(solo, state, epoch, now) -> No
     node.hear("elsewhere:1", Gossip((of_me(State.ALIVE, epoch=epoch, address="elsewhere:1"),)))
     assert node.core.me.metadata.twin == "elsewhere:1"
     node.hear("a:1", Gossip((of_me(state, epoch=epoch, address="elsewhere:1"),)))
-    assert (node.core.me.epoch >= now, node.core.conflicts) == (True, ())
+    is_heir = epoch > 5
+    assert (node.core.me.epoch >= now, node.core.conflicts) == (True, ("elsewhere:1",) if is_heir else ())
+    node.run(HEIRS_MEET_S)
+    assert node.core.conflicts == ()
     node.run(DESCRIBE_MIN_S)
+    assert node.core.me.metadata.twin == ""
+
+
+def test_an_heir_says_that_there_may_be_another_until_it_would_have_heard_of_it(solo) -> None:
+    """First seen in twin, seed 210005: of two that were shadowed each took the place of the one that left, and an
+    answer in between was whole."""
+    node = solo("a", "b")
+    node.hear("elsewhere:1", Gossip((of_me(State.ALIVE, epoch=8, address="elsewhere:1"),)))
+    node.run(2 * DESCRIBE_MIN_S)
+    node.hear("elsewhere:1", Gossip((of_me(State.ALIVE, epoch=8, address="elsewhere:1"),)))
+    node.hear("a:1", Gossip((of_me(State.LEFT, epoch=8, address="elsewhere:1"),)))
+    assert (node.core.me.epoch > 8, node.core.me.metadata.twin) == (True, "elsewhere:1")
+    node.run(HEIRS_MEET_S)
     assert node.core.me.metadata.twin == ""
 
 

@@ -44,6 +44,11 @@ HEIRS_SPREAD: Final = 1000
 """If several are shadowed, all take the place of one that is gone at the same moment: with epochs drawn from so many
 one of them has the higher, and views in which they differ can be told apart. Epochs are microseconds."""
 
+HEIRS_MEET_S: Final = 3.0
+"""And until they have heard of each other, which gossip brings about within two or three seconds in a mesh of
+thousands, each goes on saying that there is another: it knew of the one that is gone, and not of those shadowed
+beside it."""
+
 DESCRIBE_MIN_S: Final = 10.0
 """Between two descriptions of oneself: each is news for the whole mesh, and a log rotated every second is none."""
 
@@ -112,9 +117,8 @@ class Identity:
     def hear(self, claim: Claim, src: str) -> None:
         """The node at ``src`` says this of us."""
         mine = self._view.mine
-        twin_is_gone = claim.state > State.SUSPECT and self._is_of_twin(claim)
-        if twin_is_gone:
-            del self._twins[claim.address]
+        if claim.state > State.SUSPECT and self._is_of_twin(claim):
+            self._lose_twin(claim.address, heir=rank(claim) > rank(mine))
         if claim.address != mine.address and claim.state <= State.SUSPECT:
             if claim.epoch >= mine.epoch or (claim.address == src and claim.state == State.ALIVE):
                 self._meet_twin(claim, tell=rank(claim) > rank(mine))
@@ -122,8 +126,6 @@ class Identity:
             self._outrank(mine, claim)
         elif claim.state != State.ALIVE:
             self._remind(mine)  # old news is still going round: so is who believes it
-        if twin_is_gone:
-            self._describe_soon()
 
     def _is_of_twin(self, claim: Claim) -> bool:
         """Whether this is about another node with our name as it is now, and not about an earlier life of it."""
@@ -145,6 +147,14 @@ class Identity:
             self._describe_soon()
             return
         self._say_what_we_are()  # at once: whoever asks for our logs must know of it
+        self._look_for_twins()
+
+    def _lose_twin(self, address: str, *, heir: bool) -> None:
+        """It is gone; ``heir``: and we take its place."""
+        if heir:
+            self._twins[address].seen_at = self._effects.now - CONFLICT_S + HEIRS_MEET_S
+        else:
+            del self._twins[address]
         self._look_for_twins()
 
     def _look_for_twins(self) -> None:
