@@ -11,7 +11,7 @@ import trio.testing
 
 from varlogd.errors import QueryError, Refused, Unreachable
 from varlogd.mesh import outbox
-from varlogd.mesh.following import FLAPS, HOLD_S, TAKEN_OVER, MeshFollowing, Standing, Told, check_follow
+from varlogd.mesh.following import FLAPS, HOLD_S, MEMBERS_S, TAKEN_OVER, MeshFollowing, Standing, Told, check_follow
 from varlogd.mesh.live_part import LiveSink
 from varlogd.query.block import Row, block_of, rows_of
 from varlogd.query.ledger import NOT_MEASURED, Offset
@@ -39,6 +39,7 @@ class World:
         self.clocks: dict[str, Offset] = {}
         self.told: list[Told] = []
         self.asks: list[tuple[str, AskFollow]] = []
+        self.asked_at: list[str] = []
         self.reads = trio.Event()
         self.reads.set()
 
@@ -52,8 +53,9 @@ class World:
     def doubt(self) -> str:
         return self.reason
 
-    async def ask_host(self, host: str, ask: AskFollow, sink: LiveSink) -> None:
+    async def ask_host(self, host: str, address: str, ask: AskFollow, sink: LiveSink) -> None:
         self.asks.append((host, ask))
+        self.asked_at.append(address)
         await self.scripts[host](ask, sink)
 
     async def emit(self, told: Told) -> None:
@@ -304,7 +306,45 @@ async def test_one_that_has_moved_goes_on_where_it_ended(autojump_clock: Clock) 
         world.twins["a"] = "c:1"  # of where it is now: it was there when it was asked last
         await trio.sleep(1)
     assert [len(ask.resume) for _, ask in world.asks] == [0, 1]
+    assert world.asked_at == ["a:1", "b:1"]
     assert world.notices == [("a", "failed"), ("a", "back")]
+
+
+async def test_one_that_ends_while_the_other_takes_its_place_is_resumed_nowhere_else(autojump_clock: Clock) -> None:
+    world, ends = World(), trio.Event()
+    world.add("a", stands_somewhere(ends))
+    world.twins["a"] = "b:1"
+    async with world.followed(Query()):
+        await trio.sleep(4 * MEMBERS_S + 0.01)  # just after a look at the mesh, and before the next it is asked again
+        world.homes["a"], world.twins["a"] = "b:1", ""
+        ends.set()
+        await trio.sleep(3)
+    resumed = [len(ask.resume) for _, ask in world.asks]
+    assert list(zip(world.asked_at, resumed, strict=True)) == [("a:1", 0), ("a:1", 1), ("b:1", 0)]
+
+
+async def test_of_three_nodes_of_a_name_the_one_nobody_told_of_is_another_too(autojump_clock: Clock) -> None:
+    world = World()
+    world.add("a", stands_somewhere())
+    world.twins["a"] = "b:1"
+    async with world.followed(Query()):
+        await trio.sleep(1)
+        world.homes["a"], world.twins["a"] = "c:1", ""
+        await trio.sleep(1)
+    assert [len(ask.resume) for _, ask in world.asks] == [0, 0]
+    assert Notice(host="a", event="lost", why=TAKEN_OVER.format("c:1")) in world.told
+
+
+async def test_the_clock_of_the_other_one_of_a_name_is_its_own(autojump_clock: Clock) -> None:
+    world = World()
+    world.clocks = {"a": (3e-6, 0.0)}
+    world.add("a", writes("a"))
+    world.twins["a"] = "b:1"
+    async with world.followed(Query(start_ns=5000, correct_skew=True)):
+        await trio.sleep(1)
+        world.homes["a"], world.clocks["a"] = "b:1", (2e-6, 0.0)
+        await trio.sleep(1)
+    assert [ask.query.start_ns for _, ask in world.asks] == [8000, 7000]
 
 
 async def test_one_that_refuses_is_told_of_once_and_pestered_less_and_less(autojump_clock: Clock) -> None:

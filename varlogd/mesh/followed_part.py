@@ -46,13 +46,14 @@ def notice_of(host: str, event: str, why: str = "") -> Notice:
 @dataclass(eq=False)
 class FollowedPart:
     """One host's part. ``home``: the address at which the mesh has it; ``asked_at``: at which it had it when it was
-    asked last; ``twin``: that of another node of its name, if there was one. ``places``: where its streams could be
-    resumed, those that were written to last at the end."""
+    asked last; ``twin``: that of another node of its name, if there is one, and ``past_twin``: if there was.
+    ``places``: where its streams could be resumed, those that were written to last at the end."""
 
     host: str
     home: str = ""
     asked_at: str = ""
     twin: str = ""
+    past_twin: str = ""
     asked: bool = False
     state: str = "joined"
     why: str = ""
@@ -73,10 +74,13 @@ class FollowedPart:
     def is_taken_over(self, home: str, twin: str) -> bool:
         """Whether it is another node that the mesh has by its name now, at ``home``; ``twin``: as of that one.
 
-        One that was moved is no other, and is asked where it is now when its link has ended.
+        One that was moved is no other, and is asked where it is now when its link has ended. While a name is shared
+        nobody can tell (of more than two, each knows the address of one of the others): then it is another.
         """
-        known, self.home, self.twin = self.twin, home, twin or self.twin
-        return home != self.asked_at and (home == known or self.asked_at == twin != "")
+        was_shared = self.twin != ""
+        self.past_twin = self.twin or self.past_twin
+        self.home, self.twin = home, twin
+        return home != self.asked_at and (was_shared or home == self.past_twin or self.asked_at == twin != "")
 
     def went_live(self) -> bool:
         """Its history is over; whether that means that it is back."""

@@ -68,8 +68,8 @@ FLAPS: Final = "it comes and goes: it is tried again all the time, and told of a
 _ON_AND_OFF: Final = ("joined", "back", "left", "dead", "failed", "refused")
 
 Told = Block | Live | Places | Notice
-AskHost = Callable[[str, AskFollow, LiveSink], Awaitable[None]]
-"""Follow one host (its name), until it ends, fails or is cancelled."""
+AskHost = Callable[[str, str, AskFollow, LiveSink], Awaitable[None]]
+"""Follow one host (its name, and the address to ask at), until it ends, fails or is cancelled."""
 
 
 def check_follow(ask: AskFollow) -> None:
@@ -251,7 +251,8 @@ class MeshFollowing:
                 self._look_at_clock(part)
                 ask = self._question(part, history=history)
                 try:
-                    await self._ask_host(part.host, ask, PartSink(part, ask.query.before, self._take, self._tell))
+                    sink = PartSink(part, ask.query.before, self._take, self._tell)
+                    await self._ask_host(part.host, part.asked_at, ask, sink)
                     self._ended(part, "failed", "it ended")
                 except VarlogdError as error:
                     self._ended(part, "refused" if isinstance(error, Refused) else "failed", str(error))
@@ -328,6 +329,7 @@ class MeshFollowing:
             self._tell(notice_of(host, "lost", TAKEN_OVER.format(address)))
             part.scope.cancel()  # the link with the other one may well be open still
             part.places.clear()
+            self._skew.forget(host)
             self._start(nursery, part)
         elif not part.asked:
             self._start(nursery, part)

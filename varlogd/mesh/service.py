@@ -277,11 +277,10 @@ class QueryService:
         if ask.scope == "host":
             return HostFollowing(ask, self._host, own, voice.say)
 
-        async def ask_host_(host: str, question: AskFollow, sink: LiveSink) -> None:
+        async def ask_host_(host: str, address: str, question: AskFollow, sink: LiveSink) -> None:
             if host == self._host:
                 await own.run(question, sink)
             else:
-                address = self._mesh.members()[host].address
                 await follow_peer(self._network, address, question, self._stall_s, sink)
 
         skew = Skew(self._host, self._clock_of, wanted=ask.query.correct_skew)

@@ -6,7 +6,8 @@ back by that much. What the lines say, the ``times``, is never touched. All keys
 order stays, and the merge, its frontier and its lateness work on corrected keys without knowing of it.
 
 *When is a clock looked at?* When its host is asked. From then on the estimate is frozen, for rows of one host that
-were moved differently would be out of order. One that had no estimate then is looked at anew when it is asked again.
+were moved differently would be out of order. One that had no estimate then is looked at anew when it is asked again,
+and so is the other one of two that share a name.
 
 *What of the time range?* It means the asked node's clock: each host is asked for that range as its own clock has it.
 Only the asked node corrects; what the others are asked says nothing of it, so they may be older.
@@ -71,6 +72,10 @@ class Skew:
         offset_s, uncertainty_s = clock
         self._ahead_us[host] = round(offset_s * US_PER_S) if abs(offset_s) > uncertainty_s else 0
         return True
+
+    def forget(self, host: str) -> None:
+        """Another host goes by this name from now on: its clock is looked at when it is asked."""
+        self._ahead_us.pop(host, None)
 
     def ahead_us(self, host: str) -> int | None:
         """By how much the host's clock is taken to be ahead: 0 if it is right as far as can be measured, None if it
