@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import msgspec
@@ -101,3 +102,13 @@ def test_steps_in_words() -> None:
     assert describe(Ask(1, "a", "newest", gone_after_s=0.5)) == "ask a for newest, gone after 0.5 s"
     assert Plan("any", 1, ("a",), (Freeze(1, "a", 2.5), Ask(1, "a", timeout_s=7))).settled_s == 8
     assert Plan("any", 1, ("a", "b"), (RollingRestart(1, 2, 0.5),)).settled_s == 5.5
+
+
+@pytest.mark.parametrize("kind", get_args(Step))
+def test_the_page_on_simulations_has_every_step_and_what_it_takes(kind: type[Step]) -> None:
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)
+    page = (Path(__file__).parents[2] / "docs" / "simulations.md").read_text()
+    [row] = [line for line in page.splitlines() if line.startswith("| `") and f"`{info.tag}`" in line.split("|")[1]]
+    taken = {field.name for field in info.fields} - {"at_s", "duration_s"}
+    assert taken <= {word.strip("`, ()") for cell in row.split("|")[2:] for word in cell.split()}
