@@ -295,10 +295,11 @@ class Places(Struct, frozen=True, tag="places"):
 
 class Notice(Struct, frozen=True, tag="notice", kw_only=True):
     """What someone who follows must know. ``dropped``: ``rows`` rows were left out because the asker reads too
-    slowly; ``lost``: the way a log is rotated has lost bytes before they could be read, or may have; ``stream``: a
-    new one; ``joined``, ``left``, ``dead``, ``failed``, ``refused``, ``back``: what has become of a host; ``clock``:
-    how a host's clock is corrected, or that it is not (told only with ``correct_skew``); ``doubt``: why the asked
-    daemon may not see all hosts (see `Ledger`), until ``sure``."""
+    slowly; ``lost``: the way a log is rotated has lost bytes before they could be read, or may have, or the other one
+    of two nodes of a name is read from now on; ``stream``: a new one; ``joined``, ``left``, ``dead``, ``failed``,
+    ``refused``, ``back``: what has become of a host; ``clock``: how a host's clock is corrected, or that it is not
+    (told only with ``correct_skew``); ``doubt``: why the asked daemon may not see all hosts (see `Ledger`), until
+    ``sure``."""
 
     host: str
     event: NoticeEvent
