@@ -135,6 +135,7 @@ class _Run:
                     self._world.later(place * every_s + down_s, self._at_once, Start(0, host))
             case Flap():
                 self._flap(step, self._world.now + step.duration_s)
+                self._world.later(step.duration_s, self._say, f"over: {describe(step)}")
             case _:
                 self._lasting(step)
 
@@ -219,16 +220,19 @@ class _Run:
 
         return undo
 
-    def _flap(self, step: Flap, until: float) -> None:
+    def _flap(self, step: Flap, until: float, again: bool = False) -> None:
         now = self._world.now
         if now >= until:
             return
+        what, address = f"{step.host} is cut off", f"{step.host}:1"
+        if again:
+            self._say(what)
         others = [f"{host}:1" for host in self._plan.hosts if host != step.host]
-        cut = self._world.network.cut(between([[f"{step.host}:1"], others]))
+        cut = self._world.network.cut(between([[address], others]))
         down_s = min(step.down_s, until - now)
-        self._judge.disturb(f"{step.host}:1")
-        self._world.later(down_s, self._over, describe(step), _mend(self._world, cut), [f"{step.host}:1"])
-        self._world.later(down_s + step.up_s, self._flap, step, until)
+        self._judge.disturb(address)
+        self._world.later(down_s, self._over, what, _mend(self._world, cut), [address])
+        self._world.later(down_s + step.up_s, self._flap, step, until, True)
 
     def _say(self, what: str) -> None:
         self._happened.append((self._world.now - self._zero, what))

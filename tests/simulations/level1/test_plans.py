@@ -108,6 +108,17 @@ def test_an_address_that_is_given_to_another_name() -> None:
     assert last["n0", "new"] == "ALIVE"
 
 
+def test_each_time_that_one_is_cut_off_is_told() -> None:
+    outcome = run(MeshPlan(1, 3, (Flap(5, "n2", 1, 2, 7),)))
+    assert outcome.passed, told(outcome)
+    what = "n2 off 1 s, on 2 s, for 7 s"
+    cut = "n2 is cut off"
+    assert [(round(at, 3), text) for at, text in outcome.happened] == [
+        (5, what), (6, f"over: {cut}"), (8, cut), (9, f"over: {cut}"), (11, cut),
+        (12, f"over: {what}"), (12, f"over: {cut}"),
+    ]  # fmt: skip
+
+
 def test_a_plan_prints_and_comes_back() -> None:
     plan = MeshPlan(3, 5, ALL_KINDS, "datagram")
     assert msgspec.json.decode(to_json(plan), type=MeshPlan) == plan
