@@ -81,7 +81,7 @@ def test_the_verdict_names_whoever_did_not_tell() -> None:
     )
     partial = Ledger(complete=False, rows=0, elapsed_s=0, limit_reached=False, asked="a", members=entries, doubt="D")
     assert member_lines.verdict_lines([Seen("a", ())], partial, color=False) == [
-        "PARTIAL: 1 view of 4 members: all who answered agree",
+        "PARTIAL: 1 view of 3 members: all who answered agree",
         "  D",
         "  b  dead; since 1970-01-01T00:00:01Z",
         "  c  late; no view",
@@ -98,7 +98,7 @@ def test_the_verdict_tells_who_doubts_what_it_sees() -> None:
     seen = [Seen("a", ()), Seen("c", (), doubt="cut\x1b off"), Seen("b", (), doubt="cut\x1b off")]
     assert member_lines.verdict_lines(seen, ledger, color=False) == [
         "PARTIAL: 1 view of 1 member: all who answered agree",
-        "  as b, c sees it: cut\\x1b off",
+        "  as seen by b, c: cut\\x1b off",
     ]
     known = structs.replace(ledger, complete=False, doubt="cut\x1b off")
     assert len(member_lines.verdict_lines(seen, known, color=False)) == 2  # told once

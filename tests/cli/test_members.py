@@ -102,7 +102,7 @@ def test_a_view_that_is_in_doubt_is_not_known(monkeypatch: pytest.MonkeyPatch, c
 
     monkeypatch.setattr("varlogd.client.views", views)
     assert run(["members", "--at-all"]) == exit_status.PARTIAL
-    assert capfdbinary.readouterr()[1].decode().splitlines()[1:] == ["  as b sees it: it is cut off"]
+    assert capfdbinary.readouterr()[1].decode().splitlines()[1:] == ["  as seen by b: it is cut off"]
     assert run(["members", "--at-all", "--json"]) == exit_status.PARTIAL
     seen = [json.loads(line) for line in capfdbinary.readouterr()[0].splitlines()]
     assert [each.get("doubt") for each in seen[:2]] == ["", "it is cut off"]

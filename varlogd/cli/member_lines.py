@@ -167,15 +167,16 @@ def views_lines(seen: Sequence[Seen], *, color: bool) -> list[str]:
 
 def verdict_lines(seen: Sequence[Seen], ledger: Ledger, *, color: bool) -> list[str]:
     """Whether all agree, who doubts what it sees, and who did not tell its view, and why."""
-    silent = [entry for entry in ledger.members if entry.outcome not in (Outcome.ANSWERED, Outcome.LEFT)]
-    answered = sum(entry.outcome == Outcome.ANSWERED for entry in ledger.members)
+    there = [entry for entry in ledger.members if entry.outcome != Outcome.LEFT]
+    silent = [entry for entry in there if entry.outcome != Outcome.ANSWERED]
+    answered = len(there) - len(silent)
     about = len(_seemings(seen))
     agree = f"views differ about {counted(about, 'member')}" if about else "all who answered agree"
     doubts = _doubts(seen, but=ledger.doubt)
     partial = "" if ledger.complete and not doubts else f"{paint('PARTIAL', RED, color)}: "
-    lines = [f"{partial}{counted(answered, 'view')} of {counted(len(ledger.members), 'member')}: {agree}"]
+    lines = [f"{partial}{counted(answered, 'view')} of {counted(len(there), 'member')}: {agree}"]
     lines += [f"  {safe(ledger.doubt)}"] if ledger.doubt else []
-    lines += [f"  as {safe(', '.join(nodes))} sees it: {safe(doubt)}" for doubt, nodes in doubts.items()]
+    lines += [f"  as seen by {safe(', '.join(nodes))}: {safe(doubt)}" for doubt, nodes in doubts.items()]
     for entry in silent:
         since = [] if entry.since_ns is None else [f"since {rfc3339(entry.since_ns)[:19]}Z"]
         lines.append(
