@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 import trio.testing
 
-from tests.daemons import Mesh, Processes, log_lines, until
+from tests.daemons import Host, Mesh, Processes, log_lines, until
 from varlogd import client
 from varlogd.query.block import Row
 from varlogd.wire.query import Ledger, LineFilter, Live, Matcher, Notice, Query
@@ -137,6 +137,28 @@ async def test_hosts_that_join_are_added_and_those_that_leave_are_told_of(mesh: 
     await until(lambda: heard.told("b", "left"))
     append(mesh, "a", "still here")
     await until(lambda: heard.lines[-1] == b"still here")
+
+
+async def test_of_two_hosts_of_a_name_each_tells_only_what_is_new(mesh: Mesh, nursery: trio.Nursery) -> None:
+    a, first = await mesh.boot("a"), await mesh.boot("b")
+    await mesh.formed()
+    (first.root / "elsewhere.log").write_text("old, in a stream that the other has not\n")
+    heard = Heard()
+    await nursery.start(heard.listen, a.address, NOTHING_OLD)
+    second = await mesh.boot("b", 3)
+
+    def is_read(host: Host, file: str) -> bool:
+        text = f"new at {host.address}"
+        with (host.root / file).open("a") as log:  # again and again: what is there before it is read is not told
+            log.write(f"{text}\n")
+        return text.encode() in heard.lines
+
+    await until(lambda: heard.told("b", "lost"))
+    await until(lambda: is_read(second, "app.log"))
+    second.daemon.stop()
+    await until(lambda: is_read(first, "elsewhere.log"))
+    assert [notice.event for notice in heard.notices].count("lost") == 2
+    assert set(heard.lines) == {f"new at {host.address}".encode() for host in (first, second)}
 
 
 async def test_a_broken_link_is_mended_without_a_gap_or_a_repeat(mesh: Mesh, nursery: trio.Nursery) -> None:
