@@ -125,6 +125,19 @@ async def test_a_doubt_is_told_when_it_begins_and_when_it_ends(autojump_clock: t
     assert certain == Changes(())
 
 
+async def test_one_that_is_gone_shares_its_name_with_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    alive = structs.replace(held("a"), metadata=Metadata(twin="a:2"))
+    watched = _Watched(alive)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watched.watching.run)
+        await trio.sleep(1)
+        watched.view = {"a": structs.replace(alive, state=State.LEFT)}
+        await trio.sleep(1)
+        watched.watching.leave()
+    told = [each.members for each in watched.told if isinstance(each, Changes)]
+    assert told == [(info("a", twin="a:2"),), (info("a", "left"),)]
+
+
 async def test_a_watch_that_is_stopped_says_why(autojump_clock: trio.testing.MockClock) -> None:
     watched = _Watched(held("a"))
     watched.watching.stop(Refused("leaving"))

@@ -65,7 +65,7 @@ def _told(mesh: Mesh, member: Member, us: str) -> MemberInfo:
         role=member.metadata.role,
         catalogue=member.metadata.catalogue,
         flapping=member.name in mesh.flapping(),
-        twin=member.metadata.twin,
+        twin=member.metadata.twin if member.live else "",  # of one that is gone it was so once
     )
 
 
