@@ -335,6 +335,17 @@ async def test_of_three_nodes_of_a_name_the_one_nobody_told_of_is_another_too(au
     assert Notice(host="a", event="lost", why=TAKEN_OVER.format("c:1")) in world.told
 
 
+async def test_where_nobody_was_asked_nobody_is_taken_over(autojump_clock: Clock) -> None:
+    world = World()
+    world.add("a", stands_somewhere())
+    world.table["a"], world.twins["a"] = "dead", "b:1"
+    async with world.followed(Query()):
+        await trio.sleep(1)
+        world.table["a"], world.homes["a"] = "alive", "b:1"
+        await trio.sleep(1)
+    assert world.notices == [("a", "dead"), ("a", "back")]
+
+
 async def test_the_clock_of_the_other_one_of_a_name_is_its_own(autojump_clock: Clock) -> None:
     world = World()
     world.clocks = {"a": (3e-6, 0.0)}

@@ -46,7 +46,7 @@ def notice_of(host: str, event: str, why: str = "") -> Notice:
 @dataclass(eq=False)
 class FollowedPart:
     """One host's part. ``home``: the address at which the mesh has it; ``asked_at``: at which it had it when it was
-    asked last; ``twin``: that of another node of its name, if there is one, and ``past_twin``: if there was.
+    asked last, if ever; ``twin``: that of another node of its name, if there is one, and ``past_twin``: if there was.
     ``places``: where its streams could be resumed, those that were written to last at the end."""
 
     host: str
@@ -80,7 +80,8 @@ class FollowedPart:
         was_shared = self.twin != ""
         self.past_twin = self.twin or self.past_twin
         self.home, self.twin = home, twin
-        return home != self.asked_at and (was_shared or home == self.past_twin or self.asked_at == twin != "")
+        is_elsewhere = self.asked_at not in (home, "")
+        return is_elsewhere and (was_shared or home == self.past_twin or self.asked_at == twin != "")
 
     def went_live(self) -> bool:
         """Its history is over; whether that means that it is back."""
