@@ -33,7 +33,8 @@ class Load(Invariant):
     name = "load"
     promise = (
         f"over {LOAD_WINDOW_S:g} s no node sends more than {NODE_STORM_LOAD:g} messages a second, and"
-        f" {PER_MEMBER_LOAD:g} for each, nor all {STORM_LOAD:g} on average; {CALM_LOAD:g} when all is calm"
+        f" {PER_MEMBER_LOAD:g} for each, nor all {STORM_LOAD:g} on average, starts apart;"
+        f" {CALM_LOAD:g} when all is calm"
     )
 
     def __init__(self) -> None:

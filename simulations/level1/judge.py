@@ -39,8 +39,9 @@ PROMISES: Final = {
     "goodbye": "a member that leaves on purpose is never dead in any view, if neither was touched by a fault since "
     f"{ACCURACY_CALM_S:g} s before",
     "heal": f"{HEAL_S:g} s after the last fault all views are equal to the truth: who is up, since which boot, where",
-    "load": f"over {LOAD_WINDOW_S:g} s no node sends more than {NODE_STORM_LOAD:g} messages a second, and "
-    f"{PER_MEMBER_LOAD:g} for each member, nor all {STORM_LOAD:g} on average; {CALM_LOAD:g} when all is calm",
+    "load": f"over {LOAD_WINDOW_S:g} s, goodbyes apart, no node sends more than {NODE_STORM_LOAD:g} messages a "
+    f"second, and {PER_MEMBER_LOAD:g} for each member, nor all {STORM_LOAD:g} on average, starts apart; "
+    f"{CALM_LOAD:g} when all is calm",
 }
 """By name, for people."""
 
