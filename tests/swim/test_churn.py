@@ -13,8 +13,8 @@ from varlogd.swim.state import State
 from varlogd.swim.timing import RECENT_MAX
 from varlogd.wire.gossip import Ack, Gossip, Ping
 
-COMERS = 20_000
-"""Forty times the tombstones. Ten times as many leave no more behind, but take a minute."""
+COMERS = 100_000
+"""Two hundred times the tombstones."""
 BATCH = 50
 TOMBSTONES_MAX = 500
 
