@@ -17,16 +17,17 @@ from simulations import compiled
 from simulations.arguments import INTERRUPTED, check_writable, checked, parser, soak_parser
 from simulations.level1 import run as level1
 from simulations.level1 import show, table
-from simulations.level1.page import page
 from simulations.level1.plan import NODES_MAX as MESH_NODES_MAX
 from simulations.level1.plan import MeshPlan
 from simulations.load import load, to_json
 from simulations.many import MESH, Job, Result, fresh, kept, planned, summary, sweep
+from simulations.page import page
 from simulations.plan import Plan
 from simulations.progress import ProgressLine, watched
-from simulations.report import lines
+from simulations.report import lines, story
 from simulations.run import Report, end_of_run_s, run
 from simulations.scenarios import NODES_DEFAULT, NODES_MIN
+from simulations.story import Story
 
 SEED_MAX = 1_000_000
 """Drawn seeds are below: short to type."""
@@ -63,22 +64,22 @@ def _one(asked: argparse.Namespace) -> int:
     if asked.print_plan:
         print(to_json(plan), end="")
         return 0
-    if isinstance(plan, MeshPlan):
-        return _run_mesh(plan, asked)
     if asked.report is not None:
-        raise ValueError("--report draws Level 1 runs: mesh, or a plan with level = 1")
-    return _run(plan, asked.plan)
-
-
-def _run(plan: Plan, file: Path | None) -> int:
-    replay = Job(plan.scenario, plan.seed, len(plan.hosts)).replay if file is None else _replay_plan(file)
+        check_writable(asked.report)
     print(f"seed {plan.seed}", flush=True)
+    return _run_mesh(plan, asked) if isinstance(plan, MeshPlan) else _run(plan, asked)
+
+
+def _run(plan: Plan, asked: argparse.Namespace) -> int:
+    replay = _replay(asked, Job(plan.scenario, plan.seed, len(plan.hosts)))
     began = time.perf_counter()
     report = _watched_run(plan)
     took_s = time.perf_counter() - began
     for line in lines(report, replay):
         print(line)
     print(f"({took_s:.1f} s)", file=sys.stderr)
+    if asked.report is not None:
+        _draw(story(report), replay, asked.report)
     if report.passed:
         return 0
     print(_repeated(lambda: _watched_run(plan).digest, report.digest))
@@ -86,26 +87,23 @@ def _run(plan: Plan, file: Path | None) -> int:
 
 
 def _run_mesh(plan: MeshPlan, asked: argparse.Namespace) -> int:
-    if asked.report is not None:
-        check_writable(asked.report)
-    print(f"seed {plan.seed}", flush=True)
     outcome = _watched_mesh(plan)
-    replay = _replay_plan(asked.plan) if asked.plan is not None else Job(MESH, plan.seed, asked.nodes).replay
+    replay = _replay(asked, Job(MESH, plan.seed, asked.nodes))
     for line in show.lines(outcome, replay):
         print(line)
     if asked.report is not None:
-        _draw(outcome, replay, asked.report)
+        _draw(show.story(outcome), replay, asked.report)
     if outcome.passed:
         return 0
     print(_repeated(lambda: _watched_mesh(plan).digest, outcome.digest))
     return 1
 
 
-def _draw(outcome: level1.Outcome, replay: str, file: Path) -> None:
+def _draw(told: Story, replay: str, file: Path) -> None:
     line = ProgressLine()
     line.show("measuring crashes and load for the report")
     try:
-        text = page(outcome, replay)
+        text = page(told, replay)
     finally:
         line.clear()
     file.write_text(text)
@@ -183,8 +181,9 @@ def _nodes(asked: argparse.Namespace) -> int | None:
     return nodes
 
 
-def _replay_plan(file: Path) -> str:
-    return f"python -m simulations --plan {shlex.quote(str(file))}"
+def _replay(asked: argparse.Namespace, job: Job) -> str:
+    """The command that shows a run again: that of its plan's file, if it was asked for so, or of its job."""
+    return job.replay if asked.plan is None else f"python -m simulations --plan {shlex.quote(str(asked.plan))}"
 
 
 if __name__ == "__main__":

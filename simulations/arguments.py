@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, metavar="S", help="the same seed gives the same run (default: drawn)")
     made.add_argument("--sweep", type=at_least_one, metavar="K", help="run K seeds that follow each other")
     made.add_argument("--jobs", type=at_least_one, metavar="J", help="how many at once in a sweep (default: cores)")
-    made.add_argument("--report", type=Path, metavar="FILE", help="also write a page with pictures (mesh)")
+    made.add_argument("--report", type=Path, metavar="FILE", help="also write a page with pictures: one HTML file")
     made.add_argument("--print-plan", action="store_true", help="print what would happen, as JSON, and do nothing")
     plan_help = "run a plan: one that was printed, perhaps with less in it, or your own in TOML"
     made.add_argument("--plan", type=Path, metavar="FILE", help=plan_help)

@@ -1,4 +1,4 @@
-"""What people read of a run: a timeline, the invariants, what was reached, and how to see it again."""
+"""What people read of a run: a timeline, the invariants, what was reached, and how to see it again; and its page."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from simulations.run import Report
+from simulations.asking import Asked
+from simulations.run import Report, stop_s
 from simulations.scene import Breach
+from simulations.story import Answer, Story, Verdict
 from simulations.trace import Event, Kind
+from varlogd.wire.query import Ledger, Outcome
 
 SAME_NEWS_S: Final = 5.0
 """The same news from several nodes within this time is one line of the timeline."""
@@ -50,6 +53,51 @@ def lines(report: Report, replay: str) -> Iterator[str]:
         yield ""
         yield from _post_mortem(report)
     yield f"replay: {replay}"
+
+
+def story(report: Report) -> Story:
+    """What the page tells of it, up to when all were told to stop: that, and what they say to it, is no fault."""
+    plan = report.plan
+    end_s = min(report.virtual_s, stop_s(plan))
+    first = {name: breaches[0] for name, breaches in report.breaches.items() if breaches}
+    broken = {name: f"at {breach.at:.1f} s: {breach.text}" for name, breach in first.items()}
+    return Story(
+        title=f"{plan.scenario}: a simulated mesh of {len(plan.hosts)} nodes, seed {plan.seed}",
+        seed=plan.seed,
+        setting=f"Here the daemons of {len(plan.hosts)} hosts did this over connections (TCP) for {end_s:.0f}"
+        " seconds of simulated time, each with some logs of its own, and the faults below befell them.",
+        end_s=end_s,
+        happened=[(event.at, event.text) for event in report.events if event.kind is Kind.FAULT],
+        beliefs=[belief for belief in report.beliefs if belief.at < end_s],
+        load=[(at, load) for at, load in report.load if at <= end_s],
+        verdicts=[Verdict(invariant.promise, broken.get(invariant.name, "")) for invariant in report.invariants],
+        digest=report.digest,
+        answers=[_answer(asked, end_s) for asked in report.asks],
+    )
+
+
+def _answer(asked: Asked, end_s: float) -> Answer:
+    ledger = asked.ledger
+    return Answer(
+        at=asked.began_at,
+        until=end_s if asked.ended_at is None else asked.ended_at,
+        host=asked.step.host,
+        question=asked.step.question,
+        came="none" if ledger is None else "whole" if ledger.complete else "partial",
+        rows=len(asked.rows),
+        why=asked.failure if ledger is None else "; ".join(_reasons(ledger)),
+    )
+
+
+def _reasons(ledger: Ledger) -> Iterator[str]:
+    """Why there is no more in an answer."""
+    for entry in ledger.members:
+        if entry.outcome != Outcome.ANSWERED:
+            yield f"{entry.host} {entry.outcome}" + (f" ({entry.why})" if entry.why else "")
+    if ledger.doubt:
+        yield ledger.doubt
+    if ledger.limit_reached:
+        yield "as many rows as were asked for"
 
 
 def _grouped(events: Iterable[Event]) -> list[_News]:

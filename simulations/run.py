@@ -28,6 +28,7 @@ from msgspec import structs
 
 from simulations.acts import Acts
 from simulations.asking import QUESTIONS, Asked, View, put
+from simulations.chronicle import Chronicle
 from simulations.clock import Deadlock, Livelock, run_virtually
 from simulations.determinism import RunQueue, install_run_queue, seeded, trapped
 from simulations.host import LogCapture, Phase, SimulatedHost, Site, Troubles, is_frozen
@@ -38,6 +39,7 @@ from simulations.plan import Ask, ClockJump, FullDisk, Plan, SlowDisk, Step, des
 from simulations.progress import Watch, nobody
 from simulations.reached import reached
 from simulations.scene import Breach, Change, Invariant
+from simulations.story import Belief
 from simulations.talk import Talk, overheard
 from simulations.trace import Event, Kind, Trace
 from varlogd.swim.state import Member
@@ -61,7 +63,7 @@ SEEDS: Final = 3
 @dataclass(frozen=True)
 class Report:
     """What came of a run. ``breaches`` is by invariant; ``settled``: how long (s) after each fault, or its end,
-    every view was true."""
+    every view was true. ``load``: (time, messages per node and second)."""
 
     plan: Plan
     events: Sequence[Event]
@@ -74,15 +76,22 @@ class Report:
     messages: int
     wire_bytes: int
     sometimes: Mapping[str, int]
+    beliefs: Sequence[Belief]
+    load: Sequence[tuple[float, float]]
 
     @property
     def passed(self) -> bool:
         return not any(self.breaches.values())
 
 
+def stop_s(plan: Plan) -> float:
+    """When everything must have healed, and all daemons are told to stop."""
+    return plan.settled_s + HEAL_S
+
+
 def end_of_run_s(plan: Plan) -> float:
     """When a run is over."""
-    return plan.settled_s + HEAL_S + STOP_S
+    return stop_s(plan) + STOP_S
 
 
 def run(plan: Plan, watch: Watch = nobody) -> Report:
@@ -119,6 +128,7 @@ class _Simulation:
         self._there: dict[str, SimulatedHost] = {}  # by place: `acts`
         self._acts = Acts(self.wires, self._there, self._move_in, self._clone, self._note)
         self._views: dict[tuple[str, int], dict[str, Member]] = {}
+        self._chronicle = Chronicle()
         self._next_look = 0.0
         self._unsettled: list[tuple[str, float]] = []
         self._settled: list[tuple[str, float]] = []
@@ -160,7 +170,7 @@ class _Simulation:
                 nursery.start_soon(self._start_all)
                 for step in self._plan.steps:
                     nursery.start_soon(self._take, step)
-                await trio.sleep_until(self._plan.settled_s + HEAL_S)
+                await trio.sleep_until(stop_s(self._plan))
                 self._ask_invariants(lambda invariant: invariant.at_end(self, self._now))
                 await self._stop_all()
                 self._ask_invariants(lambda invariant: invariant.after_stop(self, self._now))
@@ -173,6 +183,9 @@ class _Simulation:
         changes = [change for host in self.hosts.values() for change in self._changes(host)]
         for change in changes:
             self._ask_invariants(partial(_on_change, self, change))
+        self._chronicle.look(self, now)
+        for change in (*changes, *(change for twin in self.twins for change in self._changes(twin))):
+            self._chronicle.hear(change)
         if changes or now >= self._next_look:
             self._settle(now)
         if now >= self._next_look:
@@ -195,6 +208,8 @@ class _Simulation:
             messages=self.messages,
             wire_bytes=self.trace.wire_bytes,
             sometimes=reached(self.trace.events, self.asks, self.talk.sometimes, self.wires.windows_filled),
+            beliefs=self._chronicle.beliefs.all,
+            load=self._chronicle.load,
         )
 
     def _build(self, queue: RunQueue, nursery: trio.Nursery) -> None:
@@ -273,7 +288,7 @@ class _Simulation:
         process = host.process
         if process is None or not process.ready:
             return
-        boot = (host.name, len(host.processes))
+        boot = (host.label, len(host.processes))
         known = self._views.get(boot, {})
         if process.view == known:
             return
@@ -282,7 +297,7 @@ class _Simulation:
             if known.get(name) is not seen.get(name):
                 yield Change(self._now, host, known.get(name), seen.get(name))
         for asked in self.asks:
-            if asked.step.host == host.name:
+            if asked.step.host == host.label:
                 asked.saw(_states(host))
 
     def _settle(self, now: float) -> None:

@@ -41,13 +41,14 @@ class Load(Invariant):
         self._loads = Loads(0.0, Said(0, 0, {}))
 
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
-        yield from (Breach(now, text, ()) for text in self._loads.look(now, _said(scene)))
+        yield from (Breach(now, text, ()) for text in self._loads.look(now, said(scene)))
 
     def at_end(self, _scene: Scene, now: float) -> Iterator[Breach]:
         yield from (Breach(now, f"{text}, though all is calm", ()) for text in self._loads.end())
 
 
-def _said(scene: Scene) -> Said:
+def said(scene: Scene) -> Said:
+    """What all processes have said so far."""
     hosts = [*scene.hosts.values(), *scene.twins]
     return Said(
         running=sum(host.process is not None for host in hosts),

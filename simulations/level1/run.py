@@ -25,6 +25,7 @@ from simulations.level1.plan import (
 from simulations.level1.world import World, ours
 from simulations.plan import Freeze, Kill, Leave, OneWay, Partition, PowerOff, SlowNetwork, Start
 from simulations.progress import Watch, nobody
+from simulations.story import Belief, Beliefs
 from varlogd.swim.directives import Event, MemberChanged
 from varlogd.swim.state import State
 
@@ -32,16 +33,6 @@ SETTLE_S: Final = 8.0
 """Before the time of the plan begins."""
 
 SEEDS: Final = 3
-
-
-@dataclass(frozen=True)
-class Belief:
-    """At this virtual time ``viewer`` came to hold ``subject`` in this state."""
-
-    at: float
-    viewer: str
-    subject: str
-    state: State
 
 
 @dataclass(frozen=True)
@@ -82,7 +73,7 @@ class _Run:
         self._watch = watch
         self._judge = Judge(world)
         self._zero = world.now
-        self._beliefs: list[Belief] = []
+        self._beliefs = Beliefs()
         self._happened: list[tuple[float, str]] = []
         self._load: list[tuple[float, float]] = []
         self._extra_s: dict[str, list[float]] = {}
@@ -103,7 +94,7 @@ class _Run:
             plan=self._plan,
             breaches=breaches,
             sometimes=self._judge.sometimes,
-            beliefs=self._beliefs,
+            beliefs=self._beliefs.all,
             happened=self._happened,
             load=self._load,
             virtual_s=world.now - self._zero,
@@ -111,8 +102,8 @@ class _Run:
         )
 
     def _believe(self, at: float, node: Node, event: Event) -> None:
-        if isinstance(event, MemberChanged):
-            self._beliefs.append(Belief(at - self._zero, node.name, event.member.name, event.member.state))
+        if isinstance(event, MemberChanged) and node.core.me.state is not State.LEFT:
+            self._beliefs.hold(at - self._zero, node.name, event.member.name, event.member.state)
 
     def _measure(self) -> None:
         sent = sum(self._world.sent.values())
@@ -166,6 +157,7 @@ class _Run:
             return  # it does not hear of it
         self._judge.stopped(node, on_purpose=isinstance(step, Leave))
         {Kill: world.kill, PowerOff: world.power_off, Leave: world.leave}[type(step)](node.address)
+        self._beliefs.end(world.now - self._zero, node.name)
 
     def _boot(self, node: Node, name: str) -> None:
         if not node.running:

@@ -1,13 +1,14 @@
-"""What people read of one Level 1 run in a terminal."""
+"""What people read of one Level 1 run: in a terminal, and on its page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Final
 
 from simulations.level1.judge import PROMISES
-from simulations.level1.run import Belief, Outcome
+from simulations.level1.run import Outcome
+from simulations.story import Belief, Story, Verdict
+from varlogd.swim.state import State
 
 SAME_NEWS_S: Final = 5.0
 """The same belief of several nodes within this time is one line."""
@@ -34,17 +35,40 @@ def lines(outcome: Outcome, replay: str) -> Iterator[str]:
     yield f"replay: {replay}"
 
 
+def story(outcome: Outcome) -> Story:
+    """What the page tells of it."""
+    plan = outcome.plan
+    links = "connections (TCP)" if plan.mode == "stream" else "single packets (UDP)"
+    first = {breach.name: breach for breach in reversed(outcome.breaches)}
+    broken = {name: f"at {breach.at:.1f} s: {breach.text}" for name, breach in first.items()}
+    return Story(
+        title=f"A simulated mesh of {plan.nodes} nodes, seed {plan.seed}",
+        seed=plan.seed,
+        setting=f"Here {plan.nodes} nodes did this, and nothing else, for {outcome.virtual_s:.0f} seconds of"
+        f" simulated time over {links}, and the faults below befell them.",
+        end_s=outcome.virtual_s,
+        happened=outcome.happened,
+        beliefs=outcome.beliefs,
+        load=outcome.load,
+        verdicts=[Verdict(promise, broken.get(name, "")) for name, promise in PROMISES.items()],
+        digest=outcome.digest,
+    )
+
+
 def _news(outcome: Outcome) -> Iterator[tuple[float, int, str]]:
     """Beliefs, with those that several come to at about the same time in one line."""
-    kind = sorted(outcome.beliefs, key=lambda belief: (belief.subject, belief.state, belief.at))
-    for (subject, state), about in groupby(kind, key=lambda belief: (belief.subject, belief.state)):
+    held: dict[tuple[str, State], list[Belief]] = {}
+    for belief in outcome.beliefs:
+        if belief.state is not None:
+            held.setdefault((belief.subject, belief.state), []).append(belief)
+    for (subject, state), about in held.items():
         together: list[Belief] = []
-        for belief in [*about, None]:
-            if together and (belief is None or belief.at > together[0].at + SAME_NEWS_S):
+        for each in [*about, None]:
+            if together and (each is None or each.at > together[0].at + SAME_NEWS_S):
                 yield together[0].at, 1, f"{subject:<5} {state.name.lower()}: {_viewers(together)}"
                 together = []
-            if belief is not None:
-                together.append(belief)
+            if each is not None:
+                together.append(each)
 
 
 def _viewers(together: list[Belief]) -> str:

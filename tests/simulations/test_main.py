@@ -36,6 +36,38 @@ def test_a_plan_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert told[-1] == f"replay: python -m simulations --plan {file}"
 
 
+def test_the_page_of_ones_own_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("simulations.page.measured", lambda seed: [f"measured with {seed}"])
+    plan, page = tmp_path / "my own.toml", tmp_path / "out.html"
+    plan.write_text("""
+level = 2
+scenario = "<quiet>"
+seed = 7
+hosts = ["n1", "n2", "n3"]
+
+[[steps]]
+type = "kill"
+at_s = 9
+host = "n3"
+
+[[steps]]
+type = "ask"
+at_s = 20
+host = "n1"
+""")
+    assert command.main(["--plan", str(plan), "--report", str(page)]) == 0
+    assert capsys.readouterr().out.endswith(f"replay: python -m simulations --plan '{plan}'\nreport: {page}\n")
+    text = page.read_text()
+    assert "<h1>&lt;quiet&gt;: a simulated mesh of 3 nodes, seed 7</h1>" in text
+    assert text.count("<svg") == 4
+    assert "n1 held n3 dead from" in text
+    assert "1: errors, partial, from 20.00 to" in text
+    assert text.count('<td class="held">held') == len(INVARIANTS)
+    assert "measured with 7" in text
+
+
 def test_print_plan_does_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["split", "--seed", "3", "--print-plan"]) == 0
     told = capsys.readouterr().out
