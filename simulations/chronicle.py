@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from simulations.host import Process
 from simulations.scene import Change, Scene
 from simulations.story import Beliefs
 from simulations.traffic import said
@@ -23,16 +22,11 @@ class Chronicle:
     def __init__(self) -> None:
         self.beliefs = Beliefs()
         self.load: list[tuple[float, float]] = []
-        self._processes: dict[str, Process | None] = {}  # by label
         self._counted_at = 0.0
         self._messages = 0
 
     def look(self, scene: Scene, now: float) -> None:
-        """To be asked at the end of every instant, before its changes are told."""
-        for host in (*scene.hosts.values(), *scene.twins):
-            if self._processes.get(host.label) is not host.process:
-                self._processes[host.label] = host.process
-                self.beliefs.end(now, host.label)
+        """To be asked often: counts messages when it is time."""
         if now >= self._counted_at + LOAD_S:
             self._count(scene, now)
 

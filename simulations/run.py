@@ -183,13 +183,13 @@ class _Simulation:
         changes = [change for host in self.hosts.values() for change in self._changes(host)]
         for change in changes:
             self._ask_invariants(partial(_on_change, self, change))
-        self._chronicle.look(self, now)
         for change in (*changes, *(change for twin in self.twins for change in self._changes(twin))):
             self._chronicle.hear(change)
         if changes or now >= self._next_look:
             self._settle(now)
         if now >= self._next_look:
             self._next_look = now + LOOK_S
+            self._chronicle.look(self, now)
             for host in self.hosts.values():
                 if host.process is not None and host.process.cut_off:
                     host.cut_off_at = now
@@ -284,11 +284,13 @@ class _Simulation:
     # What is seen
 
     def _changes(self, host: SimulatedHost) -> Iterator[Change]:
-        """What is new in a host's view since the last look."""
+        """What is new in a host's view since the last look; that of a process that is gone is told to end."""
         process = host.process
+        boot = (host.label, len(host.processes))
+        if process is None or boot not in self._views:
+            self._chronicle.beliefs.end(self._now, host.label)
         if process is None or not process.ready:
             return
-        boot = (host.label, len(host.processes))
         known = self._views.get(boot, {})
         if process.view == known:
             return

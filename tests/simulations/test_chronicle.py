@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from simulations.chronicle import Chronicle
-from simulations.plan import Kill, Plan, Start, Twin
+from simulations.plan import Kill, Plan, RollingRestart, Start, Twin
 from simulations.run import run, stop_s
 from varlogd.swim.state import State
 
@@ -31,6 +31,13 @@ def test_beliefs_begin_and_end_with_those_who_hold_them() -> None:
     assert ended.at == 25.0
 
 
+def test_who_is_restarted_at_once_begins_anew() -> None:
+    report = run(Plan("rolling", 7, HOSTS, (Kill(9, "n3"), RollingRestart(25, 20, 0))))
+    about = [belief for belief in report.beliefs if (belief.viewer, belief.subject) == ("n1", "n3")]
+    assert [belief.state for belief in about[:4]] == [State.SUSPECT, State.DEAD, None, State.DEAD]
+    assert about[2].at == 25.0 < about[3].at
+
+
 def test_load_is_counted_about_once_a_second() -> None:
     report = run(Plan("quiet", 7, HOSTS, ()))
     times = [at for at, _ in report.load if at < stop_s(report.plan)]
@@ -52,5 +59,6 @@ def test_a_run_is_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Chronicle, "look", lambda *_: None)
     monkeypatch.setattr(Chronicle, "hear", lambda *_: None)
     untold = run(CRASHES)
-    assert (untold.beliefs, untold.load) == ([], [])
+    assert not untold.beliefs
+    assert not untold.load
     assert told.digest == untold.digest
