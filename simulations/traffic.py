@@ -39,11 +39,14 @@ class Load(Invariant):
 
     def __init__(self) -> None:
         self._loads = Loads(0.0, Said(0, 0, {}))
+        self._over = False  # at the end all say goodbye at once, to all: of 16 that is more than what is allowed
 
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
-        yield from (Breach(now, text, ()) for text in self._loads.look(now, said(scene)))
+        if not self._over:
+            yield from (Breach(now, text, ()) for text in self._loads.look(now, said(scene)))
 
     def at_end(self, _scene: Scene, now: float) -> Iterator[Breach]:
+        self._over = True
         yield from (Breach(now, f"{text}, though all is calm", ()) for text in self._loads.end())
 
 
