@@ -11,10 +11,11 @@ from itertools import combinations
 
 import trio
 
-from simulations.host import SimulatedHost
+from simulations.host import Phase, SimulatedHost
 from simulations.network import Wires
 from simulations.plan import (
     Block,
+    Churn,
     ClockJump,
     Fault,
     Flap,
@@ -36,6 +37,7 @@ from simulations.plan import (
     describe,
     hosts_of,
 )
+from simulations.victims import Victims
 
 Undo = Callable[[], None]
 
@@ -43,7 +45,8 @@ Undo = Callable[[], None]
 class Acts:
     """Does what steps say. ``there``: who is at each place; ``move_in`` makes a host of this name at a place, or
     None if there is one of that name; ``clone`` makes a twin of the host at a place, at a new one, with
-    or without its state; ``say`` hears of what is over."""
+    or without its state; ``say`` hears of what is over, and of what a step does bit by bit; ``seed`` is that
+    of the plan."""
 
     def __init__(
         self,
@@ -52,12 +55,14 @@ class Acts:
         move_in: Callable[[str, str], SimulatedHost | None],
         clone: Callable[[str, bool], SimulatedHost],
         say: Callable[[str], None],
+        seed: int,
     ) -> None:
         self._wires = wires
         self._there = there
         self._move_in = move_in
         self._clone = clone
         self._say = say
+        self._seed = seed
 
     async def take(self, step: Fault | SlowDisk | FullDisk | Twin) -> None:
         """Do a step, to its end."""
@@ -74,6 +79,8 @@ class Acts:
                         nursery.start_soon(self._restart, place, number * every_s, down_s)
             case Flap():
                 await self._flap(step)
+            case Churn():
+                await self._churn(step)
             case Twin():
                 await self._twin(step)
             case _:
@@ -124,6 +131,27 @@ class Acts:
             mend()
             await trio.sleep_until(min(until, trio.current_time() + step.up_s))
         self._say(f"over: {describe(step)}")
+
+    async def _churn(self, step: Churn) -> None:
+        began, victims = trio.current_time(), Victims(self._seed, step)
+        async with trio.open_nursery() as nursery:
+            number = 0
+            while number * step.every_s < step.duration_s:
+                await trio.sleep_until(began + number * step.every_s)
+                up = [place for place, host in self._there.items() if host.phase is Phase.UP]
+                place = victims.draw(up, len(self._there))
+                if place is not None:
+                    self._say(describe(Kill(0, place)))
+                    self._there[place].kill()
+                    nursery.start_soon(self._start_again, place, step.down_s)
+                number += 1
+            await trio.sleep_until(began + step.duration_s + step.down_s)
+        self._say(f"over: {describe(step)}")
+
+    async def _start_again(self, place: str, down_s: float) -> None:
+        await trio.sleep(down_s)
+        self._say(describe(Start(0, place)))
+        await self._there[place].start()
 
     def _begin(
         self, step: Freeze | Partition | OneWay | SlowNetwork | Block | SlowNode | Loss | SlowDisk | FullDisk

@@ -126,7 +126,7 @@ class _Simulation:
         self.breaches: dict[str, list[Breach]] = {invariant.name: [] for invariant in self._invariants}
         self._root = root
         self._there: dict[str, SimulatedHost] = {}  # by place: `acts`
-        self._acts = Acts(self.wires, self._there, self._move_in, self._clone, self._note)
+        self._acts = Acts(self.wires, self._there, self._move_in, self._clone, self._note, plan.seed)
         self._views: dict[tuple[str, int], dict[str, Member]] = {}
         self._chronicle = Chronicle()
         self._next_look = 0.0

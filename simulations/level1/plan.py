@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from simulations.level1.world import Mode
 from simulations.plan import (
     Block,
+    Churn,
     ClockJump,
     Fault,
     Flap,
@@ -28,8 +29,8 @@ from simulations.plan import (
 )
 
 __all__ = [
-    "NODES_MAX", "Block", "ClockJump", "Flap", "Loss", "MeshPlan", "Reuse", "RollingRestart", "SlowNode", "Step",
-    "describe", "hosts_of", "to_json",
+    "NODES_MAX", "Block", "Churn", "ClockJump", "Flap", "Loss", "MeshPlan", "Reuse", "RollingRestart", "SlowNode",
+    "Step", "describe", "hosts_of", "to_json",
 ]  # fmt: skip
 
 NODES_MAX: Final = 10_000

@@ -12,6 +12,7 @@ from simulations.level1.network import between
 from simulations.level1.node import Arm, Node
 from simulations.level1.plan import (
     Block,
+    Churn,
     ClockJump,
     Flap,
     Loss,
@@ -26,6 +27,7 @@ from simulations.level1.world import World, ours
 from simulations.plan import Freeze, Kill, Leave, OneWay, Partition, PowerOff, SlowNetwork, Start
 from simulations.progress import Watch, nobody
 from simulations.story import Belief, Beliefs
+from simulations.victims import Victims
 from varlogd.swim.directives import Event, MemberChanged
 from varlogd.swim.state import State
 
@@ -127,6 +129,9 @@ class _Run:
             case Flap():
                 self._flap(step, self._world.now + step.duration_s)
                 self._world.later(step.duration_s, self._say, f"over: {describe(step)}")
+            case Churn():
+                self._churn(step, Victims(self._plan.seed, step), self._world.now)
+                self._world.later(step.duration_s + step.down_s, self._say, f"over: {describe(step)}")
             case _:
                 self._lasting(step)
 
@@ -151,7 +156,7 @@ class _Run:
         world = self._world
         if isinstance(step, PowerOff) and not node.running:
             world.power_off(node.address)
-        if not node.running or node.core.me.state is State.LEFT:
+        if not _is_up(node):
             return
         if isinstance(step, Leave) and (node.frozen or node.blocked):
             return  # it does not hear of it
@@ -226,9 +231,31 @@ class _Run:
         self._world.later(down_s, self._over, what, _mend(self._world, cut), [address])
         self._world.later(down_s + step.up_s, self._flap, step, until, True)
 
+    def _churn(self, step: Churn, victims: Victims, began: float, number: int = 0) -> None:
+        """Kill one, as the ``number``th, and see to its start and to the next."""
+        if number * step.every_s >= step.duration_s:
+            return
+        world = self._world
+        up = [host for host in self._plan.hosts if _is_up(world.nodes[f"{host}:1"])]
+        host = victims.draw(up, self._plan.nodes)
+        if host is not None:
+            self._told(Kill(0, host))
+            world.later(step.down_s, self._told, Start(0, host))
+        next_at = began + (number + 1) * step.every_s
+        world.later(next_at - world.now, self._churn, step, victims, began, number + 1)
+
+    def _told(self, step: Kill | Start) -> None:
+        self._say(describe(step))
+        self._at_once(step)
+
     def _say(self, what: str) -> None:
         self._happened.append((self._world.now - self._zero, what))
         self._world.note(what)
+
+
+def _is_up(node: Node) -> bool:
+    """Whether it runs and does not mean to end."""
+    return node.running and node.core.me.state is not State.LEFT
 
 
 def _touched(step: Step) -> Sequence[str]:
@@ -237,7 +264,7 @@ def _touched(step: Step) -> Sequence[str]:
             return [host for side in sides for host in side]
         case OneWay(_, src, dst, _):
             return [src, dst]
-        case RollingRestart():
+        case RollingRestart() | Churn():
             return []
         case _:
             return [step.host]

@@ -9,6 +9,7 @@ import pytest
 from simulations.plan import (
     Ask,
     Block,
+    Churn,
     ClockJump,
     Flap,
     FullDisk,
@@ -62,6 +63,21 @@ def test_all_are_restarted_one_after_another() -> None:
     report = happen(RollingRestart(10, 2.0, 0.5), Ask(30, "n3"))
     assert times(report, "listening") == 2 * len(HOSTS)
     assert set(outcomes(report, 0).values()) == {"answered"}
+
+
+def test_churn_tells_each_kill_and_start_and_leaves_half_up() -> None:
+    report = happen(Churn(10, 30.0, 2.0, 5.0), Ask(20, "n1"), Ask(60, "n1"))
+    told = [event.text.split() for event in report.events if event.text.startswith(("kill n", "start n"))]
+    down, most = set[str](), 0
+    for what, host in told:
+        (down.add if what == "kill" else down.remove)(host)
+        most = max(most, len(down))
+    assert (len(down), most) == (0, len(HOSTS) // 2)
+    assert times(report, "listening") == len(HOSTS) + len(told) / 2
+    assert [(event.at, event.text) for event in report.events if event.text.startswith("over")] == [
+        (45.0, "over: kill one every 2 s, down for 5 s, for 30 s")
+    ]
+    assert set(outcomes(report, 1).values()) == {"answered"}
 
 
 def test_an_address_is_given_to_a_node_of_another_name() -> None:

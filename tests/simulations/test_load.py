@@ -8,7 +8,7 @@ import pytest
 
 from simulations.level1.plan import MeshPlan
 from simulations.load import load
-from simulations.plan import Kill, Plan
+from simulations.plan import Churn, Kill, Plan
 
 LEVEL1 = "level = 1\nseed = 7\nnodes = 5\n"
 LEVEL2 = 'scenario = "own"\nseed = 7\nhosts = ["a", "b"]\n'
@@ -27,6 +27,14 @@ def test_a_plan_of_each_level(tmp_path: Path) -> None:
     plan = Plan("own", 7, ("a", "b"), (Kill(9.0, "a"),))
     assert load(written(tmp_path, LEVEL2 + KILL)) == plan
     assert load(written(tmp_path, f"level = 2\n{LEVEL2}{KILL}")) == plan
+
+
+def test_churn_is_a_step_of_both_levels(tmp_path: Path) -> None:
+    step = '[[steps]]\ntype = "churn"\nat_s = 5\nduration_s = 60\nevery_s = 4.5\ndown_s = 2\n'
+    assert load(written(tmp_path, LEVEL1 + step)) == MeshPlan(7, 5, (Churn(5, 60, 4.5, 2),))
+    assert load(written(tmp_path, LEVEL2 + step)) == Plan("own", 7, ("a", "b"), (Churn(5, 60, 4.5, 2),))
+    with pytest.raises(ValueError, match=r">= 0.5 - at `\$.steps\[0\].every_s`"):
+        load(written(tmp_path, LEVEL1 + step.replace("4.5", "0.4")))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from simulations.plan import (
     Ask,
+    Churn,
     ClockJump,
     Flap,
     Freeze,
@@ -63,9 +64,9 @@ def test_a_step_about_a_host_that_is_not_there() -> None:
         )
 
 
-def test_the_swarm_draws_every_kind_of_step_but_twins_which_have_a_scenario_of_their_own() -> None:
+def test_the_swarm_draws_every_kind_of_step_but_twins_and_churn_which_have_scenarios_of_their_own() -> None:
     drawn = {type(step) for seed in range(200) for step in plan_of("swarm", seed, 5).steps}
-    assert drawn == set(get_args(Step)) - {Twin}
+    assert drawn == set(get_args(Step)) - {Twin, Churn}
     assert Twin in {type(step) for step in plan_of("twin", 1, 5).steps}
 
 
@@ -98,10 +99,12 @@ def test_steps_in_words() -> None:
     assert describe(Freeze(1, "a", 2.5)) == "freeze a for 2.5 s"
     assert describe(Loss(1, "a", 0.5, 3)) == "a loses 50 % for 3 s"
     assert describe(Flap(1, "a", 1, 2, 30)) == "a off 1 s, on 2 s, for 30 s"
+    assert describe(Churn(1, 60, 5, 2.5)) == "kill one every 5 s, down for 2.5 s, for 60 s"
     assert describe(ClockJump(1, "a", -3600)) == "the clock of a jumps by -3600 s"
     assert describe(Ask(1, "a", "newest", gone_after_s=0.5)) == "ask a for newest, gone after 0.5 s"
     assert Plan("any", 1, ("a",), (Freeze(1, "a", 2.5), Ask(1, "a", timeout_s=7))).settled_s == 8
     assert Plan("any", 1, ("a", "b"), (RollingRestart(1, 2, 0.5),)).settled_s == 5.5
+    assert Plan("any", 1, ("a", "b"), (Churn(1, 20, 5, 2.5),)).settled_s == 23.5
 
 
 @pytest.mark.parametrize("kind", get_args(Step))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from simulations.level1.draw import MAKERS, draw
 from simulations.level1.plan import (
     Block,
+    Churn,
     ClockJump,
     Flap,
     Loss,
@@ -27,7 +28,7 @@ from simulations.level1.plan import (
     to_json,
 )
 from simulations.level1.run import Outcome, run
-from simulations.plan import Freeze, Kill, Leave, OneWay, Partition, PowerOff, SlowNetwork, Start
+from simulations.plan import CHURN_MIN_S, Freeze, Kill, Leave, OneWay, Partition, PowerOff, SlowNetwork, Start
 
 ROOT = Path(__file__).parents[3]
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.json"))
@@ -70,6 +71,7 @@ steps = st.one_of(
     st.builds(Loss, times, hosts, st.sampled_from((0.1, 0.5, 0.8)), lengths),
     st.builds(Flap, times, hosts, lengths, lengths, lengths),
     st.builds(ClockJump, times, hosts, lengths),
+    st.builds(Churn, times, lengths, lengths.map(lambda every: max(every, CHURN_MIN_S)), lengths),
     st.integers(1, 4).flatmap(lambda cut: st.builds(Partition, times, st.just((HOSTS[:cut], HOSTS[cut:])), lengths)),
 )
 
@@ -88,7 +90,7 @@ ALL_KINDS: tuple[Step, ...] = (
     SlowNode(6, "n3", 0.2, 5.0), Loss(6, "n3", 0.5, 5.0), Loss(7, "n3", 0.2, 5.0), SlowNetwork(8, "n3", 0.2, 5.0),
     Partition(9, (("n0", "n1"), ("n2", "n3")), 4.0), OneWay(10, "n0", "n4", 3.0), Flap(11, "n4", 1.0, 1.0, 5.0),
     ClockJump(12, "n0", 100.0), Leave(13, "n4"), Leave(13.01, "n4"), Reuse(20, "n4", "new"), Reuse(20.1, "n3", "new"),
-    RollingRestart(25, 0.5, 0.7),
+    RollingRestart(25, 0.5, 0.7), Churn(29, 8.0, 1.0, 1.5),
 )  # fmt: skip
 
 
@@ -117,6 +119,36 @@ def test_each_time_that_one_is_cut_off_is_told() -> None:
         (5, what), (6, f"over: {cut}"), (8, cut), (9, f"over: {cut}"), (11, cut),
         (12, f"over: {what}"), (12, f"over: {cut}"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 6, 7])
+def test_churn_kills_one_at_a_time_and_leaves_half_up(nodes: int) -> None:
+    churn = Churn(5, 30, 2, 7)
+    outcome = run(MeshPlan(1, nodes, (churn,)))
+    assert outcome.passed, told(outcome)
+    (began, what), *each, (over, told_over) = [(round(at, 3), text) for at, text in outcome.happened]
+    assert (began, what, over, told_over) == (5, describe(churn), 42, f"over: {describe(churn)}")
+    down: dict[str, float] = {}
+    most = 0
+    for at, (act, host) in ((at, text.split()) for at, text in each):
+        if act == "kill":
+            assert host not in down
+            assert (at - 5) % 2 == 0
+            assert at < 35
+            down[host] = at
+        else:
+            assert at == down.pop(host) + 7
+        most = max(most, len(down))
+    assert (down, most) == ({}, min(nodes // 2, 4))
+
+
+def test_whom_a_churn_kills_does_not_depend_on_what_else_is_drawn() -> None:
+    alone = run(MeshPlan(1, 5, (Churn(5, 20, 3, 1),)))
+    beside = run(MeshPlan(1, 5, (Loss(1, "n2", 0.3, 30), Churn(5, 20, 3, 1), Churn(28, 20, 3, 1))))
+    kills = [event for event in alone.happened if event[1].startswith("kill n")]
+    assert len(kills) == 7
+    assert kills == [event for event in beside.happened if event[1].startswith("kill n")][:7]
+    assert len({what for _, what in kills}) > 1
 
 
 def test_a_plan_prints_and_comes_back() -> None:
