@@ -6,7 +6,8 @@ view of the mesh while it waited, for `invariants` to judge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -82,20 +83,27 @@ class Asked:
 
 async def put(asked: Asked, host: SimulatedHost, wires: Wires) -> None:
     """Put the question and note what comes, to its end, the asker's end, or the end of its patience."""
-    network = SimulatedNetwork(wires, host.place)
     waits_s = asked.query.timeout_s + PATIENCE_S
     gone_after_s = asked.step.gone_after_s
+    with asker(host, wires, waits_s if gone_after_s is None else gone_after_s) as (network, scope):
+        await _listen(asked, network, host.address)
+    asked.ended_at = trio.current_time()
+    if scope.cancelled_caught:
+        asked.gave_up = gone_after_s is None and asked.ended_at >= asked.began_at + waits_s
+        asked.failure = "gave up" if asked.gave_up else "the asker has gone"
+
+
+@contextmanager
+def asker(host: SimulatedHost, wires: Wires, seconds: float) -> Iterator[tuple[SimulatedNetwork, trio.CancelScope]]:
+    """A process on the machine of ``host``, which ends after so many seconds, and when the power goes."""
+    network = SimulatedNetwork(wires, host.place)
     try:
-        with trio.move_on_after(waits_s if gone_after_s is None else gone_after_s) as scope:
+        with trio.move_on_after(seconds) as scope:
             host.askers[scope] = None
-            await _listen(asked, network, host.address)
-        if scope.cancelled_caught:
-            asked.gave_up = gone_after_s is None and trio.current_time() >= asked.began_at + waits_s
-            asked.failure = "gave up" if asked.gave_up else "the asker has gone"
+            yield network, scope
     finally:
         del host.askers[scope]
         network.kill()
-        asked.ended_at = trio.current_time()
 
 
 async def _listen(asked: Asked, network: SimulatedNetwork, address: str) -> None:

@@ -10,6 +10,8 @@ from typing import Final
 
 from simulations.answers import answer_faults
 from simulations.asking import Asked
+from simulations.following import Followed
+from simulations.follows import Follows
 from simulations.host import Phase, SimulatedHost
 from simulations.scene import Breach, Change, Invariant, Scene
 from simulations.traffic import Load, Refutation
@@ -256,15 +258,17 @@ class Cancelled(Invariant):
     name = "cancellation"
     promise = (
         f"no host works for an asker that has been gone for {CANCEL_S:g} s"
-        f" (where the network hid it: since the asked node is known to be dead, and {DETECTION_S:g} s at most)"
+        f" (where the network hid it: since the asked node is known to be dead, and {DETECTION_S:g} s at most, but"
+        " for a host that is cut off itself, and holds nobody dead)"
     )
 
     def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
-        if any(asked.ended_at is None for asked in scene.asks):
+        askers: list[Asked | Followed] = [*scene.asks, *scene.follows]
+        if any(asked.ended_at is None for asked in askers):
             return
         for host in (*scene.hosts.values(), *scene.twins):
             working = host.running is not None and host.running.questions > 0
-            if working and all(_work_ends_by(scene, asked, host) < now for asked in scene.asks):
+            if working and all(_work_ends_by(scene, asked, host) < now for asked in askers):
                 yield Breach(now, f"{host.name} still works on a question", (host.name,))
 
 
@@ -311,6 +315,7 @@ INVARIANTS: Final[tuple[Callable[[], Invariant], ...]] = (
     Healed,
     LedgerTruth,
     Answered,
+    Follows,
     Shared,
     Clocks,
     Cancelled,
@@ -392,14 +397,14 @@ def _reachable_by_all(scene: Scene, host: SimulatedHost, since: float) -> bool:
     )
 
 
-def _work_ends_by(scene: Scene, asked: Asked, worker: SimulatedHost) -> float:
+def _work_ends_by(scene: Scene, asked: Asked | Followed, worker: SimulatedHost) -> float:
     """When a host must have stopped working for a question whose asker is gone."""
     ended_at = asked.ended_at or 0.0
     disturbed_at = max(host.disturbed_at for host in scene.hosts.values())
     hidden = disturbed_at >= asked.began_at or any(host.calm_since > asked.began_at for host in scene.hosts.values())
     if not hidden:
         return ended_at + CANCEL_S
-    latest = max(ended_at, disturbed_at) + DETECTION_S
+    latest = max(ended_at, disturbed_at, worker.cut_off_at) + DETECTION_S
     held = worker.process and worker.process.view.get(asked.step.host)
     if held and held.state is State.DEAD:
         return min(latest, max(ended_at, held.since) + CANCEL_S)

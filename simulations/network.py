@@ -111,6 +111,10 @@ class Wires:
             del self._dark[host]
             self.mend(self.around(host))
 
+    def is_dark(self, host: str) -> bool:
+        """Whether a host has no power."""
+        return host in self._dark
+
     def listen(self, listener: SimulatedListener) -> None:
         """Open a listener. Raises CannotListen if the port is in use."""
         at = (listener.host, listener.port)

@@ -204,6 +204,15 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True, tag="ask"):
     gone_after_s: Seconds | None = None
 
 
+class Follow(Struct, frozen=True, forbid_unknown_fields=True, tag="follow"):
+    """Somebody on that machine has the daemon of ``host`` follow all logs, from now on, and hangs up after
+    ``duration_s``. In a plan with such a step the hosts write new lines meanwhile (`writing`)."""
+
+    at_s: Seconds
+    host: str
+    duration_s: Seconds
+
+
 Fault = (
     Kill
     | PowerOff
@@ -224,7 +233,7 @@ Fault = (
 )
 """What can befall a mesh: both levels know it."""
 
-Step = Fault | SlowDisk | FullDisk | Twin | Ask
+Step = Fault | SlowDisk | FullDisk | Twin | Ask | Follow
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):
@@ -309,10 +318,10 @@ def describe(step: Step) -> str:
     match step:
         case Ask(_, host, question, _, gone_after_s):
             return f"ask {host} for {question}" + ("" if gone_after_s is None else f", gone after {gone_after_s:g} s")
-        case PowerOff(_, host):
-            return f"power off {host}"
-        case Kill(_, host) | Start(_, host) | Leave(_, host):
-            return f"{type(step).__name__.lower()} {host}"
+        case Kill(_, host) | PowerOff(_, host) | Start(_, host) | Leave(_, host):
+            return f"{str(step.__struct_config__.tag).replace('-', ' ')} {host}"
+        case Follow(_, host, duration_s):
+            return f"follow all logs at {host} for {duration_s:g} s"
         case Reuse(_, host, name):
             return f"{host} is gone, its address is now that of {name}"
         case Twin(_, host, duration_s):

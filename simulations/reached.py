@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from simulations.asking import Asked
+from simulations.following import HUNG_UP, Followed
 from simulations.trace import Event
 from varlogd.wire.query import Outcome
 
@@ -31,7 +32,11 @@ _SAID: Final = {
 
 
 def reached(
-    events: Iterable[Event], asks: Sequence[Asked], overheard: Counter[str], windows_filled: int
+    events: Iterable[Event],
+    asks: Sequence[Asked],
+    follows: Sequence[Followed],
+    overheard: Counter[str],
+    windows_filled: int,
 ) -> Counter[str]:
     """Counts, by what was reached."""
     found = Counter(overheard)
@@ -40,6 +45,10 @@ def reached(
             found[meaning] += event.text.startswith(words)
     for asked in asks:
         _count_answer(found, asked)
+    for followed in follows:
+        found["followed to its end"] += followed.ending == HUNG_UP
+        found["rows followed"] += len(followed.rows)
+        found.update(f"told {notice.event}" for _, notice in followed.notices)
     found["window full"] += windows_filled
     return +found
 

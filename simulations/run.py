@@ -31,17 +31,19 @@ from simulations.asking import QUESTIONS, Asked, View, put
 from simulations.chronicle import Chronicle
 from simulations.clock import Deadlock, Livelock, run_virtually
 from simulations.determinism import RunQueue, install_run_queue, seeded, trapped
+from simulations.following import Followed, follow
 from simulations.host import LogCapture, Phase, SimulatedHost, Site, Troubles, is_frozen
 from simulations.invariants import HEAL_S, INVARIANTS, NoOwnFaults, untruths
 from simulations.logs import EPOCH_NS, HostLog
 from simulations.network import Wires
-from simulations.plan import Ask, ClockJump, FullDisk, Plan, SlowDisk, Step, describe
+from simulations.plan import Ask, ClockJump, Fault, Follow, FullDisk, Plan, SlowDisk, Step, Twin, describe, end_of
 from simulations.progress import Watch, nobody
 from simulations.reached import reached
 from simulations.scene import Breach, Change, Invariant
 from simulations.story import Belief
 from simulations.talk import Talk, overheard
 from simulations.trace import Event, Kind, Trace
+from simulations.writing import LiveLog
 from varlogd.swim.state import Member
 
 START_SPAN_S: Final = 2.0
@@ -71,6 +73,7 @@ class Report:
     invariants: Sequence[Invariant]
     breaches: Mapping[str, Sequence[Breach]]
     asks: Sequence[Asked]
+    follows: Sequence[Followed]
     virtual_s: float
     settled: Sequence[tuple[str, float]]
     messages: int
@@ -118,6 +121,8 @@ class _Simulation:
         self.hosts: dict[str, SimulatedHost] = {}
         self.twins: list[SimulatedHost] = []
         self.asks: list[Asked] = []
+        self.follows: list[Followed] = []
+        self.written: dict[str, LiveLog] = {}
         self.talk = Talk()
         self._plan = plan
         self._watch = watch
@@ -203,11 +208,14 @@ class _Simulation:
             invariants=self._invariants,
             breaches=self.breaches,
             asks=self.asks,
+            follows=self.follows,
             virtual_s=self._now,
             settled=self._settled,
             messages=self.messages,
             wire_bytes=self.trace.wire_bytes,
-            sometimes=reached(self.trace.events, self.asks, self.talk.sometimes, self.wires.windows_filled),
+            sometimes=reached(
+                self.trace.events, self.asks, self.follows, self.talk.sometimes, self.wires.windows_filled
+            ),
             beliefs=self._chronicle.beliefs.all,
             load=self._chronicle.load,
         )
@@ -222,7 +230,20 @@ class _Simulation:
         log = HostLog(name, len(self.hosts), random.Random(f"{self._plan.seed}/logs/{name}"))
         log.write(self._root / name)
         self.hosts[name] = host = SimulatedHost(self._site, log, self._root / name, place, troubles)
+        if any(isinstance(step, Follow) for step in self._plan.steps):
+            self.written[name] = LiveLog(name, self._root / name, random.Random(f"{self._plan.seed}/live/{name}"))
+            self._site.nursery.start_soon(self._write, host, self.written[name])
         return host
+
+    async def _write(self, host: SimulatedHost, log: LiveLog) -> None:
+        """What the programs of a machine log: until nobody follows any more, or it is another's place."""
+        follows = [step for step in self._plan.steps if isinstance(step, Follow)]
+        await trio.sleep_until(min(step.at_s for step in follows))
+        until = max(end_of(step, 0) for step in follows)
+        while trio.current_time() < until and self._there.get(host.place) is host:
+            if not self.wires.is_dark(host.place):
+                log.write(trio.current_time())
+            await trio.sleep(log.pause_s())
 
     def _move_in(self, place: str, name: str) -> SimulatedHost | None:
         """A host for a place whose host is gone; None if there is, or was, one of that name."""
@@ -257,9 +278,15 @@ class _Simulation:
 
     async def _take(self, step: Step) -> None:
         await trio.sleep_until(step.at_s)
-        if isinstance(step, Ask):
-            await self._ask(step)
-            return
+        match step:
+            case Ask():
+                await self._ask(step)
+            case Follow():
+                await self._follow(step)
+            case _:
+                await self._act(step)
+
+    async def _act(self, step: Fault | SlowDisk | FullDisk | Twin) -> None:
         self._note(describe(step))
         await self._acts.take(step)
         if not isinstance(step, SlowDisk | FullDisk | ClockJump):  # which no view shows
@@ -272,6 +299,8 @@ class _Simulation:
         host, now = self._there[step.host], trio.current_time()
         step = structs.replace(step, host=host.name)
         query = structs.replace(QUESTIONS[step.question], timeout_s=step.timeout_s)
+        if self.written:
+            query = structs.replace(query, end_ns=EPOCH_NS)  # what is written meanwhile has its own truth
         asked = Asked(len(self.asks) + 1, step, query, now, [_states(host)])
         self.asks.append(asked)
         self.trace.add(now, host.name, Kind.ASK, f"question {asked.number}: {describe(step)}")
@@ -280,6 +309,21 @@ class _Simulation:
         told = f"question {asked.number} after {self._now - now:.3f} s: {asked.told()}"
         self.trace.add(self._now, host.name, Kind.ASK, told)
         self._ask_invariants(lambda invariant: invariant.on_answer(self, asked, self._now))
+
+    async def _follow(self, step: Follow) -> None:
+        host, now = self._there[step.host], trio.current_time()
+        step = structs.replace(step, host=host.name)
+        followed = Followed(len(self.follows) + 1, step, now, [(now, _states(host))])
+        self.follows.append(followed)
+
+        def say(what: str) -> None:
+            self.trace.add(trio.current_time(), host.name, Kind.ASK, f"follow {followed.number}: {what}")
+
+        say(describe(step))
+        await follow(followed, host, self.wires, say)
+        self._now = trio.current_time()
+        say(f"over after {self._now - now:.3f} s: {followed.told()}")
+        self._ask_invariants(lambda invariant: invariant.on_hang_up(self, followed, self._now))
 
     # What is seen
 
@@ -301,6 +345,9 @@ class _Simulation:
         for asked in self.asks:
             if asked.step.host == host.label:
                 asked.saw(_states(host))
+        for followed in self.follows:
+            if followed.step.host == host.label:
+                followed.saw(self._now, _states(host))
 
     def _settle(self, now: float) -> None:
         """If all views are true, so are they after every fault up to now."""

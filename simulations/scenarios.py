@@ -15,6 +15,7 @@ from simulations.level1 import draw
 from simulations.plan import (
     Ask,
     ClockJump,
+    Follow,
     Freeze,
     FullDisk,
     Kill,
@@ -162,6 +163,16 @@ def _twin_of(rng: random.Random, host: str, at_s: float, length_s: float) -> Twi
     return Twin(at_s, host, length_s, rng.choice(("leave", "kill")), clock_s, rng.random() < 0.5)
 
 
+def follow(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
+    """Somebody follows all logs for a minute and more, at two hosts, while a few things befall these and others."""
+    steps: list[Step] = [
+        Follow(WARM_S + _draw(rng, 0, 4), host, _draw(rng, 60, 100)) for host in rng.sample(hosts, 2)
+    ]
+    for _ in range(rng.randint(2, 5)):
+        steps += rng.choice(MAKERS)(rng, list(hosts), WARM_S + _draw(rng, 5, 40))
+    return [*steps, *(Ask(WARM_S + _draw(rng, 5, 50), rng.choice(hosts), _question(rng)) for _ in range(5))]
+
+
 def swarm(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
     """Some kinds of fault, drawn, then many faults of these kinds at any time and on any host, with questions."""
     makers = rng.sample(MAKERS, rng.randint(1, len(MAKERS)))
@@ -215,6 +226,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "hang": hang,
     "churn": churn,
     "twin": twin,
+    "follow": follow,
     "swarm": swarm,
 }
 

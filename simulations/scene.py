@@ -1,8 +1,8 @@
 """What an invariant is shown of the simulated world, and what an invariant is.
 
 An invariant is shown every change of a node's view, looks at the whole world a few times a second and at the
-end, and judges every question when it is over. It returns the ways in which it is broken, in words; it changes
-nothing.
+end, and judges every question, and all that was followed, when it is over. It returns the ways in which it is
+broken, in words; it changes nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from simulations.asking import Asked
+from simulations.following import Followed
 from simulations.host import SimulatedHost
 from simulations.network import Wires
 from simulations.talk import Talk
+from simulations.writing import LiveLog
 from varlogd.swim.state import Member
 
 
@@ -28,12 +30,15 @@ class Change(NamedTuple):
 
 
 class Scene(Protocol):
-    """The whole world, as an invariant may look at it. ``twins`` go by the names of some of the ``hosts``."""
+    """The whole world, as an invariant may look at it. ``twins`` go by the names of some of the ``hosts``.
+    ``written``: what is written while somebody follows, by host; empty where nobody does."""
 
     hosts: dict[str, SimulatedHost]
     twins: list[SimulatedHost]
     wires: Wires
     asks: list[Asked]
+    follows: list[Followed]
+    written: dict[str, LiveLog]
     talk: Talk
 
     @property
@@ -64,6 +69,9 @@ class Invariant:
         yield from ()
 
     def on_answer(self, scene: Scene, asked: Asked, now: float) -> Iterator[Breach]:
+        yield from ()
+
+    def on_hang_up(self, scene: Scene, followed: Followed, now: float) -> Iterator[Breach]:
         yield from ()
 
     def at_end(self, scene: Scene, now: float) -> Iterator[Breach]:

@@ -12,10 +12,13 @@ from simulations.plan import (
     Churn,
     ClockJump,
     Flap,
+    Follow,
     FullDisk,
     Kill,
+    Leave,
     Loss,
     Plan,
+    PowerOff,
     Reuse,
     RollingRestart,
     SlowNode,
@@ -116,3 +119,31 @@ def test_a_full_disk_is_told_of_and_a_lost_epoch_is_heard_from_the_others() -> N
     assert times(report, "remembered", "n2") == 0
     assert times(report, "the clock went back", "n2") == 1
     assert set(outcomes(report, 0).values()) == {"answered"}
+
+
+def test_who_follows_gets_what_is_written_and_is_told_what_becomes_of_hosts() -> None:
+    report = happen(
+        Follow(10, "n1", 60.0),
+        Kill(15, "n2"),
+        Start(15.4, "n2"),
+        Leave(20, "n3"),
+        Start(24, "n3"),
+        Reuse(30, "n4", "new"),
+    )
+    [followed] = report.follows
+    told = [(notice.host, notice.event) for _, notice in followed.notices]
+    assert [event for host, event in told if host == "n2"] == ["failed", "back"]
+    assert [event for host, event in told if host == "n3"][-2:] == ["left", "back"]
+    assert [event for host, event in told if host == "n4"][-1] == "dead"
+    assert [event for host, event in told if host == "new"] == ["joined"]
+    assert {row.host for _, row in followed.rows} == {*HOSTS, "new"}
+    assert followed.ending == "hung up"
+    assert (followed.ended_at, report.sometimes["rows followed"]) == (70.0, len(followed.rows))
+
+
+def test_following_ends_with_the_daemon_or_with_the_machine() -> None:
+    report = happen(Follow(10, "n1", 60.0), Follow(10, "n2", 60.0), Leave(20, "n1"), PowerOff(30, "n2"))
+    leaving, dark = sorted(report.follows, key=lambda followed: followed.step.host)
+    assert (leaving.ledger is not None, leaving.ending) == (True, "the asked daemon has left")
+    assert (dark.ledger, dark.ended_at) == (None, 30.0)
+    assert all(entry.rows > 0 for entry in leaving.ledger.members) if leaving.ledger else False

@@ -13,10 +13,12 @@ from simulations.plan import (
     Churn,
     ClockJump,
     Flap,
+    Follow,
     Freeze,
     Loss,
     Partition,
     Plan,
+    PowerOff,
     Reuse,
     RollingRestart,
     Step,
@@ -64,10 +66,11 @@ def test_a_step_about_a_host_that_is_not_there() -> None:
         )
 
 
-def test_the_swarm_draws_every_kind_of_step_but_twins_and_churn_which_have_scenarios_of_their_own() -> None:
+def test_the_swarm_draws_every_kind_of_step_but_those_that_have_scenarios_of_their_own() -> None:
     drawn = {type(step) for seed in range(200) for step in plan_of("swarm", seed, 5).steps}
-    assert drawn == set(get_args(Step)) - {Twin, Churn}
+    assert drawn == set(get_args(Step)) - {Twin, Churn, Follow}
     assert Twin in {type(step) for step in plan_of("twin", 1, 5).steps}
+    assert Follow in {type(step) for step in plan_of("follow", 1, 5).steps}
 
 
 def test_a_swarm_draws_some_kinds_first() -> None:
@@ -99,6 +102,8 @@ def test_steps_in_words() -> None:
     assert describe(Freeze(1, "a", 2.5)) == "freeze a for 2.5 s"
     assert describe(Loss(1, "a", 0.5, 3)) == "a loses 50 % for 3 s"
     assert describe(Flap(1, "a", 1, 2, 30)) == "a off 1 s, on 2 s, for 30 s"
+    assert describe(Follow(1, "a", 30)) == "follow all logs at a for 30 s"
+    assert describe(PowerOff(1, "a")) == "power off a"
     assert describe(Churn(1, 60, 5, 2.5)) == "kill one every 5 s, down for 2.5 s, for 60 s"
     assert describe(ClockJump(1, "a", -3600)) == "the clock of a jumps by -3600 s"
     assert describe(Ask(1, "a", "newest", gone_after_s=0.5)) == "ask a for newest, gone after 0.5 s"

@@ -12,10 +12,24 @@ import pytest
 import trio
 from msgspec import structs
 
-from simulations.plan import Ask, ClockJump, Freeze, Kill, Leave, Partition, Plan, PowerOff, SlowDisk, Step, Twin
+from simulations.plan import (
+    Ask,
+    ClockJump,
+    Follow,
+    Freeze,
+    Kill,
+    Leave,
+    Partition,
+    Plan,
+    PowerOff,
+    SlowDisk,
+    Start,
+    Step,
+    Twin,
+)
 from simulations.run import Report, run
 from varlogd.errors import Closed
-from varlogd.mesh import answer, gossip, links, scatter, service
+from varlogd.mesh import answer, followed_part, following, gossip, links, scatter, service
 from varlogd.query.ledger import LedgerBook
 from varlogd.swim import beliefs, core, exchange, identity, isolation, probe, suspicion, timing
 from varlogd.swim.state import Member, State
@@ -42,6 +56,9 @@ ASKER_LOST: tuple[Step, ...] = (
     Ask(10, "n1", "all", timeout_s=60.0),
     PowerOff(11, "n1"),
 )
+
+FOLLOW_A_RESTART: tuple[Step, ...] = (Follow(9, "n1", 60.0), Kill(15, "n3"), Start(15.3, "n3"))
+FOLLOW_A_FREEZE: tuple[Step, ...] = (Follow(9, "n1", 40.0), Freeze(15, "n3", 40.0))
 
 Patch = pytest.MonkeyPatch
 
@@ -254,6 +271,22 @@ def work_for_the_dead(patch: Patch) -> None:
     patch.setattr(service.QueryService, "member_died", lambda _self, _member: None)
 
 
+def goes_on_from_now(patch: Patch) -> None:
+    patch.setattr(following, "resumed", lambda _places: ())
+
+
+def goes_on_from_where_it_began(patch: Patch) -> None:
+    patch.setattr(followed_part, "places_behind", lambda _block, *, before: [])
+
+
+def is_not_asked_again(patch: Patch) -> None:
+    patch.setattr(following, "AGAIN_FIRST_S", 3600.0)
+
+
+def falls_silent_untold(patch: Patch) -> None:
+    patch.setattr(following.MeshFollowing, "_tell", lambda _self, _notice: None)
+
+
 def a_circle(patch: Patch) -> None:
     """A task that never lets time pass."""
 
@@ -299,6 +332,10 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "no deadline": (no_deadline, ONE_SLOW, "answered"),
     "a twin is nobody's business": (a_twin_is_nobodys_business, TWIN, "shared name"),
     "a twin is told of for ever": (a_twin_is_told_of_for_ever, TWIN, "shared name"),
+    "goes on from now": (goes_on_from_now, FOLLOW_A_RESTART, "followed"),
+    "goes on from where it began": (goes_on_from_where_it_began, FOLLOW_A_RESTART, "followed"),
+    "is not asked again": (is_not_asked_again, FOLLOW_A_RESTART, "followed"),
+    "falls silent, untold": (falls_silent_untold, FOLLOW_A_FREEZE, "followed"),
     "work for the dead": (work_for_the_dead, ASKER_LOST, "cancellation"),
 }
 
