@@ -52,9 +52,10 @@ Frame = Block | Files | Counts | Live | Places | Notice | Progress | Changes | S
 
 
 class Question:
-    """A question that has been put; `frames` are the answer."""
+    """A question that has been put to ``node``, as that calls itself; `frames` are the answer."""
 
     def __init__(self, websocket: WebSocket) -> None:
+        self.node = ""
         self._websocket = websocket
         self._ended = False
 
@@ -99,6 +100,7 @@ class Question:
         if hello.protocol != PROTOCOL_VERSION:
             theirs, ours = hello.protocol, PROTOCOL_VERSION
             raise ProtocolError(f"{address} speaks protocol {theirs}, this is {ours}: upgrade the older")
+        self.node = hello.node
 
 
 @asynccontextmanager

@@ -149,9 +149,14 @@ def _polled(follow: Follow, now: float) -> News:
         raise LogReadError(f"this host could not read its logs: {error.strerror or error}") from error
 
 
-async def follow_peer(network: Network, address: str, ask: AskFollow, stall_s: float, sink: LiveSink) -> None:
-    """Tell ``sink`` of the logs of the host at ``address``; returns if it leaves. Raises as `open_question`."""
+async def follow_peer(
+    network: Network, host: str, address: str, ask: AskFollow, stall_s: float, sink: LiveSink
+) -> None:
+    """Tell ``sink`` of the logs of ``host``, at ``address``; returns if it leaves. Raises as `open_question`, and
+    Unreachable if the address is that of another host now."""
     async with open_question(network, address, ask) as question:
+        if question.node != host:
+            raise Unreachable(f"{question.node!r} answers at its address")
         frames = question.frames()
         while True:
             frame = await _next(frames, stall_s)

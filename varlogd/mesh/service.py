@@ -281,7 +281,7 @@ class QueryService:
             if host == self._host:
                 await own.run(question, sink)
             else:
-                await follow_peer(self._network, address, question, self._stall_s, sink)
+                await follow_peer(self._network, host, address, question, self._stall_s, sink)
 
         skew = Skew(self._host, self._clock_of, wanted=ask.query.correct_skew)
         view = _View(self._mesh, ask.query)
