@@ -36,14 +36,14 @@ from simulations.host import LogCapture, Phase, SimulatedHost, Site, Troubles, i
 from simulations.invariants import HEAL_S, INVARIANTS, NoOwnFaults, untruths
 from simulations.logs import EPOCH_NS, HostLog
 from simulations.network import Wires
-from simulations.plan import Ask, ClockJump, Fault, Follow, FullDisk, Plan, SlowDisk, Step, Twin, describe, end_of
+from simulations.plan import Ask, ClockJump, Fault, Follow, FullDisk, Plan, SlowDisk, Step, Twin, describe
 from simulations.progress import Watch, nobody
 from simulations.reached import reached
 from simulations.scene import Breach, Change, Invariant
 from simulations.story import Belief
 from simulations.talk import Talk, overheard
 from simulations.trace import Event, Kind, Trace
-from simulations.writing import LiveLog
+from simulations.writing import LiveLog, write_on
 from varlogd.swim.state import Member
 
 START_SPAN_S: Final = 2.0
@@ -232,18 +232,12 @@ class _Simulation:
         self.hosts[name] = host = SimulatedHost(self._site, log, self._root / name, place, troubles)
         if any(isinstance(step, Follow) for step in self._plan.steps):
             self.written[name] = LiveLog(name, self._root / name, random.Random(f"{self._plan.seed}/live/{name}"))
-            self._site.nursery.start_soon(self._write, host, self.written[name])
+            self._site.nursery.start_soon(write_on, self.written[name], self._plan.steps, partial(self._is_on, host))
         return host
 
-    async def _write(self, host: SimulatedHost, log: LiveLog) -> None:
-        """What the programs of a machine log: until nobody follows any more, or it is another's place."""
-        follows = [step for step in self._plan.steps if isinstance(step, Follow)]
-        await trio.sleep_until(min(step.at_s for step in follows))
-        until = max(end_of(step, 0) for step in follows)
-        while trio.current_time() < until and self._there.get(host.place) is host:
-            if not self.wires.is_dark(host.place):
-                log.write(trio.current_time())
-            await trio.sleep(log.pause_s())
+    def _is_on(self, host: SimulatedHost) -> bool:
+        """Whether a machine has power, and its place is not another's."""
+        return self._there.get(host.place) is host and not self.wires.is_dark(host.place)
 
     def _move_in(self, place: str, name: str) -> SimulatedHost | None:
         """A host for a place whose host is gone; None if there is, or was, one of that name."""

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import trio
+
 from simulations.logs import EPOCH_NS, iso
+from simulations.plan import Follow, Step, end_of
 
 STREAM: Final = "live.log"
 
@@ -75,3 +78,14 @@ class LiveLog:
 
     def _named(self, age: int) -> Path:
         return self._path.with_name(f"{STREAM}.{age}") if age else self._path
+
+
+async def write_on(log: LiveLog, steps: Sequence[Step], is_on: Callable[[], bool]) -> None:
+    """Write as long as somebody follows, whenever the machine ``is_on``. One of the ``steps`` is a `Follow`."""
+    follows = [step for step in steps if isinstance(step, Follow)]
+    await trio.sleep_until(min(step.at_s for step in follows))
+    until = max(end_of(step, 0) for step in follows)
+    while trio.current_time() < until:
+        if is_on():
+            log.write(trio.current_time())
+        await trio.sleep(log.pause_s())
