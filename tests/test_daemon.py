@@ -22,6 +22,7 @@ from varlogd.logs.journal.journalctl import Journalctl
 from varlogd.mesh.network import TcpNetwork
 from varlogd.query.block import Row, order_key, rows_of
 from varlogd.runner import ThreadRunner
+from varlogd.swim import identity
 from varlogd.wire.query import Ledger, LineFilter, Matcher, Outcome, Query
 from varlogd.world import World
 
@@ -254,8 +255,9 @@ async def test_port_0_is_any_free_one_and_the_mesh_learns_which(mesh: Mesh) -> N
 
 
 async def test_two_of_one_name_are_a_doubt_until_one_is_gone_and_the_other_takes_its_place(
-    mesh: Mesh, caplog: pytest.LogCaptureFixture
+    mesh: Mesh, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(identity, "DESCRIBE_MIN_S", 0.5)
     caplog.set_level(logging.WARNING)
     a, first = await mesh.boot("a", membership=QUICK), await mesh.boot("b", 10, membership=QUICK)
     await mesh.formed()
@@ -272,6 +274,9 @@ async def test_two_of_one_name_are_a_doubt_until_one_is_gone_and_the_other_takes
     assert by_tag.doubt == ledger.doubt  # the tags of the one that is not seen are not known
     second.daemon.stop()
     await until(lambda: a.sees("b") == "alive" and a.daemon.members()["b"].address == first.address)
+    rows, ledger = await ask(a.address, Query())
+    assert (len(rows), ledger.complete) == (20, False)  # there might be a third
+    await until(lambda: not a.daemon.members()["b"].metadata.twin)
     rows, ledger = await ask(a.address, Query())
     assert (len(rows), ledger.complete, ledger.doubt) == (20, True, "")
     assert (
