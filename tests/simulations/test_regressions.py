@@ -74,7 +74,8 @@ FOUND: dict[str, tuple[int, tuple[Step, ...]]] = {
 
 
 KEPT = sorted((Path(__file__).parent / "regressions").glob("*.json"))
-"""What a soak left."""
+"""What a soak left, and "twin-210051-5": a shadowed one told the other, which had lost power and was back, over the
+broken link with its earlier life, and not again for ten seconds; an answer was whole."""
 
 PLANS = {
     **{what: Plan("regression", seed, HOSTS, steps) for what, (seed, steps) in FOUND.items()},

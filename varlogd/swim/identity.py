@@ -38,7 +38,8 @@ TELL_ANY_TWIN_S: Final = 1.0
 """Between two such tellings, of whichever: a made-up list of twins must not make this node dial all of them."""
 
 TELL_TWIN_S: Final = 10.0
-"""Between two tellings of one other, for as long as it is heard of."""
+"""Between two tellings of one other, for as long as it is heard of; after its start they are a second apart at first,
+and then twice as long each time: what goes into the broken link with its earlier life is lost."""
 
 HEIRS_SPREAD: Final = 1000
 """If several are shadowed, all take the place of one that is gone at the same moment: with epochs drawn from so many
@@ -58,6 +59,7 @@ class _Twin:
     epoch: int = 0
     seen_at: float = 0.0
     may_tell_at: float = 0.0
+    pause_s: float = TELL_ANY_TWIN_S  # after the next telling
 
 
 class Identity:
@@ -136,12 +138,15 @@ class Identity:
         now, address = self._effects.now, claim.address
         twin = self._twins.pop(address, None) or _Twin()
         self._twins[address] = twin
-        twin.epoch, twin.seen_at = max(twin.epoch, claim.epoch), now
+        twin.seen_at = now
+        if claim.epoch > twin.epoch:
+            twin.epoch, twin.may_tell_at, twin.pause_s = claim.epoch, now, TELL_ANY_TWIN_S
         if len(self._twins) > CONFLICTS_MAX:
             del self._twins[next(iter(self._twins))]
         self._effects.notify_rarely(NameConflict(address))
         if tell and now >= max(twin.may_tell_at, self._may_tell_at):
-            twin.may_tell_at, self._may_tell_at = now + TELL_TWIN_S, now + TELL_ANY_TWIN_S
+            twin.may_tell_at, self._may_tell_at = now + twin.pause_s, now + TELL_ANY_TWIN_S
+            twin.pause_s = min(2 * twin.pause_s, TELL_TWIN_S)
             self._effects.send(address, Gossip((self._view.mine,)))
         if self._view.mine.metadata.twin:
             self._describe_soon()
