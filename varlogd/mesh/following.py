@@ -234,7 +234,7 @@ class MeshFollowing:
         return [part for part in self._parts.values() if part.asked]
 
     def _start(self, nursery: trio.Nursery, part: FollowedPart, *, history: bool = False) -> None:
-        part.asked, part.asked_at = True, part.home
+        part.asked = True
         part.scope = trio.CancelScope()
         if not history:
             part.is_gathered.set()
