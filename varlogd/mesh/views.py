@@ -124,13 +124,13 @@ class AskingAll:
         found: list[MemberInfo] = []
         doubt = ""
         async with open_question(self._network, address, AskMembers()) as question:
+            if question.node != name:
+                raise ProtocolError("another node answers there")
             async for frame in question.frames():
                 if not isinstance(frame, Members) or len(found) + len(frame.members) > MEMBERS_MAX:
                     raise ProtocolError(f"{type(frame).__name__.lower()}, where a view was asked for")
                 found.extend(frame.members)
                 doubt = frame.doubt
-        if name not in {member.name for member in found if member.asked}:
-            raise ProtocolError("another node answers there")
         return Members(tuple(found), doubt=doubt)
 
 
