@@ -189,7 +189,7 @@ async def test_a_node_of_another_name_has_no_view_to_tell() -> None:
     assert not ledger.complete
     assert [(entry.outcome, entry.why) for entry in ledger.members][1] == (
         Outcome.FAILED,
-        "another node answers there",
+        "'a' answers at its address",
     )
 
 

@@ -104,21 +104,24 @@ class Question:
 
 
 @asynccontextmanager
-async def open_question(network: Network, address: str, ask: Ask) -> AsyncIterator[Question]:
+async def open_question(network: Network, address: str, ask: Ask, host: str = "") -> AsyncIterator[Question]:
     """Put a question to the node at ``address``. Leaving the context closes the socket: that is the cancel.
 
-    Raises Unreachable, RejectedHandshake or ProtocolError, and whatever `Question.frames` raises.
+    Raises Unreachable (also if ``host`` is named, and the address is that of another one now), RejectedHandshake or
+    ProtocolError, and whatever `Question.frames` raises.
     """
     async with open_websocket(network, address, QUERY_PATH, CBOR_SUBPROTOCOL, ANSWER_FRAME_MAX_BYTES) as websocket:
         question = Question(websocket)
         await websocket.send(encode_cbor(ask), GOSSIP_WRITE_TIMEOUT_S)
         await question._expect_hello(address)
+        if host and question.node != host:
+            raise Unreachable(f"{question.node!r} answers at its address")
         yield question
 
 
-async def ask_host(network: Network, address: str, ask: AskPart, sink: Sink) -> Entry:
-    """Have one host answer from its own logs into ``sink``; its line of the ledger. Raises as `open_question`."""
-    async with open_question(network, address, ask) as question:
+async def ask_host(network: Network, host: str, address: str, ask: AskPart, sink: Sink) -> Entry:
+    """Have ``host`` answer from its own logs into ``sink``; its line of the ledger. Raises as `open_question`."""
+    async with open_question(network, address, ask, host) as question:
         async for frame in question.frames():
             match ask, frame:
                 case AskRows(), Block():
@@ -130,14 +133,14 @@ async def ask_host(network: Network, address: str, ask: AskPart, sink: Sink) -> 
                 case _, Progress():
                     sink.progress(frame)
                 case _, Ledger():
-                    return _only_entry(frame)
+                    return _only_entry(frame, host)
                 case _:
                     raise ProtocolError(f"{type(frame).__name__.lower()}, where something else was asked for")
     raise ProtocolError("an answer without a ledger")
 
 
-def _only_entry(ledger: Ledger) -> Entry:
-    if len(ledger.members) != 1:
+def _only_entry(ledger: Ledger, host: str) -> Entry:
+    if [entry.host for entry in ledger.members] != [host]:
         raise ProtocolError("a host answers for itself alone")
     return ledger.members[0]
 

@@ -153,10 +153,8 @@ async def follow_peer(
     network: Network, host: str, address: str, ask: AskFollow, stall_s: float, sink: LiveSink
 ) -> None:
     """Tell ``sink`` of the logs of ``host``, at ``address``; returns if it leaves. Raises as `open_question`, and
-    Unreachable if the address is that of another host now."""
-    async with open_question(network, address, ask) as question:
-        if question.node != host:
-            raise Unreachable(f"{question.node!r} answers at its address")
+    Unreachable if it falls silent."""
+    async with open_question(network, address, ask, host) as question:
         frames = question.frames()
         while True:
             frame = await _next(frames, stall_s)

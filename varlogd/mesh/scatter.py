@@ -65,7 +65,7 @@ TICK_S: Final = 0.1
 
 
 class AskMember(Protocol):
-    """How one member is asked: by its websocket, or this node itself."""
+    """How one member is asked: by its websocket, or this node itself. Returned is ``host``'s own line."""
 
     async def __call__(self, host: str, sink: Sink, /) -> Entry: ...
 
@@ -179,8 +179,6 @@ class Gather:
                 entry = await self._ask(part.host, _PartSink(self, part))
             except VarlogdError as error:
                 entry = Entry(host=part.host, outcome=outcome_of(error), why=str(error))
-            if entry.host != part.host:
-                entry = Entry(host=part.host, outcome=Outcome.FAILED, why=f"{entry.host!r} answers at its address")
             if part.open:
                 part.told = entry if entry.outcome in ENDED else None
                 self._end(part, entry)

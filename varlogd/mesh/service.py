@@ -268,7 +268,7 @@ class QueryService:
                 return await self._own_part(ask, sink)
             query = skew.question(host, ask.query)
             question = structs.replace(ask, query=query, scope="host", asker=self._host)
-            return await ask_host(self._network, live[host], question, sink)
+            return await ask_host(self._network, host, live[host], question, sink)
 
         return Gather(ask, book, live, ask_member, voice.say, self._stall_s, ours=self._host, skew=skew)
 

@@ -123,9 +123,7 @@ class AskingAll:
     async def _view_of(self, name: str, address: str) -> Members:
         found: list[MemberInfo] = []
         doubt = ""
-        async with open_question(self._network, address, AskMembers()) as question:
-            if question.node != name:
-                raise ProtocolError("another node answers there")
+        async with open_question(self._network, address, AskMembers(), name) as question:
             async for frame in question.frames():
                 if not isinstance(frame, Members) or len(found) + len(frame.members) > MEMBERS_MAX:
                     raise ProtocolError(f"{type(frame).__name__.lower()}, where a view was asked for")
