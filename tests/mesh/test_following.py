@@ -197,6 +197,21 @@ async def test_the_dead_and_the_left_are_told_of_once_and_asked_again_when_they_
     assert world.notices == [("b", "dead"), ("b", "back"), ("a", "left")]
 
 
+async def test_one_that_ends_in_good_order_has_left_or_else_has_failed(autojump_clock: Clock) -> None:
+    async def ends(ask: AskFollow, sink: LiveSink) -> None:
+        await sink.live()
+        await trio.sleep(1)
+
+    world = World()
+    for host in ("a", "b"):
+        world.add(host, ends)
+    async with world.followed(Query()):
+        await trio.sleep(1.5)
+        world.table["a"] = "left"
+        await trio.sleep(0.7)
+    assert world.notices == [("a", "left"), ("b", "failed")]
+
+
 async def test_of_one_that_comes_and_goes_it_is_told_once_that_it_does_and_its_rows_come(
     autojump_clock: Clock,
 ) -> None:

@@ -57,6 +57,10 @@ the screen, so it is short."""
 MEMBERS_S: Final = 0.25
 """How often the mesh is looked at for hosts that joined, left or died."""
 
+GOODBYE_S: Final = 1.0
+"""How long a host that ended its part in good order may take until its goodbye is heard of from the mesh: some tenths
+of a second and a look (`MEMBERS_S`). Only one whose goodbye does not come has failed."""
+
 AGAIN_FIRST_S: Final = 0.2
 AGAIN_MOST_S: Final = 5.0
 """Pauses before a host is asked again, doubled from the first to the longest: a link that broke is up again in no
@@ -253,6 +257,7 @@ class MeshFollowing:
                 try:
                     sink = PartSink(part, ask.query.before, self._take, self._tell)
                     await self._ask_host(part.host, part.asked_at, ask, sink)
+                    await trio.sleep(GOODBYE_S)
                     self._ended(part, "failed", "it ended")
                 except VarlogdError as error:
                     self._ended(part, "refused" if isinstance(error, Refused) else "failed", str(error))
