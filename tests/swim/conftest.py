@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -181,6 +181,17 @@ class Mesh:
     def ever(self, state: State, of: str | None = None) -> list[tuple[str, str]]:
         """Who was told that somebody was in this state."""
         return [(observer, member.name) for observer, member in self.changes(of) if member.state is state]
+
+    def wrongly_dead(self, gone: Iterable[str] = ()) -> list[tuple[str, str]]:
+        """Who has held whom dead, but for those that are ``gone``."""
+        return [(observer, name) for observer, name in self.ever(State.DEAD) if name not in gone]
+
+    def survivors_know(self, names: Iterable[str], gone: Sequence[str], limit_s: float = 60.0) -> float:
+        """Seconds until every survivor holds every one that is ``gone`` dead."""
+        rest = [name for name in names if name not in gone]
+        took_s = self.run_until(lambda: self.agree(rest, State.DEAD, gone), limit_s)
+        assert self.agree(rest, State.DEAD, gone)
+        return took_s
 
     def events(self, name: str, kind: type[Event]) -> list[Event]:
         return [event for _, event in self.processes[f"{name}:1"].events if isinstance(event, kind)]
