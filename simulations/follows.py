@@ -4,7 +4,7 @@ what is missing.
 What must hold, whatever befell the hosts:
 
 * a row is what its host wrote since following began; those of a host come in the order in which they were written,
-  each once, and with none left out between two of them, unless its asker was told so (``lost``, ``dropped``);
+  each once, and with none left out between two of them, unless its asker was told so then (``lost``, ``dropped``);
 * while the last that was told of a host is that it gives (that it joined, or is back), or nothing was from the start
   on, all that it wrote comes within `TOLD_S`;
 * one that is well and live in the view gives.
@@ -15,6 +15,7 @@ where the logs of one stood says nothing of those of the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -79,6 +80,7 @@ def row_faults(followed: Followed, truth: Truth) -> Iterator[tuple[str, str]]:
     """What is wrong with the rows that came of these hosts: of which one, and in words."""
     numbers = {host: {written.line: number for number, written in enumerate(truth[host])} for host in truth}
     last: dict[str, int] = {}
+    came_at: dict[str, float] = {}
     for at, row in followed.rows:
         host = row.host
         if host not in truth:
@@ -92,19 +94,19 @@ def row_faults(followed: Followed, truth: Truth) -> Iterator[tuple[str, str]]:
             yield host, f"{row.line!r}, written at {written_at:.3f}, came at {at:.3f}"
         if number <= before:
             yield host, f"{row.line!r} came twice, or behind a later one"
-        elif number > before + 1 and not was_told(followed, host):
+        elif number > before + 1 and not was_told(followed, host, came_at[host], at):
             yield host, f"{number - before - 1} lines are left out before {row.line!r}, and nothing is told"
-        last[host] = number
+        last[host], came_at[host] = number, at
 
 
 def silent_faults(followed: Followed, host: str, written: Sequence[Written]) -> Iterator[str]:
     """Whether lines of a host that is said to give have not come."""
     since, until = given_since(followed, host), (followed.ended_at or 0.0) - TOLD_S
-    if since is None or not gives(followed, host, until) or was_told(followed, host):
+    if since is None or not gives(followed, host, until):
         return
     got = {row.line for _, row in followed.rows if row.host == host}
     missing = [each for each in written if since <= each.at <= until and each.line not in got]
-    if missing:
+    if missing and not was_told(followed, host, missing[0].at, math.inf):
         first = missing[0]
         yield f"{len(missing)} lines of {host} have not come, such as {first.line!r} of {first.at:.3f}, untold"
 
@@ -129,11 +131,12 @@ def given_since(followed: Followed, host: str) -> float | None:
     return next((at for at, event in stands if event == "back"), None)
 
 
-def was_told(followed: Followed, host: str) -> bool:
-    """Whether it was told that rows of a host, or notices, were left out."""
+def was_told(followed: Followed, host: str, since: float, until: float) -> bool:
+    """Whether it was told, at a time that fits, that rows of a host, or notices, were left out."""
+    near = [notice for at, notice in followed.notices if since - TOLD_S <= at <= until + TOLD_S]
     return any(
         (notice.host == host and notice.event in ("lost", "dropped")) or (notice.event == "dropped" and notice.why)
-        for _, notice in followed.notices
+        for notice in near
     )
 
 

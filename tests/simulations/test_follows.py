@@ -109,8 +109,10 @@ def test_what_is_told_or_late_is_no_fault(excused: Callable[[], Followed]) -> No
     assert faults(excused()) == []
 
 
-def test_another_host_s_loss_excuses_nothing() -> None:
+def test_a_loss_of_another_host_or_of_another_time_excuses_nothing() -> None:
     assert faults(tell(without(truth(), 20, 25), 25, "lost", "n1")) != []
+    assert faults(tell(without(truth(), 40, 45), 20, "lost")) != []
+    assert faults(tell(without(truth(), 35, 60), 20, "lost")) != []
 
 
 def test_who_gives_is_what_was_told_last() -> None:
