@@ -1,7 +1,7 @@
 """A mesh of cores in one event heap: a virtual network with delay, loss, cuts, dead and frozen processes.
 
 It is the smallest shell that keeps the core's contract. Every message is encoded and decoded on its way, and
-at every step the ranks in the view of the node that acted may only have risen.
+at every step the ranks in the view of the node that acted may only have risen, but of whom it had forgotten.
 """
 
 from __future__ import annotations
@@ -232,10 +232,11 @@ class Mesh:
         self._check(process)
 
     def _check(self, process: Process) -> None:
-        for name, member in process.core.members.items():
-            now, before = rank(member), process.ranks.get(name)
+        ranks = {name: rank(member) for name, member in process.core.members.items()}
+        for name, now in ranks.items():
+            before = process.ranks.get(name)
             assert before is None or now >= before, f"{process.address}: {name} went back from {before} to {now}"
-            process.ranks[name] = now
+        process.ranks = ranks
 
     def _send(self, sender: Process, to: str, message: GossipMessage) -> None:
         assert to != "", "a message to nowhere"

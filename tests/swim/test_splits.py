@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from varlogd.config import MembershipConfig
 from varlogd.swim.beliefs import Beliefs
 from varlogd.swim.directives import CutOff, Reconnected
 from varlogd.swim.exchange import Exchange
@@ -30,6 +31,18 @@ def test_a_split_in_half_heals(mesh, nodes, split_s) -> None:
         assert net.run_until(lambda net=net, names=names: net.agree(names), 120.0) <= HEAL_S
         net.run(60.0)
         assert net.agree(names)
+
+
+def test_when_the_dead_are_forgotten_a_split_heals_through_the_seeds(mesh) -> None:
+    net = mesh(1, MembershipConfig(dead_remembered_s=60.0))
+    names = net.boot_all(10)
+    left, right = names[:5], names[5:]  # of the right, all have a seed on the left
+    net.split(left, right)
+    net.run(300.0)
+    assert {state for name in left for state in net.view(name).values()} == {State.ALIVE}
+    assert [set(net.view(name)) for name in right] == [set(right)] * 5
+    net.heal()
+    assert net.run_until(lambda: net.agree(names), 120.0) <= HEAL_S
 
 
 def test_the_return_of_a_minority_that_buried_everybody_buries_nobody(mesh) -> None:
