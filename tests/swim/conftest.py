@@ -65,7 +65,14 @@ class Mesh:
     # What a test does
 
     def boot(
-        self, name: str, seeds: Iterable[str] = (), *, epoch: int = 1, address: str = "", **tags: str
+        self,
+        name: str,
+        seeds: Iterable[str] = (),
+        *,
+        epoch: int = 1,
+        address: str = "",
+        known: Iterable[str] = (),
+        **tags: str,
     ) -> Process:
         address = address or f"{name}:1"
         core = Swim(
@@ -75,6 +82,7 @@ class Mesh:
             address=address,
             tags=tags,
             seeds=list(seeds),
+            known=list(known),
             rng=random.Random(self.rng.getrandbits(64)),
             now=self.now,
         )

@@ -15,6 +15,19 @@ def test_a_member_that_cannot_be_dialled_is_none(solo, address) -> None:
     assert node.state("a") is None
 
 
+@pytest.mark.parametrize(
+    ("src", "address", "is_told"), [("new:1", "new:1", True), ("b:1", "new:1", False), ("a:1", "a:1", False)]
+)
+def test_who_is_replaced_is_told_by_those_whom_the_other_one_calls(solo, src, address, is_told) -> None:
+    node = solo("a", "b")
+    node.take()
+    other = Claim("a", 9, 0, State.ALIVE, address)
+    node.hear(src, PushPull(False, (other,)))
+    assert node.core.members["a"].address == address
+    told = [send.message.claims for send in node.take(Gossip) if send.to == "a:1" and other in send.message.claims]
+    assert told == ([(other,)] if is_told else [])
+
+
 def test_a_death_is_believed_of_a_suspect_and_looked_into_otherwise(solo) -> None:
     node = solo("a", "b", "c")
     node.take()

@@ -38,7 +38,7 @@ def test_a_conflict_of_names_is_known_to_all_soon(mesh) -> None:
     def known() -> bool:
         return all(net.core(name).members["n1"].metadata.twin == "n1:1" for name in others)
 
-    assert net.run_until(known, 60.0) < 4.0
+    assert net.run_until(known, 60.0) < 0.5
 
 
 @pytest.mark.parametrize(("end", "within_s"), [("leave", 3.0), ("kill", 12.0)])

@@ -45,6 +45,25 @@ def test_when_the_dead_are_forgotten_a_split_heals_through_the_seeds(mesh) -> No
     assert net.run_until(lambda: net.agree(names), 120.0) <= HEAL_S
 
 
+def come_up_in_pieces(mesh, split_s, **config):
+    """Four that remember each other, and have no seeds, come up in a split, which heals."""
+    net = mesh(1, MembershipConfig(**config))
+    left, right = ["n0", "n1"], ["n2", "n3"]
+    net.split(left, right)
+    for name in (*left, *right):
+        net.boot(name, known=[f"{other}:1" for other in (*left, *right) if other != name])
+    net.run(split_s)
+    assert net.agree(left) and net.agree(right) and net.state("n0", "n2") is None
+    net.heal()
+    net.run_until(lambda: net.agree([*left, *right]), 60.0)
+    return net.agree([*left, *right])
+
+
+def test_pieces_that_came_up_in_a_split_without_seeds_meet(mesh) -> None:
+    assert come_up_in_pieces(mesh, 300.0)
+    assert not come_up_in_pieces(mesh, 300.0, dead_remembered_s=60.0)
+
+
 def test_the_return_of_a_minority_that_buried_everybody_buries_nobody(mesh) -> None:
     """The second flaw: what two held dead while they were on their own must not spread."""
     for seed in range(10):

@@ -29,7 +29,7 @@ from varlogd.swim.isolation import Isolation
 from varlogd.swim.state import Member, State, merge, rank, restate
 from varlogd.swim.suspicion import Suspicions
 from varlogd.swim.view import View
-from varlogd.wire.gossip import Claim
+from varlogd.wire.gossip import Claim, Gossip
 from varlogd.wire.limits import MEMBERS_MAX
 
 
@@ -82,6 +82,8 @@ class Beliefs:
             self.hear(restate(claim, State.SUSPECT, claim.by), hearsay=hearsay, news=news)
             self._hint(claim.name)
         elif self._admits(claim, held, hearsay):
+            if held is not None and claim.address == src:
+                self._tell_replaced(held, claim)
             self._adopt(claim, news and not (hearsay and _old_loss(held, claim)))
 
     def accuse(self, target: Claim, sent_at: float) -> None:
@@ -111,6 +113,13 @@ class Beliefs:
             self._corrections.note(claim, held)
         elif claim.state == State.SUSPECT and news and self._suspicions.confirm(claim):
             self._news.queue(claim)
+
+    def _tell_replaced(self, held: Claim, claim: Claim) -> None:
+        """A node speaks for itself by the name of a live one that is elsewhere. Whoever is there, if that one has not
+        moved, is shadowed from now on: told at once, it tells the other, and nobody takes the name for one node's.
+        """
+        if held.state <= State.SUSPECT and claim.state == State.ALIVE and held.address != claim.address:
+            self._effects.send(held.address, Gossip((claim,)))
 
     def _admits(self, claim: Claim, held: Claim | None, hearsay: bool) -> bool:
         """Whether a claim that would win may change the table."""

@@ -148,7 +148,7 @@ class Swim:
         )
         seeds, known = ([other for other in others if other != address] for others in (seeds, known))
         self._join = Join(config, self._effects, seeds, known, self._call)
-        self._exchange = Exchange(config, self._effects, self._view, self._join.seeds)
+        self._exchange = Exchange(config, self._effects, self._view, self._join.sought)
 
     @property
     def members(self) -> Mapping[str, Member]:

@@ -13,7 +13,8 @@ where the digest rides on a ping that is sent anyway: comparing equal views cost
 everything at once. After a split each side holds the other for dead and gossips
 only among itself, so *somebody has to call the dead*: one call that is answered is enough. The two views meet,
 each side hears what is said of it and refutes it, and gossip does the rest. Seeds at which no live member is
-are called as well, so that islands which never knew each other meet when a common seed comes up.
+are called as well, so that islands which never knew each other meet when a common seed comes up; and so are addresses
+remembered from before a restart, so that pieces meet that all came up in a split, without the seeds.
 
 Calls are rationed as in Serf's reconnector: with d to call and n alive a node calls with probability d / n, so
 that the mesh together makes about one call per interval for each of the dead, however large it is.
@@ -21,7 +22,7 @@ that the mesh together makes about one call per interval for each of the dead, h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from varlogd.config import MembershipConfig
@@ -50,13 +51,15 @@ young they may all come at once, and those that get no answer compare with someb
 
 
 class Exchange:
-    """Compares this node's view, or sends it whole; ``seeds`` is the list that `join.Join` keeps."""
+    """Compares this node's view, or sends it whole; ``sought``: where there should be members, see `join.Join`."""
 
-    def __init__(self, config: MembershipConfig, effects: Effects, view: View, seeds: list[str]) -> None:
+    def __init__(
+        self, config: MembershipConfig, effects: Effects, view: View, sought: Callable[[], Sequence[str]]
+    ) -> None:
         self._config = config
         self._effects = effects
         self._view = view
-        self._seeds = seeds
+        self._sought = sought
         self._push_pull_s = FIRST_PUSH_PULL_S
         self._push_pull = 0
         self._is_due = False
@@ -201,16 +204,17 @@ class Exchange:
 
     def _absent(self) -> Sequence[str]:
         """Addresses at which somebody was or should be, and no live member is."""
-        version, seeds, absent = self._gone
-        if (version, seeds) != (self._view.version, len(self._seeds)):  # a seed may be dropped, and none is added
-            absent = self._look_for_absent()
-            self._gone = (self._view.version, len(self._seeds), absent)
+        version, count, absent = self._gone
+        sought = self._sought()
+        if (version, count) != (self._view.version, len(sought)):  # some may be dropped, and none is added
+            absent = self._look_for_absent(sought)
+            self._gone = (self._view.version, len(sought), absent)
         return absent
 
-    def _look_for_absent(self) -> list[str]:
+    def _look_for_absent(self, sought: Sequence[str]) -> list[str]:
         dead = [self._view.members[name].address for name in self._view.dead()]
         here = self._view.me.address
-        candidates = dict.fromkeys([*dead, *self._seeds])
+        candidates = dict.fromkeys([*dead, *sought])
         return [address for address in candidates if address != here and self._view.live_at(address) is None]
 
 

@@ -4,11 +4,12 @@ Only the node itself may write its epoch and incarnation, so a claim about us th
 an accusation, to be *refuted* with a higher incarnation, or about another life under our name:
 
 - an earlier boot of this node, if the clock went back in between: we go on above the epoch it had;
-- another node, alive at another address: two nodes with one name cannot both be in the mesh. The one with the
-  higher rank is; the other does not fight, or both would raise their epochs for ever. It is *shadowed*: whomever it
-  pings holds nobody live at its address, so it keeps hearing of the other (`Exchange.meet`), and of its end, upon
-  which it takes its place. Meanwhile it tells the one that has won, which would not hear of it otherwise: what has an
-  older epoch may as well be our own life before a move, unless it speaks for itself.
+- another node, alive at another address: two nodes with one name cannot both be in the mesh. The one with the higher
+  rank is; the other does not fight, or both would raise their epochs for ever. It is *shadowed*: it is told by
+  whoever hears of the other from that one itself (`Beliefs`); and whomever it pings holds nobody live at its address,
+  so it keeps hearing of the other (`Exchange.meet`), and of its end, upon which it takes its place. Meanwhile it
+  tells the one that has won, which would not hear of it otherwise: what has an older epoch may as well be our own
+  life before a move, unless it speaks for itself.
 
 Both say of themselves that there is another (`Metadata.twin`), so whoever counts on a name knows whose logs it lacks.
 """

@@ -7,6 +7,9 @@ A node that was in a mesh before has also the addresses at which it knew members
 with each attempt: the mesh is found again when all seeds are down, or where there are none, as at the node that was
 there first. Such a node is not alone by choice, and does not say that it has joined until somebody is known; but
 when nobody has answered for as long as a dead member is remembered, there is nobody to look for.
+
+Having joined is not the end of it: the mesh may be in pieces, each of which came up alone. So `exchange` goes on
+calling those of the addresses where nobody is (`sought`).
 """
 
 from __future__ import annotations
@@ -39,8 +42,8 @@ class Join:
         self._config = config
         self._effects = effects
         self._call = call
-        self.seeds = list(dict.fromkeys(seeds))
-        self._known = deque(address for address in dict.fromkeys(known) if address not in self.seeds)
+        self._seeds = list(dict.fromkeys(seeds))
+        self._known = deque(address for address in dict.fromkeys(known) if address not in self._seeds)
         self._give_up_at = effects.now + config.dead_remembered_s
         self.joined_at: float | None = None
         self.under_way: list[str] = []
@@ -64,14 +67,19 @@ class Join:
 
     def drop(self, address: str) -> None:
         """This address is our own."""
-        for addresses in (self.seeds, self._known):
+        for addresses in (self._seeds, self._known):
             if address in addresses:
                 addresses.remove(address)
                 if self._nobody_to_call():
                     self.succeed()
 
+    def sought(self) -> list[str]:
+        """Where members are to be looked for, now and later: at the seeds, and for as long as a dead member would be
+        remembered where members were when this node ran last."""
+        return self._seeds if self._effects.now >= self._give_up_at else [*self._seeds, *self._known]
+
     def _nobody_to_call(self) -> bool:
-        return not self.seeds and (not self._known or self._effects.now >= self._give_up_at)
+        return not self.sought()
 
     def _attempt(self) -> None:
         self._attempts += 1
@@ -84,7 +92,7 @@ class Join:
 
     def _called(self) -> list[str]:
         """Whom this attempt calls."""
-        return [*self.seeds, *islice(self._known, KNOWN_AT_ONCE)]
+        return [*self._seeds, *islice(self._known, KNOWN_AT_ONCE)]
 
     def _retry(self) -> None:
         if self.joined_at is not None:
