@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -89,7 +89,13 @@ class Daemon:
         self._world = world
         self._stopping = trio.Event()
         disk = world.disk(config.state_dir) if config.state_dir is not None else None
-        self._memory = Memory(config.name, disk, world.runner, lambda: world.wall_ns() // MICROSECOND_NS)
+        self._memory = Memory(
+            config.name,
+            disk,
+            world.runner,
+            lambda: world.wall_ns() // MICROSECOND_NS,
+            config.membership.dead_remembered_s,
+        )
         self._telling = Telling(_tell)
         self._catalogue = ""
         self._is_told = False  # whether anything was said of ourselves: until then there is no mesh to tell
@@ -151,6 +157,10 @@ class Daemon:
         """Since when it has heard from nobody, if it is cut off."""
         swim = self.gossip.swim
         return swim.heard_at if swim.cut_off else None
+
+    def unheard(self) -> Sequence[str]:
+        """The members that it knew before its restart and has not heard of since."""
+        return self._memory.unheard(self.gossip.swim.members)
 
     def timing(self, name: str) -> Timing | None:
         """What probes have measured of a member."""

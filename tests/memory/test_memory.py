@@ -16,15 +16,21 @@ import trio.testing
 from simulations.disk import Handle, SimulatedDisk
 from tests.daemons import Mesh, until
 from tests.memory.test_remembered import member
+from varlogd import client
 from varlogd.config import Config
 from varlogd.daemon import run
 from varlogd.errors import Refused, StateDirTaken
 from varlogd.memory.disk import Directory
 from varlogd.memory.memory import DISK_WAIT_S, FILE, FILE_BAD, FILE_NEW, SAVE_INTERVAL_S, Memory
 from varlogd.memory.remembered import Known, Remembered, from_bytes, to_bytes
-from varlogd.swim.state import Member
+from varlogd.mesh.doubt import UNHEARD
+from varlogd.swim.state import Member, State
+from varlogd.wire.query import Ledger, Matcher, Query
 
 T = TypeVar("T")
+
+DAY_S = 86_400.0
+US = 1_000_000
 
 
 class Inline:
@@ -56,7 +62,7 @@ class Node:
         self.view: dict[str, Member] = {}
 
     def boot(self, name: str = "me") -> Memory:
-        return Memory(name, self.disk.directory(""), self.runner, lambda: self.clock)
+        return Memory(name, self.disk.directory(""), self.runner, lambda: self.clock, DAY_S)
 
     def stored(self, name: str = "me") -> Remembered:
         return from_bytes(self.disk.names[FILE].data, name)
@@ -114,6 +120,33 @@ async def test_members_are_written_now_and_then_and_at_the_end(
     memory = node.boot()
     async with memory.kept():
         assert set(memory.addresses) == {"a:1", "c:1"}
+
+
+async def test_who_is_not_heard_of_after_a_restart_is_known_to_be_missing_for_a_day() -> None:
+    node = Node()
+    node.clock = 1_000_000 * US
+    memory = node.boot()
+    async with memory.kept(), trio.open_nursery() as nursery:
+        nursery.start_soon(memory.keep, lambda: node.view)
+        node.know(memory, "a", "b", "left")
+        node.view["left"] = member("left", State.LEFT)
+        node.view["dead"] = member("dead", State.DEAD, since=trio.current_time() - 3600)
+        assert memory.unheard(node.view) == []
+        nursery.cancel_scope.cancel()
+    node.clock += 10 * 86_400 * US  # it was down for long: a and b may have been there until now
+    for clock_back_s in (0, 100, 200):  # and later boots that hear of nobody do not put it off
+        memory = node.boot()
+        node.view = {"me": member("me")}
+        async with memory.kept():
+            assert sorted(memory.unheard(node.view)) == ["a", "b"]
+            node.clock -= clock_back_s * US
+            assert sorted(memory.unheard(node.view)) == ["a", "b"]
+            node.clock += (clock_back_s + 86_398) * US
+            assert memory.unheard(node.view | {"a": member("a", State.DEAD)}) == ["b"]
+            assert memory.unheard(node.view) == ["a", "b"]
+            node.clock += 3 * US
+            assert memory.unheard(node.view) == []
+            node.clock -= 86_401 * US
 
 
 @pytest.mark.parametrize("steps", range(12))
@@ -184,7 +217,7 @@ async def test_a_disk_that_cannot_be_used_is_told_and_the_node_runs(caplog: pyte
         def lock(self) -> None:
             raise PermissionError(errno.EACCES, "Permission denied")
 
-    memory = Memory("me", ReadOnly(SimulatedDisk()), Inline(), lambda: 7)
+    memory = Memory("me", ReadOnly(SimulatedDisk()), Inline(), lambda: 7, DAY_S)
     async with memory.kept():
         assert (memory.epoch, memory.addresses) == (7, ())
     assert "cannot be used" in caplog.text
@@ -206,7 +239,7 @@ async def test_a_disk_that_hangs_holds_up_a_start_and_an_end_for_a_bounded_time(
 
 async def test_without_a_directory_it_says_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    memory = Memory("me", None, Inline(), lambda: 7)
+    memory = Memory("me", None, Inline(), lambda: 7, DAY_S)
     async with memory.kept():
         assert (memory.epoch, memory.addresses) == (7, ())
         await memory.keep(dict)
@@ -214,12 +247,12 @@ async def test_without_a_directory_it_says_what_is_lost(caplog: pytest.LogCaptur
 
 
 async def test_two_that_run_cannot_share_one(tmp_path: Path) -> None:
-    first, second = (Memory("me", Directory(str(tmp_path)), Inline(), lambda: 7) for _ in range(2))
+    first, second = (Memory("me", Directory(str(tmp_path)), Inline(), lambda: 7, DAY_S) for _ in range(2))
     async with first.kept():
         with pytest.raises(StateDirTaken, match="another varlogd"):
             async with second.kept():
                 raise AssertionError
-    async with Memory("me", Directory(str(tmp_path)), Inline(), lambda: 7).kept():
+    async with Memory("me", Directory(str(tmp_path)), Inline(), lambda: 7, DAY_S).kept():
         assert (tmp_path / FILE).exists()
         assert not (tmp_path / FILE_NEW).exists()
 
@@ -238,6 +271,40 @@ async def test_a_daemon_finds_the_mesh_again_without_its_seed(mesh: Mesh, tmp_pa
     await until(lambda: c.sees("b") == mesh.hosts["b"].sees("c") == "alive")
     assert c.daemon.joined()
     assert c.daemon.members()["c"].epoch > epoch
+
+
+async def test_after_a_restart_answers_are_partial_until_all_that_were_known_are_heard_of(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    """All hosts lost power, and c is not up yet: nobody tells of it."""
+    a = await mesh.boot("a", state_dir=str(tmp_path / "a"))
+    for name in "bc":
+        await mesh.boot(name)
+    await mesh.formed()
+    for host in list(mesh.hosts.values()):
+        host.daemon.gossip.leave = nothing  # type: ignore[method-assign]
+        host.daemon.stop()
+        await host.ended.wait()
+    mesh.hosts.clear()
+    a = await mesh.boot("a", state_dir=str(tmp_path / "a"))
+    b = await mesh.boot("b")
+    await until(lambda: a.sees("b") == b.sees("a") == "alive")
+
+    async def asked(*matchers: Matcher) -> Ledger:
+        async with client.ask(a.address, Query(matchers=matchers)) as answer:
+            assert [row async for row in answer]
+            return answer.ledger
+
+    ledger = await asked()
+    assert not ledger.complete
+    assert ledger.doubt == UNHEARD.format("c")
+    assert (await asked(Matcher("host", "=~", "[ab]"))).complete
+    c = await mesh.boot("c")
+    await until(lambda: a.sees("c") == c.sees("b") == "alive")
+    assert (await asked()).complete
+
+
+async def nothing() -> None: ...
 
 
 async def test_a_second_daemon_with_the_same_state_is_refused(mesh: Mesh, tmp_path: Path) -> None:
@@ -260,7 +327,7 @@ async def test_what_did_not_come_in_time_is_not_overwritten(autojump_clock: trio
     directory.lock()
     directory.write(FILE, before)
     directory.close()
-    async with Memory("me", disk.directory(""), Slow(), lambda: 7).kept():
+    async with Memory("me", disk.directory(""), Slow(), lambda: 7, DAY_S).kept():
         pass
     directory = disk.directory("")
     directory.lock()

@@ -22,8 +22,14 @@ from varlogd.memory.remembered import (
 from varlogd.swim.state import COUNT_MAX, Member, State
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=253)
-KNOWN = st.builds(Known, NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=261))
+KNOWN = st.builds(
+    Known, NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=261), st.integers(0, COUNT_MAX)
+)
 REMEMBERED = st.builds(Remembered, NAMES, st.integers(0, COUNT_MAX), st.lists(KNOWN, max_size=5).map(tuple))
+
+
+def wall_s(at: float) -> int:
+    return 1000 + round(at)
 
 
 def member(name: str, state: State = State.ALIVE, since: float = 0.0, address: str = "", epoch: int = 1) -> Member:
@@ -69,10 +75,16 @@ def test_it_is_said_why(data: bytes, why: str) -> None:
 
 
 def test_the_largest_is_read() -> None:
-    longest = Known("\x01" * 253, "\x01" * 261)
+    longest = Known("\x01" * 253, "\x01" * 261, COUNT_MAX)
     remembered = Remembered("a", COUNT_MAX, (longest,) * KNOWN_MAX)
     assert len(to_bytes(remembered)) < STATE_MAX_BYTES
     assert from_bytes(to_bytes(remembered), "a") == remembered
+
+
+def test_a_file_that_does_not_say_when_somebody_was_lost_is_read() -> None:
+    body = b'{"name":"a","epoch":1,"members":[["b","b:1"]]}\n'
+    data = b"varlogd-state 1 %08x\n%s" % (zlib.crc32(body), body)
+    assert from_bytes(data, "a").members == (Known("b", "b:1", 0),)
 
 
 def test_a_boot_is_later_than_the_last_whatever_the_clock_says() -> None:
@@ -95,11 +107,12 @@ def test_the_newest_come_first_and_those_that_left_are_forgotten() -> None:
             member("gone", State.LEFT, since=8),
         )
     }
-    earlier = [Known("unheard", "unheard:1"), Known("old", "elsewhere:1"), Known("gone", "gone:1")]
-    remembered = remember("me", view, earlier)
+    earlier = [Known("unheard", "unheard:1", 500), Known("old", "elsewhere:1"), Known("gone", "gone:1")]
+    remembered = remember("me", view, earlier, wall_s)
     assert (remembered.name, remembered.epoch) == ("me", 7)
     assert [known.name for known in remembered.members] == ["new", "doubtful", "old", "dead", "unheard"]
     assert remembered.members[2].address == "old:1"
+    assert [known.lost_s for known in remembered.members] == [0, 0, 0, 1008, 500]
 
 
 def test_who_is_at_an_address_now_takes_it_from_who_was_there() -> None:
@@ -108,13 +121,13 @@ def test_who_is_at_an_address_now_takes_it_from_who_was_there() -> None:
         "new": member("new", address="x:1"),
         "dead": member("dead", State.DEAD, address="x:1"),
     }
-    assert remember("me", view, [Known("older", "x:1")]).members == (Known("new", "x:1"),)
+    assert remember("me", view, [Known("older", "x:1")], wall_s).members == (Known("new", "x:1"),)
 
 
 def test_not_more_than_so_many_are_remembered() -> None:
     view = {"me": member("me")} | {
         f"n{number}": member(f"n{number}", since=number) for number in range(KNOWN_MAX + 9)
     }
-    remembered = remember("me", view, [Known("earlier", "earlier:1")])
+    remembered = remember("me", view, [Known("earlier", "earlier:1")], wall_s)
     assert len(remembered.members) == KNOWN_MAX
     assert remembered.members[0].name == f"n{KNOWN_MAX + 8}"

@@ -120,6 +120,7 @@ class Node:
         self.service = QueryService(name, self, self.logs, NETWORK, limits)  # type: ignore[arg-type]
         self.address = ""
         self.heard_at: float | None = None
+        self.missing: list[str] = []
         self.timings: dict[str, Timing] = {}
 
     def members(self) -> dict[str, Member]:
@@ -133,6 +134,9 @@ class Node:
 
     def silent_since(self) -> float | None:
         return self.heard_at
+
+    def unheard(self) -> list[str]:
+        return self.missing
 
     def timing(self, name: str) -> Timing | None:
         return self.timings.get(name)

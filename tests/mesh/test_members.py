@@ -53,6 +53,7 @@ class _Watched:
         self.view = {member.name: member for member in members}
         self.flaps: set[str] = set()
         self.heard_at: float | None = None
+        self.missing: list[str] = []
         self.looked_into: list[str] = []
         self.told: list[object] = []
         self.watching = Watching(self, "", self._say)
@@ -71,6 +72,9 @@ class _Watched:
 
     def silent_since(self) -> float | None:
         return self.heard_at
+
+    def unheard(self) -> list[str]:
+        return self.missing
 
     def timing(self, name: str) -> None:
         self.looked_into.append(name)

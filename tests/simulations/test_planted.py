@@ -211,6 +211,9 @@ class _LiveOnly:
     def silent_since(self) -> float | None:
         return self._mesh.silent_since()
 
+    def unheard(self) -> Sequence[str]:
+        return self._mesh.unheard()
+
     def timing(self, name: str) -> Timing | None:
         return self._mesh.timing(name)
 

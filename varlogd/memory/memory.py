@@ -3,7 +3,8 @@
 - **The epoch.** A restarted node must outrank its own death. Its clock sees to that, unless it went back; so the
   epoch is above the stored one too, and is on disk before anybody hears of it.
 - **The members.** A node that comes up calls those that it knew beside its seeds: it finds the mesh again when all
-  seeds are down, or have moved.
+  seeds are down, or have moved. And it knows who has not been heard of since: where all hosts of a site lost power,
+  and some are up, nobody else tells of the others.
 
 **A file is never half written**: what is new goes into a file of its own, is synced, and then takes the name. It is
 written when there is something new, at most every `SAVE_INTERVAL_S`, and at the end.
@@ -22,12 +23,14 @@ from functools import partial
 from typing import Final
 
 import trio
+from msgspec import structs
 
 from varlogd.errors import Refused, StateDirTaken, StateError
 from varlogd.memory.disk import Disk
 from varlogd.memory.remembered import STATE_MAX_BYTES, Known, Remembered, from_bytes, next_epoch, remember, to_bytes
 from varlogd.runner import Runner
 from varlogd.swim.state import Member
+from varlogd.swim.timing import MICROSECONDS
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +52,16 @@ View = Callable[[], Mapping[str, Member]]
 class Memory:
     """One node's. `kept` it around everything else; ``disk`` None: it remembers nothing."""
 
-    def __init__(self, name: str, disk: Disk | None, runner: Runner, clock: Callable[[], int]) -> None:
-        """``clock``: the epoch that a boot at this moment would have by itself."""
+    def __init__(
+        self, name: str, disk: Disk | None, runner: Runner, clock: Callable[[], int], lost_remembered_s: float
+    ) -> None:
+        """``clock``: the epoch that a boot at this moment would have by itself, microseconds since 1970;
+        ``lost_remembered_s``: how long one that is not heard of is known to be missing."""
         self._name = name
         self._disk = disk
         self._runner = runner
         self._clock = clock
+        self._lost_remembered_s = lost_remembered_s
         self._view: View | None = None
         self._earlier: Sequence[Known] = ()
         self._written = b""
@@ -67,6 +74,11 @@ class Memory:
     def addresses(self) -> tuple[str, ...]:
         """Where members were when this node last knew, newest first."""
         return tuple(known.address for known in self._earlier)
+
+    def unheard(self, view: Mapping[str, Member]) -> list[str]:
+        """Whom this node knew when it last ran, and has not heard of since, if that is not too long ago."""
+        since_s = self._now_s() - self._lost_remembered_s
+        return [known.name for known in self._earlier if known.name not in view and known.lost_s > since_s]
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -108,7 +120,7 @@ class Memory:
             self._is_recalled = True
             self.epoch = next_epoch(self._clock(), last.epoch if last else None)
             if last is not None:
-                self._earlier = last.members
+                self._earlier = [structs.replace(known, lost_s=self._lost_s(known)) for known in last.members]
                 told = {"members": len(last.members), "file": FILE}
                 log.info("remembered", extra={"fields": told})
                 if self.epoch == last.epoch + 1:
@@ -185,7 +197,15 @@ class Memory:
             return Remembered(self._name, self.epoch, tuple(self._earlier))
         view = self._view()
         self._earlier = [known for known in self._earlier if known.name not in view]  # of whom has been heard since
-        return remember(self._name, view, self._earlier)
+        now_s, now = self._now_s(), trio.current_time()
+        return remember(self._name, view, self._earlier, lambda at: now_s - round(now - at))
+
+    def _now_s(self) -> int:
+        return self._clock() // MICROSECONDS
+
+    def _lost_s(self, known: Known) -> int:
+        """One that was live when we last ran was so until now, at the latest; and nobody was lost in the future."""
+        return min(known.lost_s or self._now_s(), self._now_s())
 
 
 def _why(error: Exception) -> str:

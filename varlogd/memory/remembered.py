@@ -3,7 +3,7 @@
 The text is one line of header and one of JSON:
 
     varlogd-state 1 <CRC-32 of the rest, eight hexadecimal digits>
-    {"name": …, "epoch": …, "members": [[name, address], …]}
+    {"name": …, "epoch": …, "members": [[name, address, lost_s], …]}
 
 The header tells another program's file from ours, a later version's from this one's, and a damaged one from a whole
 one. `memory` says when it is written and read.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -36,10 +36,12 @@ _VERSION: Final = 1
 
 
 class Known(Struct, frozen=True, array_like=True):
-    """A member, and where it was."""
+    """A member, and where it was. ``lost_s``: when it was live for the last time, or before, in seconds since 1970;
+    0: it was when this was written."""
 
     name: Name
     address: Address
+    lost_s: Count = 0
 
 
 class Remembered(Struct, frozen=True):
@@ -84,8 +86,11 @@ def next_epoch(clock: int, last: int | None) -> int:
     return clock if last is None else min(max(clock, last + 1), COUNT_MAX)
 
 
-def remember(name: str, view: Mapping[str, Member], earlier: Sequence[Known]) -> Remembered:
+def remember(
+    name: str, view: Mapping[str, Member], earlier: Sequence[Known], wall_s: Callable[[float], int]
+) -> Remembered:
     """What the node ``name`` is to remember of its view; ``earlier`` is what it remembered when it started.
+    ``wall_s``: the seconds since 1970 at a time of the view's.
 
     First those that take part, then the dead, each with the latest change first; then whom it knew and has not heard
     of since: a node that was cut off when it started must not forget everybody for that. Those that left on purpose
@@ -93,7 +98,7 @@ def remember(name: str, view: Mapping[str, Member], earlier: Sequence[Known]) ->
     """
     others = [member for member in view.values() if member.name != name and member.state != State.LEFT]
     others.sort(key=lambda member: (not member.live, -member.since, member.name))
-    seen = (Known(member.name, member.address) for member in others)
+    seen = (Known(each.name, each.address, 0 if each.live else wall_s(each.since)) for each in others)
     unheard = (known for known in earlier if known.name not in view)
     return Remembered(name, view[name].epoch, tuple(_one_an_address([*seen, *unheard]))[:KNOWN_MAX])
 

@@ -132,7 +132,7 @@ class Watching:
         forgotten = tuple(sorted(seen.keys() - self._seen.keys()))
         for name in forgotten:
             del self._known[name]
-        return Changes(tuple(changed), forgotten, doubt_of(self._mesh, [*self._seen.values()]))
+        return Changes(tuple(changed), forgotten, doubt_of(self._mesh, self._seen.values()))
 
 
 def _differs(member: MemberInfo, before: MemberInfo | None) -> bool:

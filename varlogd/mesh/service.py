@@ -315,7 +315,7 @@ class QueryService:
             else (member.state.name.lower(), self._mesh.wall_ns(member.since))
             for name, member in chosen.items()
         }
-        book = LedgerBook(self._host, opened, doubt_of(self._mesh, _concerned(self._mesh, query)))
+        book = LedgerBook(self._host, opened, _doubt(self._mesh, query))
         for name in alive:
             if clock := self._clock_of(name):
                 book.clock(name, clock)
@@ -333,12 +333,11 @@ class QueryService:
         return members_of(self._mesh, self._host)
 
 
-def _concerned(mesh: Mesh, query: Query) -> list[Member]:
-    """The members that are in doubt for having a twin, and that a question's matchers choose, or may: the tags known
-    are those of one of the two only."""
+def _doubt(mesh: Mesh, query: Query) -> str:
+    """Why the members that a question's matchers choose may not be all. Of those in doubt the names alone count: the
+    tags are known of one of two nodes that share a name, and of one that is unheard not at all."""
     by_name = [matcher for matcher in query.matchers if matcher.label == "host"]
-    shared = sorted((name, member) for name, member in mesh.members().items() if member.metadata.twin)
-    return [member for name, member in shared if matches_host(by_name, name, member.tags)]
+    return doubt_of(mesh, mesh.members().values(), lambda name: matches_host(by_name, name, {}))
 
 
 class _View:
@@ -362,7 +361,7 @@ class _View:
 
     def doubt(self) -> str:
         """See `following.View`."""
-        return doubt_of(self._mesh, _concerned(self._mesh, self._query))
+        return _doubt(self._mesh, self._query)
 
 
 async def _work(running: _Running, websocket: WebSocket, voice: Voice) -> None:
