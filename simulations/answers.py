@@ -6,7 +6,8 @@ What must hold of every answer, whatever befell the hosts:
 * the ledger names exactly the members of one view that the asked node had while it was asked;
 * the rows are in order but for those marked late, are in the host's logs, match the question, and none is twice;
 * an entry counts the rows that arrived; *answered* means all of them; *dead* and *left* were so in the view;
-* *complete* means that no row is missing of any host that was live all the time or is said to have answered.
+* *complete* means that no row is missing of any host that was live all the time or is said to have answered, and that
+  every host is named that the asked node had known before it was last started.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ def _entry_faults(asked: Asked, logs: Logs, entry: Entry, rows: Sequence[Row]) -
 
 def _completeness_faults(asked: Asked, logs: Logs, ledger: Ledger) -> Iterator[str]:
     """``complete`` is a promise about every host that was live in the view all the time: check it whole."""
+    if forgotten := asked.remembered - {entry.host for entry in ledger.members}:
+        yield f"called complete, and {sorted(forgotten)}, which the asked node had known, are not named"
     views = asked.views
     live = {name for name in views[0] if all(view.get(name, State.DEAD) <= State.SUSPECT for view in views)}
     answered = {entry.host for entry in ledger.members if entry.outcome == Outcome.ANSWERED}

@@ -48,13 +48,15 @@ QUESTIONS: Final[Mapping[Question, Query]] = {
 
 @dataclass(eq=False)
 class Asked:
-    """One question and all that came of it. ``ended_at`` is None while it is asked."""
+    """One question and all that came of it. ``ended_at`` is None while it is asked; ``remembered``: whom the asked
+    node had known before it was started."""
 
     number: int
     step: Ask
     query: Query
     began_at: float
     views: list[View]
+    remembered: frozenset[str] = frozenset()
     rows: list[Row] = field(default_factory=list)
     ledger: Ledger | None = None
     failure: str = ""
@@ -78,6 +80,7 @@ class Asked:
             f"{', limit reached' if self.ledger.limit_reached else ''}, {self.ledger.rows} rows"
             f"{f', {late} of them late' if late else ''}"
             f"{': ' + ', '.join(others) if others else ''}"
+            f"{f' ({self.ledger.doubt})' if self.ledger.doubt else ''}"
         )
 
 

@@ -91,6 +91,7 @@ class Handle:
 
     def __init__(self, disk: SimulatedDisk) -> None:
         self._disk: SimulatedDisk | None = disk
+        self.read_back = b""  # what it was given last
 
     def lock(self) -> None:
         disk = self._open()
@@ -102,6 +103,7 @@ class Handle:
         data = self._file(name).data
         if len(data) > size_max:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), name)
+        self.read_back = data
         return data
 
     def write(self, name: str, data: bytes) -> None:

@@ -25,12 +25,14 @@ import trio
 
 from simulations.cpu import Cpu
 from simulations.determinism import RunQueue
-from simulations.disk import InlineRunner, SimulatedDisk
+from simulations.disk import Handle, InlineRunner, SimulatedDisk
 from simulations.logs import EPOCH_NS, HostLog
 from simulations.network import SimulatedNetwork, Wires
 from simulations.trace import Kind, Trace
 from varlogd.config import Config
 from varlogd.daemon import Daemon
+from varlogd.errors import StateError
+from varlogd.memory.remembered import from_bytes
 from varlogd.swim.state import Member
 from varlogd.world import World
 
@@ -53,9 +55,12 @@ class Phase(Enum):
 class Process:
     """One boot of a daemon."""
 
-    def __init__(self, host: str, daemon: Daemon, network: SimulatedNetwork, runner: InlineRunner, cpu: Cpu) -> None:
+    def __init__(
+        self, host: str, daemon: Daemon, disk: Handle, network: SimulatedNetwork, runner: InlineRunner, cpu: Cpu
+    ) -> None:
         self.host = host
         self.daemon = daemon
+        self.disk = disk
         self.network = network
         self.runner = runner
         self.cpu = cpu
@@ -77,6 +82,17 @@ class Process:
     def view(self) -> Mapping[str, Member]:
         """The mesh as this node sees it."""
         return self.daemon.gossip.swim.members if self.ready else {}
+
+    @property
+    def remembered(self) -> frozenset[str]:
+        """The others that it knew when it last ran, as it read that at its start."""
+        if not self.ready:
+            return frozenset()
+        try:
+            last = from_bytes(self.disk.read_back, self.daemon.gossip.swim.me.name)
+        except StateError:
+            return frozenset()
+        return frozenset(known.name for known in last.members)
 
     @property
     def cut_off(self) -> bool:
@@ -312,13 +328,14 @@ class SimulatedHost:
         network = SimulatedNetwork(site.wires, self.place, cpu.charge)
         runner = InlineRunner(random.Random(f"{site.seed}/disk/{self.label}/{boot}"))
         runner.extra_s = self._disk_extra_s
+        disk = self.disk.directory(STATE_DIR)
         world = World(
             network=network,
             rng=random.Random(f"{site.seed}/node/{self.label}/{boot}"),
             runner=runner,
             wall_ns=self.wall_ns,
             zone=UTC,
-            disk=self.disk.directory,
+            disk=lambda _path: disk,
         )
         config = Config(
             name=self.name,
@@ -328,7 +345,7 @@ class SimulatedHost:
             state_dir=STATE_DIR,
             allow_unauthenticated=True,
         )
-        return Process(self.label, Daemon(config, world), network, runner, cpu)
+        return Process(self.label, Daemon(config, world), disk, network, runner, cpu)
 
     async def _run(self, process: Process) -> None:
         PROCESS.set(process)

@@ -295,7 +295,8 @@ class _Simulation:
         query = structs.replace(QUESTIONS[step.question], timeout_s=step.timeout_s)
         if self.written:
             query = structs.replace(query, end_ns=EPOCH_NS)  # what is written meanwhile has its own truth
-        asked = Asked(len(self.asks) + 1, step, query, now, [_states(host)])
+        remembered = host.process.remembered if host.process is not None else frozenset()
+        asked = Asked(len(self.asks) + 1, step, query, now, [_states(host)], remembered=remembered)
         self.asks.append(asked)
         self.trace.add(now, host.name, Kind.ASK, f"question {asked.number}: {describe(step)}")
         await put(asked, host, self.wires)

@@ -139,6 +139,22 @@ def churn(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
     return steps
 
 
+def blackout(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
+    """All hosts lose power and come back one by one, perhaps into a split network; some stay away for long."""
+    dark_s = WARM_S + _draw(rng, 12, 25)  # by then most have written down whom they know
+    back = rng.sample(hosts, rng.randint(2, len(hosts)))
+    up_s = {host: dark_s + _draw(rng, 3, 40) for host in back}
+    late_s = {host: dark_s + _draw(rng, 70, 100) for host in hosts if host not in back and rng.random() < 0.5}
+    steps: list[Step] = [PowerOff(dark_s + _draw(rng, 0, 1), host) for host in hosts]
+    steps += [Start(at_s, host) for host, at_s in {**up_s, **late_s}.items()]
+    if rng.random() < 0.5:
+        cut = rng.randint(1, len(back) - 1)
+        steps.append(Partition(dark_s + 2, (tuple(back[:cut]), tuple(back[cut:])), _draw(rng, 30, 60)))
+    for host in rng.choices(back, k=8):
+        steps.append(Ask(up_s[host] + _draw(rng, 1, 80), host, _question(rng)))
+    return steps
+
+
 def twin(rng: random.Random, hosts: tuple[str, ...]) -> list[Step]:
     """A cloned machine: two or three nodes go by one name for a while, whose clocks differ; one may be restarted."""
     shared, *others = rng.sample(hosts, len(hosts))
@@ -225,6 +241,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "split": split,
     "hang": hang,
     "churn": churn,
+    "blackout": blackout,
     "twin": twin,
     "follow": follow,
     "swarm": swarm,

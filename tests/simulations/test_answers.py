@@ -118,6 +118,15 @@ def test_complete_is_a_promise_about_every_live_host() -> None:
     assert any("called complete, and" in fault for fault in faults(replace(asked, views=[view])))
 
 
+def test_complete_is_a_promise_about_every_host_that_was_known_before_a_restart() -> None:
+    view = dict.fromkeys(("n1", "n2"), State.ALIVE)
+    asked = replace(without_the_dead(truth()), views=[view], remembered=frozenset({"n2", "n4"}))
+    assert faults(with_ledger(asked, doubt="n4 is unheard")) == []
+    assert faults(with_ledger(asked, complete=True)) == [
+        "called complete, and ['n4'], which the asked node had known, are not named"
+    ]
+
+
 def test_the_limit_excuses_what_comes_after_it_and_nothing_else() -> None:
     asked = truth(QUESTIONS["newest"])
     view = dict.fromkeys(("n1", "n2"), State.ALIVE)

@@ -29,6 +29,7 @@ from simulations.plan import (
 )
 from simulations.run import Report, run
 from varlogd.errors import Closed
+from varlogd.memory import memory
 from varlogd.mesh import answer, followed_part, following, gossip, links, scatter, service
 from varlogd.query.ledger import LedgerBook
 from varlogd.swim import beliefs, core, exchange, identity, isolation, probe, suspicion, timing
@@ -51,6 +52,11 @@ ASK: tuple[Step, ...] = (Ask(10, "n1", "all"),)
 ONE_SLOW: tuple[Step, ...] = (SlowDisk(9.9, ("n4",), 4.0, 60.0), Ask(10, "n1", "all", timeout_s=2.0))
 SKEWED: tuple[Step, ...] = (ClockJump(10, "n2", 50.0), Ask(45, "n1", "all"))
 TWIN: tuple[Step, ...] = (Twin(10, "n2", 20.0, "kill", -3600.0), Ask(25, "n1"))
+SITE_REBOOT: tuple[Step, ...] = (
+    *(PowerOff(30, name) for name in HOSTS),
+    *(Start(40, name) for name in HOSTS[:3]),
+    Ask(50, "n1", "all"),
+)
 ASKER_LOST: tuple[Step, ...] = (
     SlowDisk(9.9, HOSTS, 2.4, 60.0),
     Ask(10, "n1", "all", timeout_s=60.0),
@@ -86,6 +92,10 @@ def a_clock_read_wrong(patch: Patch) -> None:
         add(self, name, sent_at, now, wall_s and wall_s + (now - sent_at), slowness)
 
     patch.setattr(timing.Timings, "add", misread)
+
+
+def who_was_known_is_forgotten(patch: Patch) -> None:
+    patch.setattr(memory.Memory, "unheard", lambda _self, _view: [])
 
 
 def no_reconnect(patch: Patch) -> None:
@@ -313,6 +323,7 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "no answer to an accusation": (no_refutation, FREEZE, "refutation"),
     "everything said thirty times": (says_everything_thirty_times, ASK, "load"),
     "a clock read wrong": (a_clock_read_wrong, SKEWED, "clocks"),
+    "who was known is forgotten": (who_was_known_is_forgotten, SITE_REBOOT, "ledger"),
     "no reconnect": (no_reconnect, SPLIT, "heal"),
     "no probes": (no_probes, POWER_OFF, "cut off"),
     "failed probes accuse nobody": (failed_probes_accuse_nobody, POWER_OFF, "completeness"),
