@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from varlogd.mesh.doubt import CUT_OFF, NOT_JOINED, SHARED, SHARED_MAX, UNHEARD, UNHEARD_MAX, doubt_of
 from varlogd.swim.state import Member, State
 from varlogd.wire.gossip import Metadata
+from varlogd.wire.limits import NOTE_MAX_CHARS
 
 
 @dataclass
@@ -54,6 +55,13 @@ def test_those_that_are_unheard_are_named_some_of_many() -> None:
     names = tuple(f"m{number}" for number in reversed(range(UNHEARD_MAX + 2)))
     assert doubt_of(Known(missing=names[-2:]), []) == UNHEARD.format("m0, m1")
     assert doubt_of(Known(missing=names), []) == UNHEARD.format("m0, m1, m2, m3, m4, and 2 more")
+
+
+def test_however_long_the_names_are_a_doubt_fits_into_a_message() -> None:
+    members = [member(f"{number}" * 253, twin="x" * 255 + ":8514") for number in range(SHARED_MAX)]
+    told = doubt_of(Known(has_joined=False, missing=("y" * 253,) * UNHEARD_MAX), members)
+    assert len(told) == NOTE_MAX_CHARS
+    assert told.endswith("…")
 
 
 def test_what_does_not_concern_the_question_is_no_reason() -> None:

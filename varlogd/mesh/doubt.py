@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
+from varlogd.query.ledger import clipped
 from varlogd.query.times import rfc3339
 from varlogd.swim.state import Member
 
@@ -68,4 +69,4 @@ def doubt_of(mesh: Knowing, members: Iterable[Member], concerns: Callable[[str],
     reasons += [SHARED.format(each.name, each.address, each.metadata.twin) for each in shared[:SHARED_MAX]]
     if len(shared) > SHARED_MAX:
         reasons.append(f"and {len(shared) - SHARED_MAX} more names are shared")
-    return "; ".join(reasons)
+    return clipped("; ".join(reasons))
