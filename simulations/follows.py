@@ -23,7 +23,6 @@ from simulations.following import HUNG_UP, Followed
 from simulations.host import SimulatedHost
 from simulations.scene import Breach, Invariant, Scene
 from simulations.writing import Written
-from varlogd.mesh.following import FLAPS
 from varlogd.swim.state import State
 
 FOLLOWED_S: Final = 30.0
@@ -40,7 +39,7 @@ BEGUN_S: Final = 0.5
 GIVES: Final = ("joined", "back")
 """The notices after which rows of a host come."""
 
-_STANDS: Final = (*GIVES, "left", "dead", "failed", "refused")
+_STANDS: Final = (*GIVES, "left", "dead", "failed", "refused", "flapping")
 
 Truth = Mapping[str, Sequence[Written]]
 """All that was written, by host."""
@@ -187,5 +186,4 @@ def _should_give(scene: Scene, followed: Followed, name: str, now: float) -> boo
 
 def _is_damped(followed: Followed, host: str) -> bool:
     """Whether it was told that a host comes and goes, and nothing of it since: its rows come all the same."""
-    last = [notice for _, notice in followed.notices if notice.host == host and notice.event in _STANDS][-1:]
-    return any(notice.why == FLAPS for notice in last)
+    return [event for _, event in _standings(followed, host)][-1:] == ["flapping"]

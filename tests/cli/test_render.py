@@ -240,6 +240,8 @@ def test_every_notice_has_its_words() -> None:
     assert all(line.endswith(" (y)") for line in lines)
     [dropped] = [line for line in lines if "dropped" in line]
     assert "12 rows dropped" in dropped
+    [flapping] = [line for line in lines if "comes and goes" in line]
+    assert "cannot be followed" not in flapping, "its rows come"
     told = render.notice_line(Notice(host="a", event="stream", stream="x.log"), S, color=True)
     assert told == "\x1b[33m*** 1970-01-01T00:00:01Z a:x.log: a new stream\x1b[0m"
 

@@ -232,7 +232,7 @@ async def test_of_one_that_comes_and_goes_it_is_told_once_that_it_does_and_its_r
         await trio.sleep(1)
         world.table["b"] = "alive"
         await trio.sleep(3)
-    assert world.notices == [("b", "failed"), ("b", "dead"), ("b", "back")]
+    assert world.notices == [("b", "flapping"), ("b", "dead"), ("b", "back")]
     assert next(each.why for each in world.told if isinstance(each, Notice)) == FLAPS
     assert rows >= 10
 
@@ -246,7 +246,7 @@ async def test_one_that_was_flapping_and_gives_rows_is_back_when_it_is_steady(au
         await trio.sleep(3)
         world.unsteady.clear()
         await trio.sleep(3)
-    assert world.notices == [("a", "failed"), ("a", "back")]
+    assert world.notices == [("a", "flapping"), ("a", "back")]
 
 
 async def test_a_link_that_breaks_goes_on_behind_the_last_row(autojump_clock: Clock) -> None:

@@ -170,13 +170,14 @@ _NOTICES: Final = {
     "failed": "cannot be followed any more",
     "refused": "refuses to be followed",
     "back": "is back",
+    "flapping": "comes and goes",
     "lost": "rows may be missing",
     "stream": "a new stream",
     "clock": "its clock",
     "doubt": "rows of other hosts may be missing",
     "sure": "sees all hosts again",
 }
-_BAD: Final = frozenset({"dead", "failed", "refused", "dropped", "lost", "doubt"})
+_BAD: Final = frozenset({"dead", "failed", "refused", "dropped", "lost", "doubt", "flapping"})
 
 
 def notice_line(notice: Notice, now_ns: int, *, color: bool) -> str:

@@ -66,8 +66,8 @@ AGAIN_MOST_S: Final = 5.0
 """Pauses before a host is asked again, doubled from the first to the longest: a link that broke is up again in no
 time, a host that refuses is not to be pestered."""
 
-FLAPS: Final = "it comes and goes: it is tried again all the time, and told of again when it is steady"
-"""Why a host that flaps is said to have failed."""
+FLAPS: Final = "its rows are shown as they come, and no more is told of each time until it is steady"
+"""What follows from it that a host comes and goes."""
 
 _ON_AND_OFF: Final = ("joined", "back", "left", "dead", "failed", "refused")
 
@@ -312,7 +312,7 @@ class MeshFollowing:
     def _damp(self, flapping: Collection[str]) -> None:
         """Tell of those that come and go once that they do, and once what became of them."""
         for host in [host for host in flapping if host in self._parts and host not in self._flapping]:
-            self._tell(notice_of(host, "failed", FLAPS))
+            self._tell(notice_of(host, "flapping", FLAPS))
             self._flapping.add(host)
         for host in [host for host in self._flapping if host not in flapping]:
             self._flapping.discard(host)
