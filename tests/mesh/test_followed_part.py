@@ -114,6 +114,13 @@ async def test_what_the_mesh_knows_of_its_end_counts_and_being_live_again_is_tol
     assert heard.part.entry().outcome == Outcome.ANSWERED
 
 
+def test_one_that_is_left_alone_because_it_is_not_asked_for_makes_no_answer_partial() -> None:
+    part = FollowedPart("a", asked=True)
+    part.leave_alone("deselected", "its tags")
+    assert (part.asked, part.scope.cancel_called) == (False, True)
+    assert (part.entry().outcome, part.entry().why) == (Outcome.ANSWERED, "its tags")
+
+
 async def test_rows_of_another_host_or_out_of_order_are_not_taken() -> None:
     heard = Heard()
     with pytest.raises(ProtocolError, match="another host"):

@@ -11,7 +11,17 @@ import trio.testing
 
 from varlogd.errors import QueryError, Refused, Unreachable
 from varlogd.mesh import outbox
-from varlogd.mesh.following import FLAPS, HOLD_S, MEMBERS_S, TAKEN_OVER, MeshFollowing, Standing, Told, check_follow
+from varlogd.mesh.following import (
+    DESELECTED,
+    FLAPS,
+    HOLD_S,
+    MEMBERS_S,
+    TAKEN_OVER,
+    MeshFollowing,
+    Standing,
+    Told,
+    check_follow,
+)
 from varlogd.mesh.live_part import LiveSink
 from varlogd.query.block import Row, block_of, rows_of
 from varlogd.query.ledger import NOT_MEASURED, Offset
@@ -195,6 +205,41 @@ async def test_the_dead_and_the_left_are_told_of_once_and_asked_again_when_they_
         world.table["a"] = "left"
         await trio.sleep(5)
     assert world.notices == [("b", "dead"), ("b", "back"), ("a", "left")]
+
+
+@pytest.mark.parametrize("dies_meanwhile", [False, True])
+async def test_one_whose_tags_are_not_asked_for_any_more_is_told_of_and_not_followed_until_they_are(
+    autojump_clock: Clock, dies_meanwhile: bool
+) -> None:
+    world = World()
+    world.add("a", writes("a"))
+    world.add("b", writes("b", (), tuple(range(100))))
+    async with world.followed(Query()):
+        await trio.sleep(3.1)
+        del world.table["b"]  # the matchers do not choose it
+        await trio.sleep(10)
+        rows, asks = len(world.rows), len(world.asks)
+        if dies_meanwhile:
+            world.table["b"] = "dead"
+            await trio.sleep(1)
+        world.table["b"] = "alive"
+        await trio.sleep(3)
+    assert world.notices == [("b", "deselected"), *[("b", "dead")] * dies_meanwhile, ("b", "back")]
+    assert next(each.why for each in world.told if isinstance(each, Notice)) == DESELECTED
+    assert (rows, asks, len(world.asks)) == (3, 2, 3)
+
+
+async def test_one_that_is_gone_and_forgotten_is_not_told_of_again(autojump_clock: Clock) -> None:
+    world = World()
+    world.add("a", writes("a"))
+    world.add("b", writes("b"))
+    async with world.followed(Query()):
+        await trio.sleep(1)
+        world.table["b"] = "dead"
+        await trio.sleep(1)
+        del world.table["b"]
+        await trio.sleep(10)
+    assert world.notices == [("b", "dead")]
 
 
 async def test_one_that_ends_in_good_order_has_left_or_else_has_failed(autojump_clock: Clock) -> None:

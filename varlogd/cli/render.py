@@ -170,6 +170,7 @@ _NOTICES: Final = {
     "failed": "cannot be followed any more",
     "refused": "refuses to be followed",
     "back": "is back",
+    "deselected": "is not followed any more",
     "flapping": "comes and goes",
     "lost": "rows may be missing",
     "stream": "a new stream",

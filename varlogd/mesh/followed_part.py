@@ -1,8 +1,8 @@
 """One member's part in what is followed over the mesh: what has become of it, where it could go on, what it says.
 
-A part is **giving** from the start (``joined``), until its host ends, fails, refuses, leaves or is dead, and again
-once it is live again (``back``). It outlives all of these: where its streams stood is kept, for the host goes on
-there when it is asked again.
+A part is **giving** from the start (``joined``), until its host ends, fails, refuses, leaves, is dead or not chosen
+any more, and again once it is live again (``back``). It outlives all of these: where its streams stood is kept, for
+the host goes on there when it is asked again.
 
 What a host says comes in through a `PartSink`, and is judged here, for it is a stranger's word: rows must be its own,
 whole and in order, and its streams no more than a host may have. The history goes where it is gathered, as long as
@@ -32,6 +32,7 @@ WHY_GONE: Final = {"dead": "the mesh holds it dead", "left": "it has left the me
 _OUTCOMES: Final = {
     "joined": Outcome.ANSWERED,
     "back": Outcome.ANSWERED,
+    "deselected": Outcome.ANSWERED,
     "left": Outcome.LEFT,
     "dead": Outcome.DEAD,
     "refused": Outcome.REFUSED,
@@ -82,6 +83,11 @@ class FollowedPart:
         self.home, self.twin = home, twin
         is_elsewhere = self.asked_at not in (home, "")
         return is_elsewhere and (was_shared or home == self.past_twin or self.asked_at == twin != "")
+
+    def leave_alone(self, state: str, why: str) -> None:
+        """It is not asked any more, until its state in the mesh is another."""
+        self.scope.cancel()
+        self.asked, self.state, self.why = False, state, why
 
     def went_live(self) -> bool:
         """Its history is over; whether that means that it is back."""

@@ -8,10 +8,10 @@ in the order of time as far as it comes together.
 
 **A host that does not answer any more** is asked again, with longer and longer pauses, for as long as the mesh has it
 alive: it goes on behind the last row that came from it. The asker is told of both. What became of a member in the
-mesh (it joined, left, is dead) is looked up there, four times a second; one that comes back goes on where it ended.
-So does one that has moved. But if two nodes went by one name, and the mesh sees the other one now, that one is asked
-from now on: where the logs of one stood says nothing of those of the other. Of one that comes and goes all the time,
-only that is told (`swim.damping`); its rows come as they can.
+mesh (it joined, left, is dead, or its tags are not asked for now) is looked up there, four times a second; one that
+comes back goes on where it ended. So does one that has moved. But if two nodes went by one name, and the mesh sees
+the other one now, that one is asked from now on: where the logs of one stood says nothing of those of the other. Of
+one that comes and goes all the time, only that is told (`swim.damping`); its rows come as they can.
 
 Nothing here grows with time but the places of streams, of which a host has a bounded number.
 """
@@ -69,7 +69,10 @@ time, a host that refuses is not to be pestered."""
 FLAPS: Final = "its rows are shown as they come, and no more is told of each time until it is steady"
 """What follows from it that a host comes and goes."""
 
-_ON_AND_OFF: Final = ("joined", "back", "left", "dead", "failed", "refused")
+DESELECTED: Final = "by the tags it has now it is not asked for"
+"""Why one that was followed is not, though the mesh has it alive."""
+
+_ON_AND_OFF: Final = ("joined", "back", "left", "dead", "failed", "refused", "deselected")
 
 Told = Block | Live | Places | Notice
 AskHost = Callable[[str, str, AskFollow, LiveSink], Awaitable[None]]
@@ -305,8 +308,12 @@ class MeshFollowing:
                 self._doubt = doubt or told
                 self._tell(notice_of(self._us, "doubt" if doubt else "sure", doubt))
             self._damp(self._view.flapping())
-            for host, standing in self._view.standings().items():
+            standings = self._view.standings()
+            for host, standing in standings.items():
                 self._see(nursery, host, standing)
+            for part in self._live_parts():
+                if part.host not in standings:
+                    self._lose(part, "deselected", DESELECTED)
             await trio.sleep(MEMBERS_S)
 
     def _damp(self, flapping: Collection[str]) -> None:
@@ -324,9 +331,7 @@ class MeshFollowing:
         state, address, twin = standing
         if state in WHY_GONE:
             if part is not None and part.state != state:
-                part.scope.cancel()
-                part.asked, part.state, part.why = False, state, WHY_GONE[state]
-                self._tell(notice_of(host, state, WHY_GONE[state]))
+                self._lose(part, state, WHY_GONE[state])
         elif part is None:
             self._tell(notice_of(host, "joined"))
             self._start(nursery, FollowedPart(host, home=address, twin=twin))
@@ -338,6 +343,10 @@ class MeshFollowing:
             self._start(nursery, part)
         elif not part.asked:
             self._start(nursery, part)
+
+    def _lose(self, part: FollowedPart, state: str, why: str) -> None:
+        part.leave_alone(state, why)
+        self._tell(notice_of(part.host, state, why))
 
     # --- rows ---
 

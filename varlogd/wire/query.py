@@ -63,6 +63,7 @@ NoticeEvent = Literal[
     "doubt",
     "sure",
     "flapping",
+    "deselected",
 ]
 Text = Annotated[str, Meta(max_length=PATTERN_MAX_CHARS)]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
@@ -309,7 +310,8 @@ class Notice(Struct, frozen=True, tag="notice", kw_only=True):
     """What someone who follows must know. ``dropped``: ``rows`` rows were left out because the asker reads too
     slowly; ``lost``: the way a log is rotated has lost bytes before they could be read, or may have, or the other one
     of two nodes of a name is read from now on; ``stream``: a new one; ``joined``, ``left``, ``dead``, ``failed``,
-    ``refused``, ``back``: what has become of a host; ``flapping``: it comes and goes, its rows are given as they
+    ``refused``, ``back``: what has become of a host; ``deselected``: by its tags of now the question does not
+    choose it, so it is not followed until it does; ``flapping``: it comes and goes, its rows are given as they
     come, and none of these is told of it until it is steady; ``clock``: how a host's clock is corrected, or that it
     is not (told only with ``correct_skew``); ``doubt``: why the asked daemon may not see all hosts (see `Ledger`),
     until ``sure``."""
