@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -132,6 +133,66 @@ def test_nothing_is_kept_of_members_that_are_long_steady() -> None:
         viewer.wait(10)
     assert len(viewer.damping._records) <= FORGET_S / 10 + 1
     assert not viewer.damping._batch
+
+
+# What makes one flap: the table of docs/membership.md, and a little beyond each of its bounds
+
+Change = tuple[float, State]
+
+
+def suspected(at: float) -> list[Change]:
+    """It is suspected, and refutes that a second later."""
+    return [(at, SUSPECT), (at + 1, ALIVE)]
+
+
+def dies(at: float, dead_s: float) -> list[Change]:
+    """It is dead for so long, having been suspect for three seconds."""
+    return [(at - 3, SUSPECT), (at, DEAD), (at + dead_s, ALIVE)]
+
+
+def times(count: int, every_s: float) -> list[Change]:
+    return [change for number in range(count) for change in suspected(number * every_s)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "flaps"),
+    [
+        (times(3, 1.1), False),
+        (times(4, 6), True),
+        (times(4, 7), False),
+        (times(5, 15), True),
+        (times(5, 16), False),
+        (times(100, 24), True),
+        (times(100, 25), False),
+        (dies(3, 1), False),
+        ([*dies(3, 5), *dies(3 + 105, 5)], True),
+        ([*dies(3, 1), *dies(3 + 120, 1)], True),
+        ([*dies(3, 1), *dies(3 + 125, 1)], False),
+        ([*dies(3, 10), *dies(3 + 85, 10)], True),
+        ([*dies(3, 10), *dies(3 + 90, 10)], False),
+        ([*dies(3, 20), *dies(3 + 54, 20)], True),
+        ([*dies(3, 20), *dies(3 + 57, 20)], False),
+        ([*dies(3, 30), *dies(3 + 34, 30)], False),
+        ([*dies(3, 30), *dies(3 + 60, 30), *dies(3 + 120, 30)], True),
+        ([*suspected(0), *dies(3 + 24, 2)], True),
+        ([*suspected(0), *dies(3 + 26, 2)], False),
+        ([*suspected(0), *dies(3 + 11, 5)], True),
+        ([*suspected(0), *dies(3 + 13, 5)], False),
+        ([*suspected(0), *dies(3 + 2, 10)], False),
+        ([*suspected(0), *suspected(24), *dies(3 + 48, 10)], True),
+        ([*suspected(0), *suspected(24), *dies(3 + 48, 20)], False),
+        ([*dies(3, 5), *suspected(3 + 11)], True),
+        ([*dies(3, 5), *suspected(3 + 12)], False),
+    ],
+)
+def test_what_makes_one_flap(changes: list[Change], flaps: bool) -> None:
+    viewer = Viewer()
+    viewer.see(as_(ALIVE))
+    for at, state in changes:
+        viewer.wait(10 + at - viewer.now)
+        viewer.see(as_(state))
+    viewer.wait(1000)
+    assert any(word.startswith("flapping") for word in viewer.words) == flaps
 
 
 # A model: everything from the beginning, each time

@@ -11,8 +11,8 @@ The two thresholds differ, so that the verdict does not flap in turn.
     penalty(now) = penalty(then) * 2 ** -((now - then) / HALF_LIFE_S),  at most CEILING
 
 - **A loss is never late for the first time.** That a member is dead or left is told at the moment it is known, unless
-  it is flapping already; and whether it flaps is decided only when it comes back. One that dies and stays dead is
-  told as dead.
+  it is flapping already; and whether it flaps is decided only when it is back, or suspect. One that dies and stays
+  dead is told as dead.
 - **The rest is told in batches**: what becomes of a member within `BATCH_S` is told as one change, or not at all if
   it comes to nothing.
 
@@ -39,10 +39,12 @@ DOUBT: Final = 0.5
 
 SUPPRESS: Final = 1.8
 """From this penalty on a member flaps. A death (with the suspicion before it, 1.5) does not make it, nor do three
-suspicions in a row; a second death in a minute does, or a fourth suspicion."""
+suspicions; four of them within 20 s do, a second death within two minutes, and a death with one or two suspicions
+more, if they are near. The less, the longer it is dead: the penalty decays until it is back. (The test of this module
+has the sequences and their times, docs/membership.md the same for people.)"""
 
 REUSE: Final = 0.75
-"""Below this penalty it is steady again: a death (1.5) has counted for nothing after a minute."""
+"""Below this penalty it is steady again: 76 s after its last change for the worse at least."""
 
 CEILING: Final = 3.0
 """Penalties grow no further, so that a member is steady two half-lives after its last change for the worse."""
