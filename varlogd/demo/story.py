@@ -30,7 +30,7 @@ MEET_TIMEOUT_S: Final = 30.0
 """How long the daemons may take to know each other: it takes about a second."""
 
 DEATH_TIMEOUT_S: Final = 60.0
-"""How long a killed daemon may stay undetected: the default configuration takes 2.5 s at five nodes."""
+"""How long a killed daemon may stay undetected: the default configuration takes 2.7 s at five nodes."""
 
 AT_ONCE_S: Final = QueryConfig().stall_s / 2
 """An answer that took longer has waited for a time-out, of which the shortest on the way to a silent host is
