@@ -5,6 +5,7 @@ The bounds are those of the default configuration at up to 128 nodes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -36,9 +37,9 @@ WELL_S: Final = 1.0
 ANSWER_SLACK_S: Final = 3.0
 """Beyond a question's deadline: the dial, and a ledger over a slow network."""
 
-SHARED_S: Final = 10.0
-"""From the start of a second node of one name to its being known to all: who is shadowed pings one that holds the
-other, hears of it and tells it, and that one tells all."""
+SHARED_S: Final = 3.0
+"""From the start of another node of a name to its being known to all: whom it calls tells the first, that tells the
+other, and gossip tells all; if some of that is lost, who is shadowed pings somebody, and hears of the other."""
 
 CLOCKS_S: Final = 30.0
 """By then a clock has been looked at again: every member is probed in turn, one a second, in so small a mesh."""
@@ -214,6 +215,7 @@ class Shared(Invariant):
         for twin in scene.twins:
             host, asker = scene.hosts[twin.name], scene.hosts[asked.step.host]
             steady = all(_has_stood(each, since) for each in (twin, host, asker))
+            steady &= not any(since < each.up_since < math.inf for each in _twins(scene, twin.name))
             others = [*scene.hosts.values(), *scene.twins]
             linked = all(scene.wires.connected_since(twin.place, other.place) <= since for other in others)
             if steady and linked and _reachable_by_all(scene, host, since):
