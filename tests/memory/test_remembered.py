@@ -28,8 +28,8 @@ KNOWN = st.builds(
 REMEMBERED = st.builds(Remembered, NAMES, st.integers(0, COUNT_MAX), st.lists(KNOWN, max_size=5).map(tuple))
 
 
-def wall_s(at: float) -> int:
-    return 1000 + round(at)
+def lost_s(member: Member) -> int:
+    return 1000 + round(member.since)
 
 
 def member(name: str, state: State = State.ALIVE, since: float = 0.0, address: str = "", epoch: int = 1) -> Member:
@@ -108,11 +108,11 @@ def test_the_newest_come_first_and_those_that_left_are_forgotten() -> None:
         )
     }
     earlier = [Known("unheard", "unheard:1", 500), Known("old", "elsewhere:1"), Known("gone", "gone:1")]
-    remembered = remember("me", view, earlier, wall_s)
+    remembered = remember("me", view, earlier, lost_s)
     assert (remembered.name, remembered.epoch) == ("me", 7)
     assert [known.name for known in remembered.members] == ["new", "doubtful", "old", "dead", "unheard"]
     assert remembered.members[2].address == "old:1"
-    assert [known.lost_s for known in remembered.members] == [0, 0, 0, 1008, 500]
+    assert [known.lost_s for known in remembered.members] == [1005, 1003, 1001, 1008, 500]
 
 
 def test_who_is_at_an_address_now_takes_it_from_who_was_there() -> None:
@@ -121,13 +121,13 @@ def test_who_is_at_an_address_now_takes_it_from_who_was_there() -> None:
         "new": member("new", address="x:1"),
         "dead": member("dead", State.DEAD, address="x:1"),
     }
-    assert remember("me", view, [Known("older", "x:1")], wall_s).members == (Known("new", "x:1"),)
+    assert remember("me", view, [Known("older", "x:1")], lost_s).members == (Known("new", "x:1", 1000),)
 
 
 def test_not_more_than_so_many_are_remembered() -> None:
     view = {"me": member("me")} | {
         f"n{number}": member(f"n{number}", since=number) for number in range(KNOWN_MAX + 9)
     }
-    remembered = remember("me", view, [Known("earlier", "earlier:1")], wall_s)
+    remembered = remember("me", view, [Known("earlier", "earlier:1")], lost_s)
     assert len(remembered.members) == KNOWN_MAX
     assert remembered.members[0].name == f"n{KNOWN_MAX + 8}"

@@ -7,7 +7,7 @@
   and some are up, nobody else tells of the others.
 
 **A file is never half written**: what is new goes into a file of its own, is synced, and then takes the name. It is
-written when there is something new, at most every `SAVE_INTERVAL_S`, and at the end.
+written when there is something new, at most every `SAVE_INTERVAL_S`, once an hour otherwise, and at the end.
 
 **Nothing here is needed to run.** A file that cannot be used is set aside, a disk that is full or does not answer is
 told of, and the node goes on as one that has no `state_dir`. Only a directory that another process uses is refused:
@@ -42,6 +42,10 @@ FILE_BAD: Final = "mesh.state.bad"
 SAVE_INTERVAL_S: Final = 10.0
 """Between two writes. A member that joined in the last seconds before a crash is found through any other, so this
 need not be short; and a mesh in turmoil does not wear out a flash card."""
+
+FRESH_S: Final = 3600
+"""The longest time between two writes, so that after one that was down for long it is known who was lost so long ago
+that nobody needs to tell of them any more."""
 
 DISK_WAIT_S: Final = 5.0
 """How long a start or an end waits for the disk: a dead NFS server must not keep a node from either."""
@@ -108,7 +112,8 @@ class Memory:
             return
         self._view = view
         while True:
-            await self._news.wait()
+            with trio.move_on_after(FRESH_S):
+                await self._news.wait()
             self._news = trio.Event()
             await self._save()
             await trio.sleep(SAVE_INTERVAL_S)
@@ -120,7 +125,10 @@ class Memory:
             self._is_recalled = True
             self.epoch = next_epoch(self._clock(), last.epoch if last else None)
             if last is not None:
-                self._earlier = [structs.replace(known, lost_s=self._lost_s(known)) for known in last.members]
+                now_s = self._now_s()  # nobody was lost in the future, whatever the clock says
+                self._earlier = [
+                    structs.replace(known, lost_s=min(known.lost_s or now_s, now_s)) for known in last.members
+                ]
                 told = {"members": len(last.members), "file": FILE}
                 log.info("remembered", extra={"fields": told})
                 if self.epoch == last.epoch + 1:
@@ -197,15 +205,16 @@ class Memory:
             return Remembered(self._name, self.epoch, tuple(self._earlier))
         view = self._view()
         self._earlier = [known for known in self._earlier if known.name not in view]  # of whom has been heard since
-        now_s, now = self._now_s(), trio.current_time()
-        return remember(self._name, view, self._earlier, lambda at: now_s - round(now - at))
+        return remember(self._name, view, self._earlier, self._lost_s)
 
     def _now_s(self) -> int:
         return self._clock() // MICROSECONDS
 
-    def _lost_s(self, known: Known) -> int:
-        """One that was live when we last ran was so until now, at the latest; and nobody was lost in the future."""
-        return min(known.lost_s or self._now_s(), self._now_s())
+    def _lost_s(self, member: Member) -> int:
+        """Of one that is live: a time by which this will have been written again, the same for an hour."""
+        if member.live:
+            return (self._now_s() // FRESH_S + 2) * FRESH_S
+        return self._now_s() - round(trio.current_time() - member.since)
 
 
 def _why(error: Exception) -> str:

@@ -36,8 +36,8 @@ _VERSION: Final = 1
 
 
 class Known(Struct, frozen=True, array_like=True):
-    """A member, and where it was. ``lost_s``: when it was live for the last time, or before, in seconds since 1970;
-    0: it was when this was written."""
+    """A member, and where it was. ``lost_s``: by when it was live for the last time, in seconds since 1970; 0: that
+    is not known."""
 
     name: Name
     address: Address
@@ -87,10 +87,10 @@ def next_epoch(clock: int, last: int | None) -> int:
 
 
 def remember(
-    name: str, view: Mapping[str, Member], earlier: Sequence[Known], wall_s: Callable[[float], int]
+    name: str, view: Mapping[str, Member], earlier: Sequence[Known], lost_s: Callable[[Member], int]
 ) -> Remembered:
     """What the node ``name`` is to remember of its view; ``earlier`` is what it remembered when it started.
-    ``wall_s``: the seconds since 1970 at a time of the view's.
+    ``lost_s``: see `Known`.
 
     First those that take part, then the dead, each with the latest change first; then whom it knew and has not heard
     of since: a node that was cut off when it started must not forget everybody for that. Those that left on purpose
@@ -98,7 +98,7 @@ def remember(
     """
     others = [member for member in view.values() if member.name != name and member.state != State.LEFT]
     others.sort(key=lambda member: (not member.live, -member.since, member.name))
-    seen = (Known(each.name, each.address, 0 if each.live else wall_s(each.since)) for each in others)
+    seen = (Known(member.name, member.address, lost_s(member)) for member in others)
     unheard = (known for known in earlier if known.name not in view)
     return Remembered(name, view[name].epoch, tuple(_one_an_address([*seen, *unheard]))[:KNOWN_MAX])
 
