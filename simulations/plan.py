@@ -240,7 +240,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """One run. All hosts are started in the first seconds, before any step.
 
     Raises ValueError for hosts that are none, have no proper name or are named twice, for a step about a host that is
-    not among them, and for a scenario that is not a printable word.
+    not among them or about nobody, and for a scenario that is not a printable word.
     """
 
     scenario: str
@@ -263,17 +263,29 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check(steps: Iterable[Step], hosts: Iterable[str]) -> None:
-    """Raises ValueError for a step about a host that there is not, that gives away a name in use, or that has a host
-    on two sides."""
+    """Raises ValueError for a step about a host that there is not or about none, that gives away a name in use, that
+    has a host on two sides, or that parts nobody."""
     names = set(hosts)
     for step in steps:
         _check_names(step.__struct_config__.tag, hosts_of(step))
+        _check_some(step)
         if strangers := set(hosts_of(step)) - names:
             raise ValueError(f"{describe(step)}: there is no {', '.join(sorted(strangers))}")
         if isinstance(step, Reuse):
             _check_names("reuse", (step.name,))
             if step.name in names:
                 raise ValueError(f"{describe(step)}: {step.name} is another host's name")
+
+
+def _check_some(step: Step) -> None:
+    """Raises ValueError for a step that befalls nobody: else a slip in a plan would pass for survived."""
+    match step:
+        case Partition(_, sides) if len(sides) < 2 or not all(sides):
+            raise ValueError(f"partition: sides are two lists of hosts or more, none of them empty, not {sides}")
+        case SlowDisk(_, hosts) | FullDisk(_, hosts) if not hosts:
+            raise ValueError(f"{step.__struct_config__.tag}: hosts: there are none")
+        case _:
+            pass
 
 
 def _check_names(where: object, names: Iterable[str]) -> None:

@@ -97,7 +97,7 @@ def _parted(rng: Random, hosts: list[str], at_s: float) -> list[Step]:
     shuffled = rng.sample(hosts, len(hosts))
     place = rng.randint(1, len(hosts) - 1)
     sides = (tuple(sorted(shuffled[:place])), tuple(sorted(shuffled[place:])))
-    if len(hosts) > 4 and rng.random() < 0.3:  # some see both sides
+    if len(hosts) > 4 and rng.random() < 0.3 and len(sides[1]) > 1:  # some see both sides
         sides = (sides[0], sides[1][:-1])
     return [Partition(at_s, sides, _length(rng))]
 

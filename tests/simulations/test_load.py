@@ -14,6 +14,7 @@ LEVEL1 = "level = 1\nseed = 7\nnodes = 5\n"
 LEVEL2 = 'scenario = "own"\nseed = 7\nhosts = ["a", "b"]\n'
 KILL = '[[steps]]\ntype = "kill"\nat_s = 9\nhost = "a"\n'
 TWO_SIDES = '[[steps]]\ntype = "partition"\nat_s = 9\nsides = [["a", "b"], ["a"]]\nduration_s = 3\n'
+FULL_DISK = '[[steps]]\ntype = "full-disk"\nat_s = 9\nhosts = []\nduration_s = 3\n'
 
 
 def written(folder: Path, text: str) -> Path:
@@ -53,6 +54,11 @@ def test_churn_is_a_step_of_both_levels(tmp_path: Path) -> None:
         (LEVEL2.replace('"own"', r'"o\u001bn"') + "steps = []", r"not 'o\x1bn'"),
         (LEVEL2.replace('"own"', '""') + "steps = []", "scenario is a word"),
         (LEVEL2 + TWO_SIDES, "partition: a is named twice"),
+        (LEVEL2 + TWO_SIDES.replace('[["a", "b"], ["a"]]', "[]"), "sides are two lists of hosts or more"),
+        (LEVEL2 + TWO_SIDES.replace(', ["a"]', ""), "sides are two lists of hosts or more"),
+        (LEVEL2 + TWO_SIDES.replace(', ["a"]', ", []"), "none of them empty"),
+        (LEVEL1 + TWO_SIDES.replace('[["a", "b"], ["a"]]', "[]"), "sides are two lists of hosts or more"),
+        (LEVEL2 + FULL_DISK, "full-disk: hosts: there are none"),
         (LEVEL2 + KILL.replace('"a"', r'"a\u001b"'), r"kill: a host's name"),
         (LEVEL2 + KILL.replace("9", "nan"), "at `$.steps[0].at_s`"),
         (f"{LEVEL1}steps = []\n" + r'"a\u001b[2J" = 1', r"`a\x1b[2J`"),
