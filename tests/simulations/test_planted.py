@@ -12,6 +12,7 @@ import pytest
 import trio
 from msgspec import structs
 
+from simulations.invariants import INVARIANTS
 from simulations.plan import (
     Ask,
     ClockJump,
@@ -63,6 +64,7 @@ ASKER_LOST: tuple[Step, ...] = (
     PowerOff(11, "n1"),
 )
 
+FOLLOW: tuple[Step, ...] = (Follow(9, "n1", 10.0),)
 FOLLOW_A_RESTART: tuple[Step, ...] = (Follow(9, "n1", 60.0), Kill(15, "n3"), Start(15.3, "n3"))
 FOLLOW_A_FREEZE: tuple[Step, ...] = (Follow(9, "n1", 40.0), Freeze(15, "n3", 40.0))
 
@@ -280,6 +282,19 @@ def no_deadline(patch: Patch) -> None:
     patch.setattr(scatter.Gather, "__init__", endless)
 
 
+def a_link_is_never_closed(patch: Patch) -> None:
+    """Two nodes that dialled each other at once keep both links."""
+    patch.setattr(links._Link, "retire", lambda _self: None)
+    patch.setattr(links, "SPARE_LINK_S", 86_400.0)
+
+
+def drains_for_ever(patch: Patch) -> None:
+    async def drain(_self: service.QueryService, _drain_s: float) -> None:
+        await trio.sleep_forever()
+
+    patch.setattr(service.QueryService, "drain", drain)
+
+
 def work_for_the_dead(patch: Patch) -> None:
     patch.setattr(service.QueryService, "member_died", lambda _self, _member: None)
 
@@ -350,6 +365,9 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "goes on from where it began": (goes_on_from_where_it_began, FOLLOW_A_RESTART, "followed"),
     "is not asked again": (is_not_asked_again, FOLLOW_A_RESTART, "followed"),
     "falls silent, untold": (falls_silent_untold, FOLLOW_A_FREEZE, "followed"),
+    "a link is never closed": (a_link_is_never_closed, SPLIT, "leaks"),
+    "one that follows for ever": (hang_up_unnoticed, FOLLOW, "leaks"),
+    "drains for ever": (drains_for_ever, LEAVE, "leaks"),
     "work for the dead": (work_for_the_dead, ASKER_LOST, "cancellation"),
 }
 
@@ -368,6 +386,12 @@ def test_it_is_found(
 ) -> None:
     plant(monkeypatch)
     assert invariant in broken(happen(steps))
+
+
+def test_no_invariant_is_without_a_fault_that_it_finds() -> None:
+    assert {invariant().name for invariant in INVARIANTS} == {
+        invariant for _plant, _steps, invariant in PLANTED.values()
+    }
 
 
 @pytest.mark.parametrize("steps", dict.fromkeys(steps for _plant, steps, _invariant in PLANTED.values()))

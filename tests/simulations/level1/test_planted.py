@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from simulations.level1.judge import PROMISES
 from simulations.level1.node import Birth
 from simulations.level1.plan import Block, MeshPlan, Reuse, Step
 from simulations.level1.run import run
@@ -262,6 +263,10 @@ def test_a_patched_core_is_found(
 ) -> None:
     plant(monkeypatch)
     assert invariant in broken(steps)
+
+
+def test_no_promise_is_without_a_fault_that_breaks_it() -> None:
+    assert PROMISES.keys() == {name for _plant, _steps, name in (*WARPED.values(), *PATCHED.values())}
 
 
 @pytest.mark.parametrize("steps", [CALM, FREEZE, SHORT_FREEZE, POWER_OFF, SPLIT, LEAVE, BLOCK, RESTART, MOVE])
