@@ -75,11 +75,11 @@ def no_refutation(patch: Patch) -> None:
     patch.setattr(identity.Identity, "hear", lambda _self, _claim, _src: None)
 
 
-def says_everything_thirty_times(patch: Patch) -> None:
+def says_everything_four_times(patch: Patch) -> None:
     send = links.Links.send_nowait
 
     def chatter(self: links.Links, to: str, message: Any) -> None:
-        for _ in range(30):
+        for _ in range(4):
             send(self, to, message)
 
     patch.setattr(links.Links, "send_nowait", chatter)
@@ -336,7 +336,7 @@ def a_twin_is_told_of_for_ever(patch: Patch) -> None:
 PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "no refutation": (no_refutation, FREEZE, "heal"),
     "no answer to an accusation": (no_refutation, FREEZE, "refutation"),
-    "everything said thirty times": (says_everything_thirty_times, ASK, "load"),
+    "everything said four times": (says_everything_four_times, ASK, "load"),
     "a clock read wrong": (a_clock_read_wrong, SKEWED, "clocks"),
     "who was known is forgotten": (who_was_known_is_forgotten, SITE_REBOOT, "ledger"),
     "no reconnect": (no_reconnect, SPLIT, "heal"),
