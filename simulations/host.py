@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC
@@ -34,6 +34,7 @@ from varlogd.daemon import Daemon
 from varlogd.errors import StateError
 from varlogd.memory.remembered import from_bytes
 from varlogd.swim.state import Member
+from varlogd.wire.query import AskFollow, AskMembers, AskPart
 from varlogd.world import World
 
 PORT: Final = 8514
@@ -105,9 +106,9 @@ class Process:
         return self.daemon.gossip.links.messages_sent if self.ready else 0
 
     @property
-    def questions(self) -> int:
-        """How many it is answering."""
-        return self.daemon.queries.running if self.ready else 0
+    def questions(self) -> Sequence[AskPart | AskFollow | AskMembers]:
+        """Those that it is answering. The daemon itself shows no more than how many there are."""
+        return [running.ask for running in self.daemon.queries._running] if self.ready else ()
 
 
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)

@@ -11,25 +11,19 @@ from typing import Final
 
 from simulations.answers import answer_faults
 from simulations.asking import Asked
-from simulations.following import Followed
+from simulations.cancelled import Cancelled
 from simulations.follows import Follows
 from simulations.host import Phase, SimulatedHost
-from simulations.scene import Breach, Change, Invariant, Scene
+from simulations.scene import DETECTION_S, Breach, Change, Invariant, Scene
 from simulations.traffic import Load, Refutation
 from varlogd.swim.state import Member, State, rank
 from varlogd.wire.query import Outcome
-
-DETECTION_S: Final = 20.0
-"""From a crash to its being known everywhere."""
 
 ACCURACY_CALM_S: Final = 15.0
 """A member that no fault has touched for this long is not declared dead: the longest suspicion is over by then."""
 
 HEAL_S: Final = 60.0
 """From the end of the last fault to views that are all true."""
-
-CANCEL_S: Final = 1.0
-"""From an asker's end to the end of all work for it, where the network brings the news."""
 
 WELL_S: Final = 1.0
 """A host that no fault has touched for this long before a question answers it."""
@@ -256,24 +250,6 @@ class Clocks(Invariant):
                 yield Breach(now, f"question {asked.number} at {asker.name}: {told}", (asker.name, host.name))
 
 
-class Cancelled(Invariant):
-    name = "cancellation"
-    promise = (
-        f"no host works for an asker that has been gone for {CANCEL_S:g} s"
-        f" (where the network hid it: since the asked node is known to be dead, and {DETECTION_S:g} s at most, but"
-        " for a host that is cut off itself, and holds nobody dead)"
-    )
-
-    def on_look(self, scene: Scene, now: float) -> Iterator[Breach]:
-        askers: list[Asked | Followed] = [*scene.asks, *scene.follows]
-        if any(asked.ended_at is None for asked in askers):
-            return
-        for host in (*scene.hosts.values(), *scene.twins):
-            working = host.running is not None and host.running.questions > 0
-            if working and all(_work_ends_by(scene, asked, host) < now for asked in askers):
-                yield Breach(now, f"{host.name} still works on a question", (host.name,))
-
-
 class NoLeaks(Invariant):
     name = "leaks"
     promise = (
@@ -285,7 +261,7 @@ class NoLeaks(Invariant):
             if host.running is None:
                 continue
             if host.running.questions:
-                yield Breach(now, f"{host.name} works on {host.running.questions} questions", (host.name,))
+                yield Breach(now, f"{host.name} works on {len(host.running.questions)} questions", (host.name,))
             names = [stream.name for stream in host.running.network.streams]
             if len(names) >= len(scene.hosts):
                 yield Breach(now, f"{host.name} has {len(names)} open streams: {', '.join(names)}", (host.name,))
@@ -397,20 +373,6 @@ def _reachable_by_all(scene: Scene, host: SimulatedHost, since: float) -> bool:
         for other in scene.hosts.values()
         if other.phase in (Phase.UP, Phase.LEAVING)
     )
-
-
-def _work_ends_by(scene: Scene, asked: Asked | Followed, worker: SimulatedHost) -> float:
-    """When a host must have stopped working for a question whose asker is gone."""
-    ended_at = asked.ended_at or 0.0
-    disturbed_at = max(host.disturbed_at for host in scene.hosts.values())
-    hidden = disturbed_at >= asked.began_at or any(host.calm_since > asked.began_at for host in scene.hosts.values())
-    if not hidden:
-        return ended_at + CANCEL_S
-    latest = max(ended_at, disturbed_at, worker.cut_off_at) + DETECTION_S
-    held = worker.process and worker.process.view.get(asked.step.host)
-    if held and held.state is State.DEAD:
-        return min(latest, max(ended_at, held.since) + CANCEL_S)
-    return latest
 
 
 def _held(member: Member | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from simulations.asking import Asked
 from simulations.following import Followed
@@ -18,6 +18,9 @@ from simulations.network import Wires
 from simulations.talk import Talk
 from simulations.writing import LiveLog
 from varlogd.swim.state import Member
+
+DETECTION_S: Final = 20.0
+"""From a crash to its being known everywhere."""
 
 
 class Change(NamedTuple):

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulations.accusations import Accusations
-from simulations.invariants import ACCURACY_CALM_S, DETECTION_S, HEAL_S
+from simulations.invariants import ACCURACY_CALM_S, HEAL_S
 from simulations.level1.node import Node
 from simulations.level1.world import World
 from simulations.loads import CALM_LOAD, LOAD_WINDOW_S, NODE_STORM_LOAD, PER_MEMBER_LOAD, STORM_LOAD, Loads, Said
+from simulations.scene import DETECTION_S
 from simulations.traffic import REFUTE_S
 from varlogd.swim.directives import Event, MemberChanged, Refuted
 from varlogd.swim.state import Member, Rank, State, rank

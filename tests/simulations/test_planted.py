@@ -6,6 +6,7 @@ Each plan is short and does what brings the fault to light; without the fault it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ from varlogd.swim import beliefs, core, exchange, identity, isolation, probe, su
 from varlogd.swim.state import Member, State
 from varlogd.swim.timing import Timing
 from varlogd.wire.gossip import Ack, Claim
-from varlogd.wire.query import Block, Entry, Ledger, Outcome
+from varlogd.wire.query import AskFollow, Block, Entry, Ledger, Outcome
 
 HOSTS = ("n1", "n2", "n3", "n4")
 
@@ -64,6 +65,7 @@ ASKER_LOST: tuple[Step, ...] = (
     PowerOff(11, "n1"),
 )
 
+HANG_UP_BESIDE_ONE_THAT_FOLLOWS: tuple[Step, ...] = (Follow(9, "n2", 30.0), *HANG_UP)
 FOLLOW: tuple[Step, ...] = (Follow(9, "n1", 10.0),)
 FOLLOW_A_RESTART: tuple[Step, ...] = (Follow(9, "n1", 60.0), Kill(15, "n3"), Start(15.3, "n3"))
 FOLLOW_A_FREEZE: tuple[Step, ...] = (Follow(9, "n1", 40.0), Freeze(15, "n3", 40.0))
@@ -266,6 +268,24 @@ def hang_up_unnoticed(patch: Patch) -> None:
     patch.setattr(service.Voice, "say", on_and_on)
 
 
+def only_who_follows_is_seen_to_hang_up(patch: Patch) -> None:
+    work = service._work
+
+    async def deaf(running: Any, websocket: Any, voice: service.Voice) -> None:
+        if isinstance(running.ask, AskFollow):
+            await work(running, websocket, voice)
+        else:
+            await voice.say(await running.last_word())
+
+    async def on_and_on(self: service.Voice, message: Any) -> None:
+        with suppress(Closed):
+            await say(self, message)
+
+    say = service.Voice.say
+    patch.setattr(service, "_work", deaf)
+    patch.setattr(service.Voice, "say", on_and_on)
+
+
 def an_exception_in_a_scan(patch: Patch) -> None:
     def broken(_scan: Any) -> Any:
         raise ValueError("planted")
@@ -356,6 +376,11 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], tuple[Step, ...], str]] = {
     "rows twice": (rows_twice, ASK, "ledger"),
     "rows lost": (rows_lost, ASK, "answered"),
     "a hang-up unnoticed": (hang_up_unnoticed, HANG_UP, "cancellation"),
+    "a hang-up unnoticed, while another follows": (
+        only_who_follows_is_seen_to_hang_up,
+        HANG_UP_BESIDE_ONE_THAT_FOLLOWS,
+        "cancellation",
+    ),
     "an exception in a scan": (an_exception_in_a_scan, ASK, "own faults"),
     "a circle": (a_circle, ASK, "own faults"),
     "no deadline": (no_deadline, ONE_SLOW, "answered"),
