@@ -20,7 +20,7 @@ from simulations.level1 import show, table
 from simulations.level1.plan import NODES_MAX as MESH_NODES_MAX
 from simulations.level1.plan import MeshPlan
 from simulations.load import load, to_json
-from simulations.many import MESH, Job, Result, fresh, kept, planned, summary, sweep
+from simulations.many import MESHES, Job, Result, fresh, kept, planned, summary, sweep
 from simulations.page import page
 from simulations.plan import Plan
 from simulations.progress import ProgressLine, watched
@@ -88,7 +88,7 @@ def _run(plan: Plan, asked: argparse.Namespace) -> int:
 
 def _run_mesh(plan: MeshPlan, asked: argparse.Namespace) -> int:
     outcome = _watched_mesh(plan)
-    replay = _replay(asked, Job(MESH, plan.seed, asked.nodes))
+    replay = _replay(asked, Job(asked.scenario, plan.seed, asked.nodes))
     for line in show.lines(outcome, replay):
         print(line)
     if asked.report is not None:
@@ -174,7 +174,7 @@ def _plan(asked: argparse.Namespace) -> Plan | MeshPlan:
 def _nodes(asked: argparse.Namespace) -> int | None:
     """The number of nodes: None if a drawn plan says it itself. Raises ValueError for one out of bounds."""
     nodes: int | None = asked.nodes
-    if asked.scenario != MESH:
+    if asked.scenario not in MESHES:
         return NODES_DEFAULT if nodes is None else nodes
     if nodes is not None and not NODES_MIN <= nodes <= MESH_NODES_MAX:
         raise ValueError(f"--nodes is {NODES_MIN} to {MESH_NODES_MAX}, not {nodes}")

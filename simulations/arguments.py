@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from simulations.level1.plan import NODES_MAX as MESH_NODES_MAX
-from simulations.many import MESH
+from simulations.many import MESH, MESH_CHURN
 from simulations.scenarios import NODES_DEFAULT, NODES_MAX, NODES_MIN, SCENARIOS
 
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as of a shell: what was not run did not hold."""
 
-MESH_TOLD: Final = "Level 1: the membership core alone, some kinds of fault, drawn, at any time on any node."
+MESHES_TOLD: Final = {
+    MESH: "Level 1: the membership core alone, some kinds of fault, drawn, at any time on any node.",
+    MESH_CHURN: "Level 1: one process after another is killed and started again, with a fault or two beside.",
+}
 
 APART: Final = {
     "plan": ("scenario", "nodes", "seed", "sweep"),
@@ -64,7 +67,7 @@ def at_least_one(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of everything but the commands `table`, `soak` and `compiled`."""
-    told = {name: inspect.getdoc(scenario) for name, scenario in SCENARIOS.items()} | {MESH: MESH_TOLD}
+    told = {name: inspect.getdoc(scenario) for name, scenario in SCENARIOS.items()} | MESHES_TOLD
     width = max(map(len, told))
     scenarios = "\n".join(f"  {name:<{width}}  {sentence}" for name, sentence in told.items())
     made = argparse.ArgumentParser(
@@ -97,8 +100,8 @@ def soak_parser() -> argparse.ArgumentParser:
     """The parser of `soak`."""
     made = argparse.ArgumentParser(
         prog="python -m simulations soak",
-        description="Run fresh seeds on all cores, ten meshes of Level 1 for each swarm of Level 2, and leave each"
-        " failure, cut down to the steps it takes, for the tests.",
+        description="Run fresh seeds on all cores, ten meshes of Level 1 for each plan of Level 2 (swarm, twin,"
+        " follow), and leave each failure, cut down to the steps it takes, for the tests.",
     )
     made.add_argument("--hours", type=_hours, default=1.0, metavar="H", help="how long (default 1)")
     made.add_argument("--seed", type=int, metavar="S", help="the first seed (default: drawn)")

@@ -1,7 +1,7 @@
 """Many seeds on all cores: a sweep over a number of them, or a soak for some hours.
 
-A job is a name ("mesh", or a scenario of Level 2), a seed and a number of nodes, so it travels to any process and
-is replayed by one command.
+A job is a name (one of `MESHES`, or a scenario of Level 2), a seed and a number of nodes, so it travels to any
+process and is replayed by one command.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, islice, takewhile
 from pathlib import Path
@@ -28,18 +28,22 @@ from simulations.scenarios import NODES_DEFAULT, NODES_MIN, plan_of
 from simulations.shrink import shrink
 
 MESH: Final = "mesh"
-"""The name of Level 1's drawn plans."""
+MESH_CHURN: Final = "mesh-churn"
+
+MESHES: Final[Mapping[str, Callable[[int, int | None], MeshPlan]]] = {MESH: draw.draw, MESH_CHURN: draw.churned}
+"""Level 1's drawn plans, by name: of a seed, and of a number of nodes if that is given."""
 
 FAILURES_SHOWN: Final = 20
 
-SWARM: Final = "swarm"
-"""The scenario of Level 2 that a soak runs."""
+DAEMONS: Final = ("swarm", "twin", "swarm", "follow")
+"""The scenarios of Level 2 that a soak runs, in turn: a swarm draws all but what the others are about."""
 
-MESHES_A_SWARM: Final = 10
-"""In a soak. A swarm takes some ten times as long, so each level has about half of the time."""
+MESHES_A_DAEMON: Final = 10
+"""In a soak; one of them with churn. A plan of Level 2 takes some ten times as long, so each level has about half of
+the time."""
 
-SWARM_SIZES: Final = 6
-"""Swarms of a soak have from `NODES_MIN` nodes on so many different numbers of them."""
+DAEMON_SIZES: Final = 6
+"""Plans of Level 2 in a soak have from `NODES_MIN` nodes on so many different numbers of them."""
 
 REGRESSIONS: Final = {
     MeshPlan: Path("tests/simulations/level1/regressions"),
@@ -86,16 +90,20 @@ def do(job: Job) -> Result:
 
 def planned(job: Job) -> Plan | MeshPlan:
     """What happens in a job."""
-    if job.name == MESH:
-        return draw.draw(job.seed, job.nodes)
+    if job.name in MESHES:
+        return MESHES[job.name](job.seed, job.nodes)
     return plan_of(job.name, job.seed, NODES_DEFAULT if job.nodes is None else job.nodes)
 
 
 def fresh(first: int) -> Iterator[Job]:
-    """What a soak runs, from a seed on and without an end: mostly meshes, and swarms of few daemons."""
+    """What a soak runs, from a seed on and without an end: mostly meshes, and plans of few daemons."""
     for seed in count(first):
-        swarm, place = divmod(seed, MESHES_A_SWARM + 1)
-        yield Job(MESH, seed, None) if place else Job(SWARM, seed, NODES_MIN + swarm % SWARM_SIZES)
+        daemons, place = divmod(seed, MESHES_A_DAEMON + 1)
+        if place:
+            yield Job(MESH_CHURN if place == 1 else MESH, seed, None)
+        else:
+            turn, scenario = divmod(daemons, len(DAEMONS))
+            yield Job(DAEMONS[scenario], seed, NODES_MIN + turn % DAEMON_SIZES)
 
 
 def sweep(

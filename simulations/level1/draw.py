@@ -11,6 +11,7 @@ from typing import Final, get_args
 
 from simulations.level1.plan import (
     Block,
+    Churn,
     ClockJump,
     Flap,
     Loss,
@@ -21,7 +22,7 @@ from simulations.level1.plan import (
     Step,
 )
 from simulations.level1.world import Mode
-from simulations.plan import Freeze, Kill, Leave, OneWay, Partition, PowerOff, SlowNetwork, Start
+from simulations.plan import CHURN_MIN_S, Freeze, Kill, Leave, OneWay, Partition, PowerOff, SlowNetwork, Start
 
 FAULTS_S: Final = 50.0
 """The faults of a drawn plan begin within this time."""
@@ -48,6 +49,20 @@ def draw(seed: int, nodes: int | None = None) -> MeshPlan:
         steps += rng.choice(makers)(rng, hosts, _time(rng, 0, FAULTS_S))
     rolling = [step for step in steps if isinstance(step, RollingRestart)]
     steps = [step for step in steps if step not in rolling[ROLLING_MAX:]]
+    return MeshPlan(seed, nodes, tuple(sorted(steps, key=lambda step: step.at_s)), mode)
+
+
+def churned(seed: int, nodes: int | None = None) -> MeshPlan:
+    """As `draw`; one process after another is killed and started again, with a fault or two beside."""
+    rng = Random(f"{seed}/plan/mesh-churn")
+    drawn = rng.choice(NODES)
+    mode: Mode = rng.choice(get_args(Mode))
+    nodes = drawn if nodes is None else nodes
+    hosts = [f"n{number}" for number in range(nodes)]
+    every_s = rng.choice((_time(rng, CHURN_MIN_S, 2), _time(rng, 2, 10)))
+    steps: list[Step] = [Churn(_time(rng, 0, 5), _time(rng, 10, FAULTS_S), every_s, _length(rng))]
+    for _ in range(rng.randint(0, 2)):
+        steps += rng.choice(BESIDE_CHURN)(rng, hosts, _time(rng, 0, FAULTS_S))
     return MeshPlan(seed, nodes, tuple(sorted(steps, key=lambda step: step.at_s)), mode)
 
 
@@ -138,3 +153,6 @@ MAKERS: Final[tuple[Maker, ...]] = (
     _rolling,
 )  # fmt: skip
 """Each makes the steps of one fault."""
+
+BESIDE_CHURN: Final = tuple(maker for maker in MAKERS if maker not in (_churn, _rolling))
+"""Those that do not start processes all the time: what these say is a load of its own (`ROLLING_MAX`)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -12,7 +13,19 @@ import pytest
 from simulations import many
 from simulations.level1.plan import MeshPlan
 from simulations.load import load
-from simulations.many import MESH, MESHES_A_SWARM, REGRESSIONS, SWARM, Job, Result, fresh, keep, kept, planned
+from simulations.many import (
+    DAEMONS,
+    MESH,
+    MESH_CHURN,
+    MESHES_A_DAEMON,
+    REGRESSIONS,
+    Job,
+    Result,
+    fresh,
+    keep,
+    kept,
+    planned,
+)
 from simulations.plan import Kill, Plan
 from simulations.run import Report
 from simulations.run import run as real_run
@@ -22,12 +35,15 @@ QUIET = Plan("quiet", 1, ("n1", "n2", "n3"), ())
 
 
 def test_a_soak_runs_both_levels_in_a_fixed_share() -> None:
-    jobs = list(islice(fresh(7), 6 * (MESHES_A_SWARM + 1)))
+    rounds = 6 * len(DAEMONS)
+    jobs = list(islice(fresh(7), rounds * (MESHES_A_DAEMON + 1)))
     assert [job.seed for job in jobs] == list(range(7, 7 + len(jobs)))
-    swarms = [job for job in jobs if job.name == SWARM]
-    assert len(swarms) * MESHES_A_SWARM == sum(job.name == MESH for job in jobs)
-    assert {job.nodes for job in swarms} == {3, 4, 5, 6, 7, 8}
-    assert all(isinstance(planned(job), Plan) for job in swarms)
+    names = Counter(job.name for job in jobs)
+    assert names == {MESH: 9 * rounds, MESH_CHURN: rounds, "swarm": 12, "twin": 6, "follow": 6}
+    for name in ("swarm", "twin", "follow"):
+        assert {job.nodes for job in jobs if job.name == name} == {3, 4, 5, 6, 7, 8}
+    levels = {job.name: type(planned(job)) for job in jobs}
+    assert levels == {MESH: MeshPlan, MESH_CHURN: MeshPlan, "swarm": Plan, "twin": Plan, "follow": Plan}
 
 
 @pytest.fixture
@@ -46,7 +62,7 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 
 def failing() -> Job:
     """A swarm in which somebody is killed, and much else happens."""
-    jobs = (Job(SWARM, seed, 4) for seed in range(100))
+    jobs = (Job("swarm", seed, 4) for seed in range(100))
     return next(job for job in jobs if any(isinstance(step, Kill) for step in planned(job).steps))
 
 

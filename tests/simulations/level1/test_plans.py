@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulations.level1.draw import MAKERS, draw
+from simulations.level1.draw import MAKERS, churned, draw
 from simulations.level1.plan import (
     Block,
     Churn,
@@ -51,6 +51,16 @@ def test_drawn_plans_hold_and_reach_what_is_worth_reaching() -> None:
             reached[what] = reached.get(what, 0) + times
     assert {"suspect", "dead", "left", "refuted", "nacked", "accused"} <= reached.keys()
     assert len(kinds) >= len(MAKERS)
+
+
+def test_a_mesh_with_churn_holds() -> None:
+    kinds = set()
+    for seed in range(1, 9):
+        outcome = run(churned(seed))
+        assert outcome.passed, told(outcome)
+        assert any(isinstance(step, Churn) for step in outcome.plan.steps)
+        kinds |= {type(step) for step in outcome.plan.steps}
+    assert len(kinds) > 3
 
 
 def test_a_larger_mesh_holds_as_well() -> None:
