@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from simulations.arguments import INTERRUPTED, at_least_one
-from simulations.level1.rows import DATAGRAMS, OURS, SIZES, STREAMS, Row, Sizes, Verdict, contenders, rows
+from simulations.level1.rows import DATAGRAMS, OURS, SIZES, STREAMS, SWIM, Row, Sizes, Verdict, contenders, rows
 from simulations.progress import ProgressLine
 
 Job = tuple[str, str, int, int]
@@ -24,12 +24,16 @@ Job = tuple[str, str, int, int]
 
 FIRST_SEED: Final = 1
 
+CHECKED: Final = (SWIM, STREAMS)
+"""Who is run where goals are checked: what ships, and whom some of its goals are relative to."""
+
 BEAT_S: Final = 1.0
 """How often the line on the terminal is written anew while a trial takes its time: some take hours."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command; returns its exit status: 0 whatever is reached, 2 for wrong usage, 130 if it is interrupted."""
+    """The command; returns its exit status: 0 whatever is reached, but 1 if it is to check and a goal is not; 2 for
+    wrong usage, 130 if it is interrupted."""
     asked = _parser().parse_args(arguments)
     sizes = _sizes(asked)
     table = rows(sizes)
@@ -39,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"simulations: no such row; there are {', '.join(table)}", file=sys.stderr)
         return 2
     seeds = range(asked.seed, asked.seed + sizes.seeds)
-    names = [name for name in contenders() if asked.only is None or name in OURS]
+    names = [name for name in contenders() if name in asked.only]
     began = time.perf_counter()
     todo = _todo(chosen, names, seeds)
     found: dict[Job, Any] = {}
@@ -47,29 +51,46 @@ def main(arguments: Sequence[str]) -> int:
         _run(todo, asked.size, _overrides(asked), asked.jobs, found)
     except KeyboardInterrupt:
         chosen = [row for row in chosen if all(job in found for job in todo if job[0] == row.key)]
-    for line in lines(chosen, names, found) if chosen else ():
+    verdicts = judged(chosen, names, found)
+    for line in lines(verdicts, names) if chosen else ():
         print(line)
     print(f"({time.perf_counter() - began:.0f} s)", file=sys.stderr)
-    if len(found) == len(todo):
-        return 0
-    told = f"interrupted: {len(found)} of {len(todo)} trials ran; rows that are not whole are left out"
-    print(told, file=sys.stderr)
-    return INTERRUPTED
+    if len(found) < len(todo):
+        told = f"interrupted: {len(found)} of {len(todo)} trials ran; rows that are not whole are left out"
+        print(told, file=sys.stderr)
+        return INTERRUPTED
+    return _check(verdicts) if asked.only == CHECKED else 0
 
 
-def lines(chosen: Sequence[Row], names: Sequence[str], found: dict[Job, Any]) -> Iterator[str]:
-    """The table, as Markdown."""
-    heads = ["measure", "to beat", *names, "goal", "reached"]
-    cells = [heads]
+def _check(verdicts: Sequence[Verdict]) -> int:
+    """Tell the goals that what ships does not reach; returns the exit status."""
+    missed = [verdict for verdict in verdicts if verdict.goal and not verdict.reached.get(STREAMS)]
+    for verdict in missed:
+        told = f"not reached: {verdict.measure}: {verdict.given.get(STREAMS)}, where the goal is {verdict.goal}"
+        print(told, file=sys.stderr)
+    return 1 if missed else 0
+
+
+def judged(chosen: Sequence[Row], names: Sequence[str], found: dict[Job, Any]) -> list[Verdict]:
+    """What the results say, line by line of the table."""
+    verdicts: list[Verdict] = []
     for row in chosen:
         results = {
             name: [result for job, result in sorted(found.items()) if job[:2] == (row.key, name)]
             for name in names
             if _is_run(row, name)
         }
-        for verdict in row.judge(results):
-            given = [verdict.given.get(name, "") for name in names]
-            cells.append([verdict.measure, verdict.to_beat, *given, verdict.goal, _reached(verdict)])
+        verdicts += row.judge(results)
+    return verdicts
+
+
+def lines(verdicts: Sequence[Verdict], names: Sequence[str]) -> Iterator[str]:
+    """The table, as Markdown."""
+    heads = ["measure", "to beat", *names, "goal", "reached"]
+    cells = [heads]
+    for verdict in verdicts:
+        given = [verdict.given.get(name, "") for name in names]
+        cells.append([verdict.measure, verdict.to_beat, *given, verdict.goal, _reached(verdict)])
     widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
     for number, line in enumerate(cells):
         yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
@@ -175,7 +196,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", choices=list(SIZES), default="middle", help=size_help)
     parser.add_argument("--quick", dest="size", action="store_const", const="quick", help="the same as --size quick")
     parser.add_argument("--rows", metavar="ROW,...", help="only these: grid, idle, crash, cold, flip, lossy, ...")
-    parser.add_argument("--only-ours", dest="only", action="store_const", const=True, help="without the others")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--only-ours", dest="only", action="store_const", const=OURS, help="without the others")
+    check_help = "only what ships, beside SWIM, and exit status 1 if it does not reach a goal"
+    only.add_argument("--check", dest="only", action="store_const", const=CHECKED, help=check_help)
+    parser.set_defaults(only=tuple(contenders()))
     parser.add_argument("--seed", type=int, default=FIRST_SEED, metavar="S", help="the first seed (default 1)")
     parser.add_argument("--jobs", type=at_least_one, default=os.cpu_count() or 1, metavar="J", help="at once")
     for name, (told, kind) in _NUMBERS.items():

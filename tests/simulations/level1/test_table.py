@@ -12,7 +12,7 @@ import pytest
 from simulations.__main__ import main
 from simulations.level1 import table, trials
 from simulations.level1.rows import DATAGRAMS, MEMBERLIST, OTHERS_SPLIT_MAX_S, SIZES, STREAMS, SWIM, contenders, rows
-from simulations.level1.table import lines
+from simulations.level1.table import judged, lines
 from simulations.level1.trials import Cell, Contender, GridResult, Spread
 
 EACH = contenders()
@@ -74,7 +74,7 @@ def test_what_is_reached_follows_from_the_figures() -> None:
         for name, (false, first_s) in given.items()
         for trial in range(2)
     }
-    told = list(lines([row], names, found))
+    told = list(lines(judged([row], names, found), names))
     assert "| datagrams only |" in told[2]
     assert "10 (0.50 %)" in told[2]
     assert "12 (0.60 %)" in told[2]
@@ -86,7 +86,7 @@ def test_what_is_reached_follows_from_the_figures() -> None:
 def test_what_never_happens_is_said() -> None:
     row = rows(SIZES["quick"])["crash"]
     found = {("crash", STREAMS, 0, 1): Spread(3.0, math.inf, math.inf)}
-    told = list(lines([row], [STREAMS], found))
+    told = list(lines(judged([row], [STREAMS], found), [STREAMS]))
     assert "| no " in told[2]
     assert "never" in told[3]
 
@@ -98,7 +98,7 @@ def test_a_large_idle_mesh_is_of_ours_only() -> None:
     )
     assert small.only is None
     assert large.only == {DATAGRAMS, STREAMS}
-    told = list(lines([large], [SWIM, STREAMS], {("idle-10000", STREAMS, 0, 1): 2.0}))
+    told = list(lines(judged([large], [SWIM, STREAMS], {("idle-10000", STREAMS, 0, 1): 2.0}), [SWIM, STREAMS]))
     assert "| 2.00 " in told[2]
 
 
@@ -113,7 +113,7 @@ def test_a_long_split_is_a_shorter_one_for_the_others(monkeypatch: pytest.Monkey
     row = rows(replace(SIZES["quick"], split_s=86_400.0))["split"]
     found = {("split", name, 0, 1): row.trials[0](EACH[name], 1) for name in (MEMBERLIST, STREAMS)}
     assert asked == {MEMBERLIST: OTHERS_SPLIT_MAX_S, STREAMS: 86_400.0}
-    told = list(lines([row], [MEMBERLIST, STREAMS], found))
+    told = list(lines(judged([row], [MEMBERLIST, STREAMS], found), [MEMBERLIST, STREAMS]))
     assert "| 1.5 s (of 600 s) | 1.5 s " in told[2]
 
 
@@ -138,6 +138,37 @@ def test_it_is_one_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "N = 4" in told[3]
     assert main(["table", "--rows", "nonsense"]) == 2
     assert "there are grid, idle-10" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("false", "at_healthy", "first_s", "missed"),
+    [
+        (0, 0, 6.0, []),
+        (5, 0, 6.5, []),
+        (6, 0, 6.0, ["false positives: 6 (0.60 %), where the goal is <= 0.5 % of SWIM's"]),
+        (1, 1, 6.0, ["of these at healthy members: 1, where the goal is none"]),
+        (0, 0, 6.6, ["median first detection of a crash: 6.60 s (66 %), where the goal is <= 65 % of SWIM's"]),
+    ],
+)
+def test_a_goal_that_is_checked_and_not_reached_is_an_exit_status(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    false: int,
+    at_healthy: int,
+    first_s: float,
+    missed: list[str],
+) -> None:
+    given = {SWIM: GridResult(1000, 900, 10.0, 11.0, 9), STREAMS: GridResult(false, at_healthy, first_s, 7.0, 9)}
+
+    def done(todo: Sequence[table.Job], *others: object) -> None:
+        found = others[-1]
+        assert isinstance(found, dict)
+        found.update({job: given[job[1]] for job in todo})
+
+    monkeypatch.setattr(table, "_run", done)
+    assert main(["table", "--quick", "--rows", "grid", "--check"]) == (1 if missed else 0)
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("not reached: ")]
+    assert [line.partition("1 cell: ")[2] for line in told] == missed
 
 
 def test_an_interrupted_table_tells_what_there_is(
