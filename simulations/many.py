@@ -35,7 +35,7 @@ MESHES: Final[Mapping[str, Callable[[int, int | None], MeshPlan]]] = {MESH: draw
 
 FAILURES_SHOWN: Final = 20
 
-DAEMONS: Final = ("swarm", "twin", "swarm", "follow")
+DAEMONS: Final = ("swarm", "twin", "blackout", "follow")
 """The scenarios of Level 2 that a soak runs, in turn: a swarm draws all but what the others are about."""
 
 MESHES_A_DAEMON: Final = 10
