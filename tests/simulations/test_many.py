@@ -39,11 +39,11 @@ def test_a_soak_runs_both_levels_in_a_fixed_share() -> None:
     jobs = list(islice(fresh(7), rounds * (MESHES_A_DAEMON + 1)))
     assert [job.seed for job in jobs] == list(range(7, 7 + len(jobs)))
     names = Counter(job.name for job in jobs)
-    assert names == {MESH: 9 * rounds, MESH_CHURN: rounds, "swarm": 12, "twin": 6, "follow": 6}
-    for name in ("swarm", "twin", "follow"):
+    assert names == {MESH: 9 * rounds, MESH_CHURN: rounds, **dict.fromkeys(DAEMONS, 6)}
+    for name in DAEMONS:
         assert {job.nodes for job in jobs if job.name == name} == {3, 4, 5, 6, 7, 8}
     levels = {job.name: type(planned(job)) for job in jobs}
-    assert levels == {MESH: MeshPlan, MESH_CHURN: MeshPlan, "swarm": Plan, "twin": Plan, "follow": Plan}
+    assert levels == {MESH: MeshPlan, MESH_CHURN: MeshPlan, **dict.fromkeys(DAEMONS, Plan)}
 
 
 @pytest.fixture
