@@ -72,7 +72,8 @@ def _entry_faults(asked: Asked, logs: Logs, entry: Entry, rows: Sequence[Row]) -
     if entry.rows != len(rows):
         yield f"{entry.host}: {entry.rows} rows in the ledger, {len(rows)} arrived"
     states = {view[entry.host] for view in asked.views if entry.host in view}
-    if entry.outcome in (Outcome.DEAD, Outcome.LEFT) and State[entry.outcome.upper()] not in states:
+    gone = entry.outcome in (Outcome.DEAD, Outcome.LEFT) and entry.host not in asked.reborn
+    if gone and State[entry.outcome.upper()] not in states:
         yield f"{entry.host} is {entry.outcome} in the ledger and was not in the view"
     whole = len(_truth(asked, logs, entry.host))
     limited = asked.ledger is not None and asked.ledger.limit_reached

@@ -6,7 +6,7 @@ view of the mesh while it waited, for `invariants` to judge.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -49,7 +49,8 @@ QUESTIONS: Final[Mapping[Question, Query]] = {
 @dataclass(eq=False)
 class Asked:
     """One question and all that came of it. ``ended_at`` is None while it is asked; ``remembered``: whom the asked
-    node had known before it was started."""
+    node had known before it was started; ``reborn``: whose earlier life was over in its view, and a new one
+    there, from one look to the next."""
 
     number: int
     step: Ask
@@ -57,16 +58,18 @@ class Asked:
     began_at: float
     views: list[View]
     remembered: frozenset[str] = frozenset()
+    reborn: set[str] = field(default_factory=set)
     rows: list[Row] = field(default_factory=list)
     ledger: Ledger | None = None
     failure: str = ""
     gave_up: bool = False  # nothing ended it in time
     ended_at: float | None = None
 
-    def saw(self, view: View) -> None:
+    def saw(self, view: View, reborn: Iterable[str]) -> None:
         """The asked node's view has changed."""
         if self.ended_at is None:
             self.views.append(view)
+            self.reborn.update(reborn)
 
     def told(self) -> str:
         """The outcome in one line."""

@@ -337,9 +337,10 @@ class _Simulation:
         for name in {**known, **seen}:
             if known.get(name) is not seen.get(name):
                 yield Change(self._now, host, known.get(name), seen.get(name))
+        reborn = [name for name in known.keys() & seen if known[name].epoch < seen[name].epoch]
         for asked in self.asks:
             if asked.step.host == host.label:
-                asked.saw(_states(host))
+                asked.saw(_states(host), reborn)
         for followed in self.follows:
             if followed.step.host == host.label:
                 followed.saw(self._now, _states(host))

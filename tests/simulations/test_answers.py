@@ -111,6 +111,12 @@ def test_a_false_answer(falsify: Callable[[Asked], Asked], told: str) -> None:
     assert any(told in fault for fault in faults(falsify(truth())))
 
 
+def test_one_with_a_new_life_may_have_been_dead_for_no_time_at_all() -> None:
+    asked = with_entry(truth(), 0, outcome=Outcome.DEAD)
+    assert any("was not in the view" in fault for fault in faults(replace(asked, reborn={"n2"})))
+    assert not any("was not in the view" in fault for fault in faults(replace(asked, reborn={"n1"})))
+
+
 def test_complete_is_a_promise_about_every_live_host() -> None:
     """A ledger that forgets a live host, in its entries and its rows alike, agrees with itself."""
     view = dict.fromkeys(NAMES, State.ALIVE)
