@@ -76,8 +76,8 @@ FOUND: dict[str, tuple[int, tuple[Step, ...]]] = {
 KEPT = sorted((Path(__file__).parent / "regressions").glob("*.json"))
 """What a soak left, and of sweeps and reviews:
 
-- "twin-210051-5": a shadowed one told the other, which had lost power and was back, over the broken link with its earlier
-  life, and not again for ten seconds; an answer was whole.
+- "twin-210051-5": a shadowed one told the other, which had lost power and was back, over the broken link with its
+  earlier life, and not again for ten seconds; an answer was whole.
 - "site-that-lost-power": an answer was whole though two hosts that had been known were not up again.
 - "pieces-that-came-up-in-a-split": they had joined, each for itself, and looked for nobody any more.
 - "swarm-234042-5": the judge missed that a host had been dead, for no time at all, between two of its lives."""
