@@ -13,6 +13,7 @@ Not modelled: bandwidth, and a bound on the number of links (`links_max`).
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Set
 from random import Random
@@ -80,6 +81,7 @@ class Network:
         self.loss = 0.0  # of every message
         self.node_loss: dict[str, float] = {}  # of every message from or to one address
         self.extra_s: dict[str, float] = {}  # delay of every message from or to one address
+        self.released_at = -math.inf  # when TCP last gave out what it had held back
 
     def cut(self, cuts: Callable[[str, str], bool]) -> int:
         """From now on nothing gets from a to b where ``cuts(a, b)``. Returns what `mend` takes."""
@@ -266,6 +268,7 @@ class Streams(Network):
             self._world.later(pause_s, self._retransmit, way, pause_s)
             return
         held, way.held = way.held, None
+        self.released_at = self._world.now
         self._arrive_in_order(way, held.popleft())
         for message in held:
             self._transmit(way, message)
