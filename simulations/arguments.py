@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from simulations.level1.plan import NODES_MAX as MESH_NODES_MAX
-from simulations.many import MESH, MESH_CHURN
+from simulations.many import DAEMONS, MESH, MESH_CHURN
 from simulations.scenarios import NODES_DEFAULT, NODES_MAX, NODES_MIN, SCENARIOS
 
 INTERRUPTED: Final = 130
@@ -100,8 +100,8 @@ def soak_parser() -> argparse.ArgumentParser:
     """The parser of `soak`."""
     made = argparse.ArgumentParser(
         prog="python -m simulations soak",
-        description="Run fresh seeds on all cores, ten meshes of Level 1 for each plan of Level 2 (swarm, twin,"
-        " follow), and leave each failure, cut down to the steps it takes, for the tests.",
+        description=f"Run fresh seeds on all cores, ten meshes of Level 1 for each plan of Level 2"
+        f" ({', '.join(DAEMONS)}), and leave each failure, cut down to the steps it takes, for the tests.",
     )
     made.add_argument("--hours", type=_hours, default=1.0, metavar="H", help="how long (default 1)")
     made.add_argument("--seed", type=int, metavar="S", help="the first seed (default: drawn)")

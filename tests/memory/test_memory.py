@@ -149,6 +149,17 @@ async def test_who_is_not_heard_of_after_a_restart_is_known_to_be_missing_for_a_
             node.clock -= 86_401 * US
 
 
+async def test_what_was_written_with_a_clock_at_its_beginning_is_read() -> None:
+    node = Node()
+    memory = node.boot()
+    async with memory.kept(), trio.open_nursery() as nursery:
+        nursery.start_soon(memory.keep, lambda: node.view)
+        node.know(memory)
+        node.view["dead"] = member("dead", State.DEAD, since=trio.current_time() - 3600)
+        nursery.cancel_scope.cancel()
+    assert [(known.name, known.lost_s) for known in node.stored().members] == [("dead", 0)]
+
+
 async def test_who_was_lost_while_a_node_was_down_for_long_is_not_missed(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:

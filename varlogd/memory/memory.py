@@ -214,7 +214,7 @@ class Memory:
         """Of one that is live: a time by which this will have been written again, the same for an hour."""
         if member.live:
             return (self._now_s() // FRESH_S + 2) * FRESH_S
-        return self._now_s() - round(trio.current_time() - member.since)
+        return max(0, self._now_s() - round(trio.current_time() - member.since))  # the clock may have gone back
 
 
 def _why(error: Exception) -> str:
