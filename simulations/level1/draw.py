@@ -38,32 +38,39 @@ three seconds; what these say when they join is most of the load then, and a bou
 
 def draw(seed: int, nodes: int | None = None) -> MeshPlan:
     """The plan of a seed; ``nodes`` is drawn as well unless given. The same seed gives the same plan."""
-    rng = Random(f"{seed}/plan/mesh")
+    return _drawn(Random(f"{seed}/plan/mesh"), seed, nodes, _faults)
+
+
+def churned(seed: int, nodes: int | None = None) -> MeshPlan:
+    """As `draw`; one process after another is killed and started again, with a fault or two beside."""
+    return _drawn(Random(f"{seed}/plan/mesh-churn"), seed, nodes, _churn_and_faults)
+
+
+def _drawn(
+    rng: Random, seed: int, nodes: int | None, draw_steps: Callable[[Random, list[str]], list[Step]]
+) -> MeshPlan:
     drawn = rng.choice(NODES)
     mode: Mode = rng.choice(get_args(Mode))
     nodes = drawn if nodes is None else nodes
-    hosts = [f"n{number}" for number in range(nodes)]
+    steps = draw_steps(rng, [f"n{number}" for number in range(nodes)])
+    return MeshPlan(seed, nodes, tuple(sorted(steps, key=lambda step: step.at_s)), mode)
+
+
+def _faults(rng: Random, hosts: list[str]) -> list[Step]:
     makers = rng.sample(MAKERS, rng.randint(1, len(MAKERS)))
     steps: list[Step] = []
     for _ in range(rng.randint(1, 8)):
         steps += rng.choice(makers)(rng, hosts, _time(rng, 0, FAULTS_S))
     rolling = [step for step in steps if isinstance(step, RollingRestart)]
-    steps = [step for step in steps if step not in rolling[ROLLING_MAX:]]
-    return MeshPlan(seed, nodes, tuple(sorted(steps, key=lambda step: step.at_s)), mode)
+    return [step for step in steps if step not in rolling[ROLLING_MAX:]]
 
 
-def churned(seed: int, nodes: int | None = None) -> MeshPlan:
-    """As `draw`; one process after another is killed and started again, with a fault or two beside."""
-    rng = Random(f"{seed}/plan/mesh-churn")
-    drawn = rng.choice(NODES)
-    mode: Mode = rng.choice(get_args(Mode))
-    nodes = drawn if nodes is None else nodes
-    hosts = [f"n{number}" for number in range(nodes)]
+def _churn_and_faults(rng: Random, hosts: list[str]) -> list[Step]:
     every_s = rng.choice((_time(rng, CHURN_MIN_S, 2), _time(rng, 2, 10)))
     steps: list[Step] = [Churn(_time(rng, 0, 5), _time(rng, 10, FAULTS_S), every_s, _length(rng))]
     for _ in range(rng.randint(0, 2)):
         steps += rng.choice(BESIDE_CHURN)(rng, hosts, _time(rng, 0, FAULTS_S))
-    return MeshPlan(seed, nodes, tuple(sorted(steps, key=lambda step: step.at_s)), mode)
+    return steps
 
 
 def _time(rng: Random, low: float, high: float) -> float:
